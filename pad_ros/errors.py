@@ -1,0 +1,29 @@
+"""Typed errors. Each message is one clear line: what, why, where, and what to do about it."""
+
+
+class PadError(Exception):
+    """Base of every error that a user can cause or mend; `exit_status` is what `pad` ends with."""
+
+    exit_status = 2
+
+
+class InputError(PadError):
+    """A file, folder or argument given by the user is unusable."""
+
+
+class ImageError(InputError):
+    """An image is missing, truncated, of an unknown encoding, or of an impossible size."""
+
+
+class ModelError(PadError):
+    """A reference model bundle is damaged, foreign, too new, or too large."""
+
+
+class TrainingError(PadError):
+    """The reference views do not allow a reference model (too few registered, no points, ...)."""
+
+
+class MissingDependencyError(PadError):
+    """The machine lacks a piece of software or network weights; the message says how to get it."""
+
+    exit_status = 3

@@ -1,0 +1,30 @@
+"""Verdicts and the reasons behind them; the numbers are those of pad_ros/msg/InspectionResult."""
+
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """HOLD = no trustworthy answer; a line treats it as reject."""
+
+    HOLD = 0
+    PASS = 1
+    REJECT = 2
+
+
+class Reason(IntEnum):
+    """Why a verdict is what it is. 0 belongs to PASS, 1 to REJECT, all others to HOLD."""
+
+    NONE = 0
+    ANOMALY = 1
+    BAD_IMAGE = 10  # undecodable, truncated, wrong encoding or size
+    NO_CONTENT = 11  # black, white or uniform image
+    CAMERA_MISMATCH = 12  # intrinsics missing, or another aspect ratio than the image
+    NOT_LOCALIZED = 20  # too few features or matches, PnP found no pose
+    WEAK_POSE = 21  # a pose, but inliers, inlier share or residual fail the gates
+    OUTSIDE_COVERAGE = 22  # the reference views do not cover this viewpoint
+    POOR_RENDERING = 23  # the model renders this viewpoint badly
+    UNCALIBRATED = 30  # the model has no threshold
+    NO_MODEL = 31  # no model loaded, or it is being changed
+    TIMEOUT = 40  # no verdict within the deadline
+    DROPPED = 41  # the image never arrived, or the queue was full
+    INTERNAL_ERROR = 50  # an exception in a stage

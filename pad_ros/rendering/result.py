@@ -1,0 +1,27 @@
+"""What the renderer hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Camera, Pose
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceRendering:
+    """How a good part looks from `pose`: float32 arrays at the size of `camera`.
+
+    rgb [H, W, 3] in 0..1 on the model's background; alpha [H, W] in 0..1; depth [H, W] along z
+    in part units, expected value over the Gaussians hit, 0 where alpha is 0. features [H, W, C]:
+    further per-Gaussian quantities (expected residuals), blended like colours.
+    """
+
+    rgb: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    features: NDArray[np.float32]
+    camera: Camera
+    pose: Pose

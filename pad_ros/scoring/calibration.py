@@ -1,0 +1,36 @@
+"""What calibration on held-out good views learned: when is a difference more than expected?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARRAYS = ("residual_mean", "residual_deviation", "scores")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """residual_mean, residual_deviation: float32 [N, C], per Gaussian and cue; scores: float32 [V], image
+    scores of good views by models that never saw them; threshold: the score above which an image is rejected.
+    """
+
+    residual_mean: NDArray[np.float32]
+    residual_deviation: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    threshold: float
+    false_reject_rate: float  # asked for
+    floors: tuple[float, ...]  # [C] smallest deviation of each cue
+
+    def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+        """(arrays for calibration.safetensors, plain values for the manifest)."""
+        values = asdict(self)
+        return {name: values.pop(name) for name in ARRAYS}, values
+
+    @staticmethod
+    def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
+        """The reverse of `to_parts`; KeyError or TypeError where something is missing."""
+        return Calibration(**{name: arrays[name] for name in ARRAYS},
+                           **{**values, "floors": tuple(values["floors"])})  # fmt: skip

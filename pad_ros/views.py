@@ -1,0 +1,37 @@
+"""ReferenceViews: anomaly-free images of the part, with poses where they are known, and their readers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Camera, Pose
+from .images import Image
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One image of the part. The image is undistorted already: `camera` is a pinhole."""
+
+    name: str  # unique within its set, relative path with suffix, e.g. "train/good/0.png"
+    image: Image
+    camera: Camera
+    pose: Pose | None = None
+    mask: NDArray[np.bool_] | None = None  # [H, W], True on the part, if the file says so (alpha)
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceViews:
+    """Views of one good part; either all have a pose (in the part frame) or none has."""
+
+    views: tuple[View, ...]
+    source: str  # what was read, for messages and the manifest
+
+    @property
+    def posed(self) -> bool:
+        return all(view.pose is not None for view in self.views)
+
+    def __len__(self) -> int:
+        return len(self.views)
