@@ -1,0 +1,78 @@
+# make setup | demo | test | test-fast | lint | clean
+#
+# Everything lands in .venv. Without ROS 2 on the machine its PyPI wheels are used; where ROS_DISTRO is
+# set (a sourced ROS 2), that one is. Stamp files keep a second `make setup` quick.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+INTERFACES_BUILD := $(VENV)/interfaces_build
+
+# The wheels' start-up hook marks the environment it has prepared; children with another .venv must not inherit that.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+ifdef ROS_DISTRO
+  # PYTHONPATH and CMAKE_PREFIX_PATH come from ROS's setup.bash; rosidl's Python dependencies from the system.
+  VENV_OPTIONS := --system-site-packages
+  ROS_REQUIREMENTS :=
+  CMAKE_OPTIONS :=
+else
+  VENV_OPTIONS :=
+  ROS_REQUIREMENTS := requirements-ros-wheels.txt
+  CMAKE_OPTIONS := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/drop_foreign_includes.cmake
+  export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
+  export CMAKE_PREFIX_PATH := $(CURDIR)/$(VENV)
+endif
+
+REQUIREMENTS := requirements-dev.txt $(ROS_REQUIREMENTS)
+
+.PHONY: setup demo test test-fast lint clean
+
+setup: $(STAMPS)/interfaces
+
+demo: setup
+	$(BIN)/pad demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: $(PYTHON) is not Python >= 3.10; name one with make PYTHON=..." >&2; exit 3; }
+	@for tool in cmake c++; do command -v $$tool > /dev/null || \
+	  { echo "make: $$tool is missing; on Debian or Ubuntu: apt install build-essential cmake" >&2; exit 3; }; done
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV_OPTIONS) $(VENV) || \
+	  { echo "make: no virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; exit 3; }
+	@mkdir -p $(STAMPS) && touch $(VENV)/COLCON_IGNORE $@
+
+# pip first, messages second. The editable install puts this folder on sys.path by a plain .pth file
+# (compat): the messages lie in site-packages/pad_ros, and pad_ros/__init__.py joins the two.
+$(STAMPS)/packages: $(STAMPS)/venv setup.py setup.cfg pyproject.toml constraints.txt $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'setuptools>=77,<80'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+	  --config-settings editable_mode=compat --editable . $(addprefix --requirement ,$(REQUIREMENTS))
+	@touch $@
+
+$(STAMPS)/interfaces: $(STAMPS)/packages CMakeLists.txt package.xml $(wildcard cmake/* msg/*.msg srv/*.srv)
+	@echo "building the ROS messages"
+	@mkdir -p $(INTERFACES_BUILD)
+	@{ cmake -S . -B $(INTERFACES_BUILD) -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF -DPAD_ROS_INTERFACES_ONLY=ON \
+	    -DCMAKE_INSTALL_PREFIX=$(CURDIR)/$(VENV) -DCMAKE_INSTALL_RPATH='$$ORIGIN' \
+	    -DPython3_EXECUTABLE=$(CURDIR)/$(BIN)/python $(CMAKE_OPTIONS) && \
+	  cmake --build $(INTERFACES_BUILD) --parallel 2 && cmake --install $(INTERFACES_BUILD); \
+	} > $(INTERFACES_BUILD)/log.txt 2>&1 || { tail -n 40 $(INTERFACES_BUILD)/log.txt >&2; exit 1; }
+	@$(BIN)/python cmake/finish_interfaces.py
+	@touch $@

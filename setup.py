@@ -1,0 +1,38 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+# Ranges live here; constraints.txt pins the versions that were tested together.
+# On a machine with ROS 2 nothing else is needed for the nodes; without ROS see requirements-ros-wheels.txt.
+
+setup(
+    name="pad_ros",
+    version="0.1.0",
+    description="Pose-agnostic visual inspection against a reference model learned from photographs, for ROS 2",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["pad_ros", "pad_ros.*"]),
+    data_files=[
+        ("share/pad_ros/config", glob("config/*.*")),
+        ("share/pad_ros/config/cells", glob("config/cells/*")),
+        ("share/pad_ros/config/methods", glob("config/methods/*")),
+    ],
+    install_requires=[
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
+        "numba>=0.60",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.9",
+        "pycolmap>=4.0",
+        "pyyaml>=6.0",
+        "rosbags>=0.11",
+        "safetensors>=0.4.3",
+        "scipy>=1.11",
+        "torch>=2.4",
+    ],
+    extras_require={
+        "cuda": ["gsplat>=1.5"],  # the CUDA rasterizer; the CPU one needs nothing further
+    },
+    entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},
+)
