@@ -1,0 +1,114 @@
+"""Labelled test images in MAD's layout: test/<label>/*, ground_truth/<label>/*, test_poses.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import images
+from ..errors import InputError
+from ..geometry import Pose
+
+GOOD = "good"
+
+
+@dataclass(frozen=True, eq=False)
+class TestImage:
+    """One labelled query. pose: the true one, only to measure pose error, where the set brings it."""
+
+    __test__ = False  # not a pytest class
+
+    name: str  # path below the data set, e.g. "test/Burrs/3.png"
+    label: str  # "good" or the kind of defect
+    path: Path
+    mask_path: Path | None  # None for good images, and for all where the set has no ground truth
+    pose: Pose | None
+
+    @property
+    def defective(self) -> bool:
+        return self.label != GOOD
+
+    def load_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """The ground truth, True on the defect, [H, W]; InputError where it is not of the image's shape."""
+        if self.mask_path is None:
+            return None
+        mask = images.load(self.mask_path)[..., 0] > 127
+        if mask.shape != shape:
+            raise InputError(
+                f"{self.mask_path}: mask of {mask.shape[1]}x{mask.shape[0]} px for an image of {shape[1]}x{shape[0]} px"
+            )
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The test images of one part: good ones first, then by label, each in the order of their numbers."""
+
+    name: str
+    images: tuple[TestImage, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(image.label for image in self.images))
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The test images below `path`; InputError where the layout or a file does not fit."""
+    root = Path(path)
+    test = root / "test"
+    if not test.is_dir():
+        raise InputError(f"{root}: no folder test/ (expected test/good/*.png and test/<defect>/*.png)")
+    poses = _read_poses(root / "test_poses.json")
+    found: list[TestImage] = []
+    folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, _natural(p.name)))
+    for folder in folders:
+        files = [p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")]
+        for file in sorted(files, key=lambda p: _natural(p.name)):
+            name = file.relative_to(root).as_posix()
+            mask = None if folder.name == GOOD else _find_mask(root, file)
+            found.append(TestImage(name, folder.name, file, mask, poses.get(_key(name))))
+    if not found:
+        raise InputError(f"{test}: no images in its folders ({', '.join(images.SUFFIXES)})")
+    return Dataset(root.resolve().name, tuple(found))
+
+
+def _find_mask(root: Path, file: Path) -> Path | None:
+    """The ground truth of an image; None where the whole data set has none."""
+    if not (root / "ground_truth").is_dir():
+        return None
+    folder = root / "ground_truth" / file.parent.name
+    for stem in (f"{file.stem}_mask", file.stem):
+        for suffix in (".png", file.suffix):
+            if (candidate := folder / f"{stem}{suffix}").is_file():
+                return candidate
+    raise InputError(f"{file}: its ground truth {folder / (file.stem + '_mask.png')} is missing")
+
+
+def _read_poses(path: Path) -> dict[str, Pose]:
+    """True poses by `_key` of the image's name; empty where the file does not exist."""
+    if not path.is_file():
+        return {}
+    try:
+        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        pairs = [(str(frame["file_path"]), frame["transform_matrix"]) for frame in frames]
+        return {_key(name): Pose.from_opengl_camera_to_world(matrix) for name, matrix in pairs}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a list of frames with file_path and transform_matrix ({error!r})") from error
+
+
+def _key(name: str) -> str:
+    """An image's path below the data set, without "./" and suffix, as NeRF files may leave the latter out."""
+    name = name.removeprefix("./")
+    return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in images.SUFFIXES else name
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key under which "2" comes before "10"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
