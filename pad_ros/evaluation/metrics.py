@@ -242,7 +242,8 @@ def best_f1_thresholds(peaks: Array, defective: NDArray[np.bool_], weights: Arra
     true = (weights * defective) @ found
     called = weights @ found
     actual = (weights * defective).sum(axis=1, keepdims=True)
-    f1 = 2 * true / np.maximum(called + actual, 1e-300)
+    drawn = weights @ (peaks[:, None] == candidates[None]) > 0  # a peak that is not in the sample is no candidate
+    f1 = np.where(drawn, 2 * true / np.maximum(called + actual, 1e-300), 0.0)
     return np.where(f1.max(axis=1) > 0, candidates[f1.argmax(axis=1)], np.nan)
 
 
