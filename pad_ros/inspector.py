@@ -2,45 +2,154 @@
 
 from __future__ import annotations
 
+import time
+from functools import cached_property
 from pathlib import Path
 
-from .geometry import Camera
-from .images import Image
+from .errors import ImageError, InputError
+from .geometry import Camera, undistort_image
+from .images import Image, validate
+from .localization.localizer import Localizer
+from .localization.refinement import refine_pose
 from .localization.result import Localization
+from .methods import Method, method_from_dict
 from .model import ReferenceModel
+from .reasons import Reason, Verdict
+from .rendering.device import resolve_device
+from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
 from .scoring.result import Inspection
+from .scoring.scorer import Scorer
+
+MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
+MIN_CONTRAST = 3.0  # 8-bit levels: standard deviation under which an image shows nothing
 
 
 class Inspector:
     """The three stages for one reference model. Each stage may also run in a process of its own.
 
     Images are validated RGB; `camera` may be distorted; None means the model's own camera, resized.
-    The stages raise only for programming errors; `inspect` never raises for what an image holds.
+    The stages raise only for bad input (InputError) and programming errors; `inspect` never raises:
+    whatever goes wrong is HOLD with its reason.
     """
 
     def __init__(self, model: ReferenceModel, device: str = "auto") -> None:
         self.model = model
+        self.device = resolve_device(device)
+        self.method: Method = method_from_dict(model.settings, f"manifest of {model.name}")
 
     @staticmethod
     def load(path: Path, device: str = "auto") -> Inspector:
         """Load a bundle; ModelError if it is damaged."""
-        raise NotImplementedError
+        return Inspector(ReferenceModel.load(path), device)
+
+    @cached_property
+    def _localizer(self) -> Localizer:
+        return Localizer(self.model.sfm_map, self.model.background, self.method.localization)
+
+    @cached_property
+    def _plain_renderer(self) -> Renderer:
+        return Renderer(self.model.gaussians, self.model.background, device=self.device)
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        calibration = self.model.calibration
+        features = None if calibration is None else calibration.features()
+        return Renderer(self.model.gaussians, self.model.background, features, self.device)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(self.model.calibration, self.model.background, self.method.scoring)
+
+    def warm_up(self) -> None:
+        """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
+        camera = self.model.camera
+        pose = self.model.sfm_map.poses[0]
+        self.inspect(self._plain_renderer.render(camera, pose).rgb8)
 
     def query_camera(self, image: Image, camera: Camera | None) -> Camera:
         """The camera to use for `image`; InputError where its shape contradicts the intrinsics."""
-        raise NotImplementedError
+        height, width = image.shape[:2]
+        base = camera or self.model.camera
+        if (base.width, base.height) == (width, height):
+            return base
+        if camera is None and abs((width / height) / (base.width / base.height) - 1) <= MAX_ASPECT_DIFFERENCE:
+            return base.resized(width, height)
+        source = "its camera_info" if camera else "the model's camera"
+        raise InputError(
+            f"the image has {width}x{height} pixels, but {source} is for {base.width}x{base.height}; "
+            "give the intrinsics that belong to the image"
+        )
 
     def localize(self, image: Image, camera: Camera | None = None) -> Localization:
-        raise NotImplementedError
+        """The camera's pose, refined photometrically, or the reason why there is none."""
+        camera = self.query_camera(image, camera)
+        if float(image.std()) < MIN_CONTRAST:
+            return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
+        image, camera = undistort_image(image, camera), camera.pinhole()
+        found = self._localizer.localize(image, camera)
+        if found.pose is None:
+            return found
+        refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
+        covariance = found.covariance if refined.covariance is None else refined.covariance
+        return Localization(
+            refined.pose, found.reason, found.reason_text, found.inliers, found.matches, found.residual_px, covariance
+        )
 
     def render(self, localization: Localization, camera: Camera) -> ReferenceRendering:
-        raise NotImplementedError
+        """The reference rendering for a localization that has a pose."""
+        if localization.pose is None:
+            raise ValueError("there is no pose to render from")
+        return self._renderer.render(camera.pinhole(), localization.pose)
 
-    def score(self, image: Image, camera: Camera, localization: Localization,
-              rendering: ReferenceRendering | None) -> Inspection:  # fmt: skip
+    def score(
+        self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering | None
+    ) -> Inspection:
         """`rendering` None is for localizations that failed: the result is HOLD with their reason."""
-        raise NotImplementedError
+        if rendering is None or localization.pose is None:
+            return self.hold(localization.reason, localization.reason_text, image, localization)
+        return self._scorer.score(image, camera, localization, rendering)
 
     def inspect(self, image: Image, camera: Camera | None = None) -> Inspection:
-        raise NotImplementedError
+        """The verdict for one image; HOLD with the reason for anything that goes wrong."""
+        times = {"localize": 0.0, "render": 0.0, "score": 0.0}
+        began = last = time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            times[stage] = 1000 * (now - last)
+            last = now
+
+        try:
+            image = validate(image)
+            camera = self.query_camera(image, camera)
+            localization = self.localize(image, camera)
+            lap("localize")
+            rendering = self.render(localization, camera) if localization.localized else None
+            lap("render")
+            result = self.score(image, camera, localization, rendering)
+            lap("score")
+        except ImageError as error:
+            result = self.hold(Reason.BAD_IMAGE, str(error))
+        except InputError as error:
+            result = self.hold(Reason.CAMERA_MISMATCH, str(error))
+        except Exception as error:  # any failure must reach the line as HOLD, not end the process
+            result = self.hold(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        times["total"] = 1000 * (time.perf_counter() - began)
+        result.timings_ms.update(times)
+        return result
+
+    def hold(
+        self, reason: Reason, text: str, image: Image | None = None, localization: Localization | None = None
+    ) -> Inspection:
+        """A HOLD verdict that carries its reason."""
+        calibration = self.model.calibration
+        threshold = float("nan") if calibration is None else calibration.threshold
+        return Inspection(
+            Verdict.HOLD, reason, text, float("nan"), threshold, (), localization, None, None, image, {}
+        )
+
+    def bad_image(self, text: str) -> Inspection:
+        """HOLD for a query that could not even be decoded."""
+        return self.hold(Reason.BAD_IMAGE, text)

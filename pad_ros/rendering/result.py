@@ -25,3 +25,8 @@ class ReferenceRendering:
     features: NDArray[np.float32]
     camera: Camera
     pose: Pose
+
+    @property
+    def rgb8(self) -> NDArray[np.uint8]:
+        """The rendering as an image, uint8 [H, W, 3]."""
+        return (self.rgb * 255 + 0.5).astype(np.uint8)

@@ -22,7 +22,13 @@ class Calibration:
     scores: NDArray[np.float32]
     threshold: float
     false_reject_rate: float  # asked for
+    promised_rate: float  # what the number of views allows to promise
     floors: tuple[float, ...]  # [C] smallest deviation of each cue
+    levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
+
+    def features(self) -> NDArray[np.float32]:
+        """[N, 2 C]: what the renderer blends beside the colours."""
+        return np.concatenate([self.residual_mean, self.residual_deviation], axis=1)
 
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
@@ -33,4 +39,4 @@ class Calibration:
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
         """The reverse of `to_parts`; KeyError or TypeError where something is missing."""
         return Calibration(**{name: arrays[name] for name in ARRAYS},
-                           **{**values, "floors": tuple(values["floors"])})  # fmt: skip
+                           **{**values, "floors": tuple(values["floors"]), "levels": tuple(values["levels"])})  # fmt: skip

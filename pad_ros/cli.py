@@ -1,0 +1,251 @@
+"""`pad`: train, inspect, evaluate, bag, bench, demo and info, without ROS.
+
+Exit status: 0 done; 1 done, and at least one verdict is not PASS (inspect, bag); 2 bad usage or bad
+input; 3 the machine lacks something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .errors import InputError, PadError
+
+DEFAULT_BUDGET = 420.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; errors become one line on stderr and an exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if "run" not in arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        status: int = arguments.run(arguments)
+        return status
+    except PadError as error:
+        print(f"pad: error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("pad: interrupted; nothing was left half-written", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the user gets a line, a developer the traceback
+        if os.environ.get("PAD_DEBUG"):
+            raise
+        where = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"pad: internal error: {where} (set PAD_DEBUG=1 for details and report it)", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pad", description="Inspect parts from any pose.")
+    parser.add_argument("--version", action="version", version=f"pad_ros {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    train = commands.add_parser("train", help="learn a reference model from views of one good part")
+    train.add_argument("views", type=Path, help="MAD or NeRF data set, COLMAP model, image folder, or rosbag2")
+    train.add_argument("--out", type=Path, required=True, metavar="MODEL", help="folder to write the model to")
+    train.add_argument("--method", default="pad", help="preset (default: %(default)s)")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                       help="change one setting of the preset, e.g. splatting.gaussians=30000")  # fmt: skip
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    train.add_argument("--budget", type=_positive, default=DEFAULT_BUDGET, metavar="SECONDS",
+                       help="time for the whole training (default: %(default)g)")  # fmt: skip
+    train.add_argument("--false-reject-rate", type=_share, default=0.01, metavar="RATE",
+                       help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
+    train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
+    train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
+    train.add_argument("--seed", type=int, default=0)
+    train.set_defaults(run=_train)
+
+    inspect = commands.add_parser("inspect", help="verdict and heatmap for images")
+    inspect.add_argument("model", type=Path)
+    inspect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    inspect.add_argument("--out", type=Path, required=True, metavar="DIR")
+    inspect.add_argument("--json", action="store_true", help="print one JSON object per image")
+    inspect.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    inspect.set_defaults(run=_inspect)
+
+    evaluate = commands.add_parser("evaluate", help="metrics.json and report.html on a labelled data set")
+    evaluate.add_argument("model", type=Path)
+    evaluate.add_argument("dataset", type=Path)
+    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    evaluate.set_defaults(run=_evaluate)
+
+    bag = commands.add_parser("bag", help="inspect the images of a rosbag2, no ROS needed")
+    bag.add_argument("model", type=Path)
+    bag.add_argument("bag", type=Path)
+    bag.add_argument("--topic", help="image topic (default: the only one)")
+    bag.add_argument("--out", type=Path, required=True, metavar="DIR")
+    bag.add_argument("--json", action="store_true", help="print one JSON object per image")
+    bag.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    bag.set_defaults(run=_bag)
+
+    bench = commands.add_parser("bench", help="latency, throughput and memory of a model on images")
+    bench.add_argument("model", type=Path)
+    bench.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    bench.add_argument("--out", type=Path, metavar="FILE")
+    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    bench.set_defaults(run=_bench)
+
+    demo = commands.add_parser("demo", help="make a part, train, run the ROS 2 graph on it, write a report")
+    demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
+    demo.add_argument("--part", default="bracket")
+    demo.add_argument("--budget", type=_positive, default=150.0, metavar="SECONDS", help="training time")
+    demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
+    demo.set_defaults(run=_demo)
+
+    info = commands.add_parser("info", help="what is in a reference model")
+    info.add_argument("model", type=Path)
+    info.add_argument("--json", action="store_true")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from .methods import load_method
+    from .model import ReferenceModel
+    from .training.train import train
+    from .views import read_views
+
+    ReferenceModel.check_destination(arguments.out)
+    method = load_method(arguments.method, arguments.overrides)
+    views = read_views(arguments.views, max_side=arguments.max_side)
+    model = train(
+        views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
+        false_reject_rate=arguments.false_reject_rate, device=arguments.device, seed=arguments.seed,
+    )  # fmt: skip
+    model.save(arguments.out)
+    _print_info(model)
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from . import images
+    from .inspector import Inspector
+    from .reports import InspectionWriter
+
+    inspector = Inspector.load(arguments.model, arguments.device)
+    with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
+        for path in _image_files(arguments.images):
+            try:
+                image = images.load(path)
+            except InputError as error:
+                writer.add(path.name, inspector.bad_image(str(error)))
+                continue
+            writer.add(path.name, inspector.inspect(image))
+    return 0 if writer.all_passed else 1
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from .evaluation.dataset import read_dataset
+    from .evaluation.evaluate import evaluate, metrics_table
+    from .inspector import Inspector
+
+    dataset = read_dataset(arguments.dataset)
+    inspector = Inspector.load(arguments.model, arguments.device)
+    metrics = evaluate(inspector, dataset, arguments.out)
+    print(metrics_table(metrics))
+    print(f"report: {arguments.out / 'report.html'}")
+    return 0
+
+
+def _bag(arguments: argparse.Namespace) -> int:
+    from .bags import read_images
+    from .inspector import Inspector
+    from .reports import InspectionWriter
+
+    inspector = Inspector.load(arguments.model, arguments.device)
+    with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
+        for frame in read_images(arguments.bag, arguments.topic):
+            name = f"{frame.stamp_ns}"
+            if isinstance(frame.image, Exception):
+                writer.add(name, inspector.bad_image(str(frame.image)))
+            else:
+                writer.add(name, inspector.inspect(frame.image, frame.camera))
+    return 0 if writer.all_passed else 1
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    import json
+
+    from .evaluation.bench import bench
+
+    result = bench(arguments.model, _image_files(arguments.images), arguments.device)
+    text = json.dumps(result, indent=1)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+    print(text)
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from .demo.run import run_demo
+
+    return run_demo(arguments.out, arguments.part, arguments.budget, ros=not arguments.no_ros)
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    import json
+
+    from .model import ReferenceModel
+
+    model = ReferenceModel.load(arguments.model)
+    if arguments.json:
+        print(json.dumps(model.manifest(), indent=1))
+    else:
+        _print_info(model)
+    return 0
+
+
+def _print_info(model: object) -> None:
+    from .model import ReferenceModel
+    from .reports import model_summary
+
+    assert isinstance(model, ReferenceModel)
+    print("\n".join(model_summary(model)))
+
+
+def _image_files(paths: Sequence[Path]) -> list[Path]:
+    """The image files among `paths`, folders expanded; InputError for a path that is not there."""
+    from .images import SUFFIXES
+
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            if not found:
+                raise InputError(f"{path}: no images ({', '.join(SUFFIXES)}) in this folder")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder")
+    return files
+
+
+if __name__ == "__main__":
+    sys.exit(main())

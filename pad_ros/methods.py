@@ -1,0 +1,118 @@
+"""Method presets: config/methods/*.yaml as validated dataclasses.
+
+A preset names only what differs from the defaults of the dataclasses; every key is checked, so that
+a misspelt setting is an error and not silently the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import InputError
+from .localization.localizer import LocalizationSettings
+from .localization.refinement import RefinementSettings
+from .scoring.scorer import ScoringSettings
+from .training.splatting import SplattingSettings
+
+
+@dataclass(frozen=True)
+class Method:
+    """One complete configuration of the pipeline."""
+
+    name: str
+    description: str = ""
+    localization: LocalizationSettings = field(default_factory=LocalizationSettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    splatting: SplattingSettings = field(default_factory=SplattingSettings)
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the manifest; `method_from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+
+def preset_folder() -> Path:
+    """Where the presets are: beside the package in a checkout, under share/ where installed."""
+    package = Path(__file__).resolve().parent
+    candidates = [package.parent / "config" / "methods"]
+    candidates += [parent / "share" / "pad_ros" / "config" / "methods" for parent in package.parents]
+    candidates.append(Path(sys.prefix) / "share" / "pad_ros" / "config" / "methods")
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise InputError(f"the method presets (config/methods) are not installed; looked in {candidates[0]} and share/")
+
+
+def load_method(name: str, overrides: Sequence[str] = ()) -> Method:
+    """The preset `name`, changed by KEY=VALUE overrides such as `splatting.gaussians=30000`."""
+    folder = preset_folder()
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in names:
+        raise InputError(f"no method preset is called {name!r}; there are: {', '.join(names)}")
+    path = folder / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected settings, got {type(values).__name__}")
+    for override in overrides:
+        _apply(values, override)
+    return method_from_dict({**values, "name": name}, str(path))
+
+
+def method_from_dict(values: Mapping[str, Any], where: str) -> Method:
+    """The Method described by nested plain values; InputError names the wrong key."""
+    method = _build(Method, values, where)
+    assert isinstance(method, Method)
+    return method
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override}: expected KEY=VALUE, e.g. splatting.gaussians=30000")
+    *groups, last = key.split(".")
+    target = values
+    for group in groups:
+        target = target.setdefault(group, {})
+        if not isinstance(target, dict):
+            raise InputError(f"--set {override}: {group} is a single value, not a group of settings")
+    try:
+        target[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not valid YAML") from error
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where}: expected a group of settings, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(str(key) for key in values if key not in hints)
+    if unknown:
+        raise InputError(f"{where}: unknown setting {unknown[0]!r}; known here: {', '.join(hints)}")
+    return kind(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        assert isinstance(kind, type)
+        return _build(kind, value, where)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where}: expected a list, got {value!r}")
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(item, entry, where) for entry in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise InputError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,124 @@
+"""From the anomaly map to a score, defect regions and a verdict."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Camera
+from ..images import Image
+from ..rendering.result import ReferenceRendering
+from ..silhouette import Background
+from .result import DefectKind, DefectRegion
+
+Floats = NDArray[np.float32]
+
+MAX_REGIONS = 32  # reported; the strongest
+
+
+def conformal_threshold(scores: NDArray[np.float32], false_reject_rate: float) -> tuple[float, float]:
+    """(threshold, rate it can promise) from the scores of V good views that the model has not seen.
+
+    Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2021, section 1): the
+    ceil((V + 1)(1 - rate))-th smallest score. V views can promise no rate below 1 / (V + 1); where
+    less is asked for, the threshold is the upper tail of a normal distribution of the log scores, at
+    least the largest score seen, and the promise stays 1 / (V + 1).
+    """
+    ordered = np.sort(scores.astype(np.float64))
+    count = len(ordered)
+    if count == 0:
+        return math.nan, math.nan
+    rank = math.ceil((count + 1) * (1 - false_reject_rate))
+    if rank <= count:
+        return float(ordered[rank - 1]), false_reject_rate
+    logs = np.log(np.maximum(ordered, 1e-6))
+    deviation = float(logs.std(ddof=1)) if count > 1 else 0.2
+    tail = float(np.median(logs)) + normal_quantile(1 - false_reject_rate) * deviation
+    return max(math.exp(tail), float(ordered[-1])), 1 / (count + 1)
+
+
+def normal_quantile(probability: float) -> float:
+    """Inverse of the standard normal distribution function."""
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(probability)
+
+
+def p_value(score: float, scores: NDArray[np.float32]) -> float:
+    """Conformal p-value: the share of good views, this image counted in, that score at least as high."""
+    return float((1 + np.count_nonzero(scores >= score)) / (len(scores) + 1))
+
+
+def find_defects(
+    values: Floats,
+    threshold: float,
+    image: Image,
+    rendering: ReferenceRendering,
+    background: Background,
+    min_area: int,
+) -> tuple[DefectRegion, ...]:
+    """The connected regions of the anomaly map [H, W] above the threshold, strongest first."""
+    mask = (values > threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    regions = []
+    for label in range(1, count):
+        x, y, w, h, area = (int(v) for v in stats[label])
+        window = np.s_[y : y + h, x : x + w]
+        inside = labels[window] == label
+        peak = float(values[window][inside].max())
+        if area < min_area and peak < 2 * threshold:
+            continue
+        regions.append(
+            DefectRegion(
+                box=(x, y, w, h), area=area, peak_score=peak,
+                centroid=_centroid(window, inside, values, rendering),
+                kind=_kind(window, inside, image, rendering, background),
+            )  # fmt: skip
+        )
+    regions.sort(key=lambda region: -region.peak_score)
+    return tuple(regions[:MAX_REGIONS])
+
+
+def _centroid(
+    window: tuple[slice, slice], inside: NDArray[np.bool_], values: Floats, rendering: ReferenceRendering
+) -> tuple[float, float, float] | None:
+    """The score-weighted mean, in the part frame, of the surface points under the region."""
+    on_part = inside & (rendering.alpha[window] > 0.5) & (rendering.depth[window] > 0)
+    if not on_part.any():
+        return None
+    rows, columns = np.nonzero(on_part)
+    pixels = np.stack([columns + window[1].start + 0.5, rows + window[0].start + 0.5], axis=1)
+    points = back_project(rendering.camera, pixels, rendering.depth[window][on_part])
+    weights = values[window][on_part].astype(np.float64)
+    centre = rendering.pose.inverse().transform(np.average(points, axis=0, weights=weights)[None])[0]
+    return (float(centre[0]), float(centre[1]), float(centre[2]))
+
+
+def back_project(camera: Camera, pixels: NDArray[np.float64], depth: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points [N, 3] in the camera frame of pixels [N, 2] with depth [N] along z."""
+    x = (pixels[:, 0] - camera.cx) / camera.fx
+    y = (pixels[:, 1] - camera.cy) / camera.fy
+    return np.stack([x * depth, y * depth, np.asarray(depth, dtype=np.float64)], axis=1)
+
+
+def _kind(
+    window: tuple[slice, slice],
+    inside: NDArray[np.bool_],
+    image: Image,
+    rendering: ReferenceRendering,
+    background: Background,
+) -> DefectKind:
+    """ADDED where the model shows background, MISSING where the query does, else CHANGED."""
+    on_part = rendering.alpha[window][inside] > 0.5
+    if background.colour is None:
+        return DefectKind.CHANGED
+    distance = np.abs(image[window][inside].astype(np.float32) - np.array(background.colour, np.float32)).max(axis=1)
+    empty = distance <= background.tolerance
+    if np.mean(~on_part & ~empty) > 0.5:
+        return DefectKind.ADDED
+    if np.mean(on_part & empty) > 0.5:
+        return DefectKind.MISSING
+    return DefectKind.CHANGED

@@ -1,0 +1,104 @@
+"""Scorer: query and reference rendering in, anomaly map and verdict out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Camera, distort_map, undistort_image
+from ..images import Image
+from ..localization.result import Localization
+from ..reasons import Reason, Verdict
+from ..rendering.result import ReferenceRendering
+from ..silhouette import Background
+from .calibration import Calibration
+from .comparison import lab, shift_tolerant_difference
+from .decision import find_defects
+from .result import AnomalyMap, Inspection
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How query and rendering are compared."""
+
+    shift: int = 1  # px of misalignment that are forgiven
+    scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
+    min_area: int = 4  # px, of a reported defect region
+
+
+def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats:
+    """The cues of difference [H, W, C] between an undistorted query and the rendering at its pose."""
+    return shift_tolerant_difference(lab(image), lab(rendering.rgb), shift)[..., None]
+
+
+def evidence(residual: Floats, rendering: ReferenceRendering, floors: tuple[float, ...], scales: tuple[float, ...]) -> list[Floats]:
+    """Residuals as deviations from what is normal at each point of the surface, pooled at each scale [H, W].
+
+    rendering.features holds the expected residual and its deviation, C channels each; beside the part
+    both are zero and the floor alone counts.
+    """
+    cues = residual.shape[2]
+    expected = rendering.features[..., :cues]
+    deviation = rendering.features[..., cues:]
+    kernel = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about where a point is
+    total = np.zeros(residual.shape[:2], np.float32)
+    for c in range(cues):
+        mean = cv2.dilate(np.ascontiguousarray(expected[..., c]), kernel)
+        spread = cv2.dilate(np.ascontiguousarray(deviation[..., c]), kernel)
+        total += np.maximum(residual[..., c] - mean, 0) / (spread + 0.5 * floors[c])
+    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
+
+
+class Scorer:
+    """Judges queries by one reference model's calibration; without one every verdict is HOLD."""
+
+    def __init__(self, calibration: Calibration | None, background: Background, settings: ScoringSettings) -> None:
+        self.calibration = calibration
+        self.background = background
+        self.settings = settings
+
+    def anomaly_map(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> AnomalyMap:
+        """The anomaly map at the query's (distorted) pixels; ValueError for an uncalibrated model."""
+        if self.calibration is None:
+            raise ValueError("an uncalibrated model has no anomaly scale")
+        residual = residuals(undistort_image(image, camera), rendering, self.settings.shift)
+        pooled = evidence(residual, rendering, self.calibration.floors, self.settings.scales)
+        values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
+        return AnomalyMap(distort_map(values, camera))
+
+    def score(
+        self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering
+    ) -> Inspection:
+        """PASS or REJECT by the calibrated threshold on the map's maximum; HOLD where there is no threshold."""
+        calibration = self.calibration
+        if calibration is None or not math.isfinite(calibration.threshold):
+            return Inspection(
+                Verdict.HOLD, Reason.UNCALIBRATED, "the model has no threshold: train it with more views",
+                math.nan, math.nan, (), localization, rendering, None, image,
+            )  # fmt: skip
+        anomaly_map = self.anomaly_map(image, camera, rendering)
+        score = float(anomaly_map.values.max())
+        threshold = calibration.threshold
+        if not math.isfinite(score):
+            return Inspection(
+                Verdict.HOLD, Reason.INTERNAL_ERROR, "the comparison gave no finite score",
+                math.nan, threshold, (), localization, rendering, anomaly_map, image,
+            )  # fmt: skip
+        if score <= threshold:
+            return Inspection(
+                Verdict.PASS, Reason.NONE, f"score {score:.2f} <= threshold {threshold:.2f}",
+                score, threshold, (), localization, rendering, anomaly_map, image,
+            )  # fmt: skip
+        defects = find_defects(
+            anomaly_map.values, threshold, image, rendering, self.background, self.settings.min_area
+        )
+        text = f"score {score:.2f} > threshold {threshold:.2f}, {len(defects)} defect region(s)"
+        return Inspection(
+            Verdict.REJECT, Reason.ANOMALY, text, score, threshold, defects, localization, rendering, anomaly_map, image
+        )

@@ -1,0 +1,98 @@
+"""Calibration: how large a difference good views show, per point of the surface and per image.
+
+The per-point statistics come from the views that the Gaussians were fitted to, rendered at slightly
+wrong poses, as a localized query is. The image scores come from held-out views that go through the
+same refinement and comparison as a query; they give the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Camera, Pose
+from ..localization.refinement import RefinementSettings, refine_pose
+from ..progress import progress
+from ..rendering.gaussians import Gaussians
+from ..rendering.renderer import Renderer
+from ..scoring.calibration import Calibration
+from ..scoring.decision import conformal_threshold
+from ..scoring.scorer import ScoringSettings, evidence, residuals
+from ..silhouette import Background
+from ..views import View
+from .residuals import residual_statistics
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """How far the poses are put off before refining (start) and before gathering residuals (jitter)."""
+
+    jitter_deg: float = 0.05
+    jitter_translation: float = 0.001  # share of the distance to the part
+    start_deg: float = 0.3
+    start_translation: float = 0.004
+    max_views: int = 150  # that residuals are gathered from
+
+
+def jittered(pose: Pose, degrees: float, translation: float, rng: np.random.Generator) -> Pose:
+    """The pose turned about the part by about `degrees` and shifted by a share of its distance."""
+    distance = float(np.linalg.norm(pose.centre))
+    turn = Pose.identity().retract(np.concatenate([rng.normal(size=3) * np.radians(degrees) / np.sqrt(3), np.zeros(3)]))
+    shift = rng.normal(size=3) * translation * distance / np.sqrt(3)
+    return Pose.from_rt(np.eye(3), shift) @ pose @ turn
+
+
+def calibrate(
+    gaussians: Gaussians,
+    fitted: tuple[View, ...],
+    held_out: tuple[View, ...],
+    background: Background,
+    scoring: ScoringSettings,
+    refinement: RefinementSettings,
+    false_reject_rate: float,
+    device: str,
+    seed: int,
+    settings: CalibrationSettings | None = None,
+) -> Calibration:
+    """Residual statistics from `fitted` views and the threshold from `held_out` ones (all with poses)."""
+    settings = settings or CalibrationSettings()
+    rng = np.random.default_rng(seed)
+    renderer = Renderer(gaussians, background, device=device)
+
+    def samples() -> Iterator[tuple[Camera, Pose, Floats]]:
+        chosen = fitted[:: max(1, len(fitted) // settings.max_views)]
+        for view in progress(chosen, "gathering residuals", len(chosen)):
+            assert view.pose is not None
+            pose = jittered(view.pose, settings.jitter_deg, settings.jitter_translation, rng)
+            rendering = renderer.render(view.camera, pose)
+            yield view.camera, pose, residuals(view.image, rendering, scoring.shift)
+
+    statistics = residual_statistics(gaussians, samples(), device)
+    floors = tuple(float(x) for x in statistics.overall_deviation)
+    calibration = Calibration(
+        residual_mean=statistics.mean, residual_deviation=statistics.deviation,
+        scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
+        promised_rate=float("nan"), floors=floors, levels=tuple(1.0 for _ in scoring.scales),
+    )  # fmt: skip
+    full = Renderer(gaussians, background, calibration.features(), device)
+    maxima = []
+    for view in progress(held_out, "scoring held-out views", len(held_out)):
+        assert view.pose is not None
+        start = jittered(view.pose, settings.start_deg, settings.start_translation, rng)
+        pose = refine_pose(view.image, view.camera, start, renderer.render, refinement).pose
+        rendering = full.render(view.camera, pose)
+        residual = residuals(view.image, rendering, scoring.shift)
+        maxima.append([m.max() for m in evidence(residual, rendering, floors, scoring.scales)])
+    peaks = np.asarray(maxima, np.float32)  # [V, S]
+    levels = np.median(peaks, axis=0)
+    scores = (peaks / levels).max(axis=1).astype(np.float32)
+    threshold, promised = conformal_threshold(scores, false_reject_rate)
+    return Calibration(
+        statistics.mean, statistics.deviation, scores, threshold, false_reject_rate, promised, floors,
+        tuple(float(level) for level in levels),
+    )  # fmt: skip

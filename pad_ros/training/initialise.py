@@ -1,0 +1,110 @@
+"""Where the Gaussians start: on the SfM points, and spread through the part's visual hull."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..errors import TrainingError
+from ..rendering.gaussians import Gaussians
+from ..views import View
+
+SH_C0 = 0.28209479177387814
+
+
+def part_bounds(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(low, high) corners [3] of the SfM points without their stragglers, 15 % wider on each side."""
+    low, high = np.percentile(points, 1, axis=0), np.percentile(points, 99, axis=0)
+    margin = 0.15 * (high - low) + 0.02 * np.linalg.norm(high - low)
+    return low - margin, high + margin
+
+
+def hull_points(
+    views: tuple[View, ...], low: NDArray[np.float64], high: NDArray[np.float64], count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Up to `count` random points [N, 3] in the box that no view's silhouette excludes (the visual hull).
+
+    A point outside an image is not judged by it. One dissenting view in 50 is forgiven, because
+    silhouettes have holes where the part has the background's colour.
+    """
+    masked = [view for view in views if view.mask is not None]
+    found: list[NDArray[np.float64]] = []
+    total = 0
+    for _ in range(30):
+        points = rng.uniform(low, high, size=(4 * count, 3))
+        if masked:
+            points = points[_inside_silhouettes(points, masked)]
+        found.append(points)
+        total += len(points)
+        if total >= count:
+            break
+    return np.concatenate(found)[:count]
+
+
+def _inside_silhouettes(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
+    dissent = np.zeros(len(points), dtype=np.int32)
+    for view in views:
+        assert view.pose is not None and view.mask is not None
+        pixels = view.camera.project(view.pose.transform(points))
+        with np.errstate(invalid="ignore"):
+            x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
+            seen = (x >= 0) & (y >= 0) & (x < view.camera.width) & (y < view.camera.height)
+        hit = view.mask[y[seen].astype(int), x[seen].astype(int)]
+        dissent[np.flatnonzero(seen)[~hit]] += 1
+    return np.asarray(dissent <= len(views) // 50)
+
+
+def colours_from_views(points: NDArray[np.float64], views: tuple[View, ...]) -> NDArray[np.float32]:
+    """Mean colour [N, 3] in 0..1 of what up to 12 of the views show at each point (occlusion ignored)."""
+    total = np.zeros((len(points), 3), np.float32)
+    weight = np.full((len(points), 1), 1e-6, np.float32)
+    for view in views[:: max(1, len(views) // 12)]:
+        assert view.pose is not None
+        pixels = view.camera.project(view.pose.transform(points))
+        with np.errstate(invalid="ignore"):
+            x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
+            seen = (x >= 0) & (y >= 0) & (x < view.camera.width) & (y < view.camera.height)
+        total[seen] += view.image[y[seen].astype(int), x[seen].astype(int)] / np.float32(255)
+        weight[seen] += 1
+    return total / weight
+
+
+def initial_gaussians(
+    views: tuple[View, ...],
+    points: NDArray[np.float64],
+    colours: NDArray[np.uint8],
+    count: int,
+    sh_degree: int,
+    rng: np.random.Generator,
+) -> Gaussians:
+    """`count` Gaussians: the SfM points [P, 3] with their colours, the rest drawn from the visual hull."""
+    low, high = part_bounds(points)
+    on_part = np.all((points >= low) & (points <= high), axis=1)
+    points, colours = points[on_part], colours[on_part]
+    if len(points) > count // 2:
+        chosen = rng.choice(len(points), count // 2, replace=False)
+        points, colours = points[chosen], colours[chosen]
+    extra = hull_points(views, low, high, count - len(points), rng)
+    means = np.concatenate([points, extra])
+    if len(means) < 100:
+        raise TrainingError(
+            f"only {len(means)} starting points for the Gaussians: the SfM map and the silhouettes do not "
+            "describe a part; check the poses and that the background is plain"
+        )
+    rgb = np.concatenate([colours.astype(np.float32) / 255, colours_from_views(extra, views)])
+    distances, _ = cKDTree(means).query(means, k=4)
+    spacing = np.clip(distances[:, 1:].mean(axis=1), 1e-4 * np.linalg.norm(high - low), None)
+    spacing = np.minimum(spacing, 5 * np.median(spacing))
+    sh = np.zeros((len(means), (sh_degree + 1) ** 2, 3), np.float32)
+    sh[:, 0] = (rgb - 0.5) / SH_C0
+    opacities = np.concatenate([np.full(len(points), 0.5), np.full(len(extra), 0.1)])
+    quats = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(means), 1))
+    return Gaussians(
+        means=torch.from_numpy(means.astype(np.float32)),
+        quats=torch.from_numpy(quats),
+        scales=torch.from_numpy(np.repeat(0.7 * spacing[:, None], 3, axis=1).astype(np.float32)),
+        opacities=torch.from_numpy(opacities.astype(np.float32)),
+        sh=torch.from_numpy(sh),
+    )

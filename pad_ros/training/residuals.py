@@ -1,0 +1,75 @@
+"""What difference between photograph and rendering is normal at each point of the surface.
+
+Good views are rendered and compared like queries. Each pixel's residual is credited to the Gaussians
+that make up the pixel, by their blending weights: the gradient of sum(channel * residual) with
+respect to the Gaussians' channel values is exactly that weighted sum, so one backward pass through
+the rasterizer per view gathers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..geometry import Camera, Pose
+from ..rendering.gaussians import Gaussians
+from ..rendering.rasterize import rasterization
+
+Floats = NDArray[np.float32]
+
+PRIOR_WEIGHT = 5.0  # pixels' worth of belief that a Gaussian is like the average one
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualStatistics:
+    """mean, deviation: float32 [N, C] per Gaussian and cue; overall_deviation [C] of all pixels of the part."""
+
+    mean: Floats
+    deviation: Floats
+    overall_deviation: Floats
+
+
+def residual_statistics(
+    gaussians: Gaussians, samples: Iterable[tuple[Camera, Pose, Floats]], device: str = "cpu"
+) -> ResidualStatistics:
+    """From (camera, pose, residual maps [H, W, C]) of good views."""
+    n = len(gaussians)
+    weight = np.zeros((n, 1))
+    first: NDArray[np.float64] | None = None
+    second: NDArray[np.float64] | None = None
+    for camera, pose, residual in samples:
+        channels = np.concatenate([residual, residual**2, np.ones_like(residual[..., :1])], axis=2)
+        sums = _spread(gaussians, camera, pose, channels, device)
+        c = residual.shape[2]
+        if first is None or second is None:
+            first, second = np.zeros((n, c)), np.zeros((n, c))
+        first += sums[:, :c]
+        second += sums[:, c : 2 * c]
+        weight += sums[:, 2 * c :]
+    if first is None or second is None:
+        raise ValueError("no views to gather residuals from")
+    total = max(float(weight.sum()), 1e-9)
+    overall_mean, overall_square = first.sum(axis=0) / total, second.sum(axis=0) / total
+    mean = (first + PRIOR_WEIGHT * overall_mean) / (weight + PRIOR_WEIGHT)
+    square = (second + PRIOR_WEIGHT * overall_square) / (weight + PRIOR_WEIGHT)
+    deviation = np.sqrt(np.maximum(square - mean**2, 1e-10))
+    overall = np.sqrt(np.maximum(overall_square - overall_mean**2, 1e-10))
+    return ResidualStatistics(mean.astype(np.float32), deviation.astype(np.float32), overall.astype(np.float32))
+
+
+def _spread(gaussians: Gaussians, camera: Camera, pose: Pose, values: Floats, device: str) -> NDArray[np.float64]:
+    """For each Gaussian [N, C] the sum of `values` [H, W, C] over pixels, weighted by its share of the pixel."""
+    channels = torch.zeros(len(gaussians), values.shape[2], device=device, requires_grad=True)
+    rendered, _, _ = rasterization(
+        gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, channels,
+        torch.from_numpy(pose.matrix.astype(np.float32))[None].to(device),
+        torch.from_numpy(camera.K.astype(np.float32))[None].to(device),
+        camera.width, camera.height,
+    )  # fmt: skip
+    rendered.backward(torch.from_numpy(values)[None].to(device))
+    assert channels.grad is not None
+    return np.asarray(channels.grad.cpu().double().numpy())

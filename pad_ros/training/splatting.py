@@ -1,0 +1,234 @@
+"""Fitting the Gaussians to the reference views.
+
+3D Gaussian Splatting (Kerbl et al. 2023) with a fixed number of Gaussians: instead of cloning and
+pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
+al. 2024, "3DGS as MCMC", section 4). Only the part's box of each view is rendered.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..geometry import Camera
+from ..progress import Progress
+from ..rendering.gaussians import Gaussians
+from ..rendering.rasterize import rasterization
+from ..silhouette import Background, mask_box
+from ..views import View
+from .losses import SsimTarget, photometric_gradient, psnr
+
+
+@dataclass(frozen=True)
+class SplattingSettings:
+    """What the fit depends on besides the views. Learning rates are those at the start."""
+
+    gaussians: int = 20_000
+    steps: int = 15_000  # upper bound; the time given usually ends the fit earlier
+    sh_degree: int = 2  # raised from 0 over the first quarter
+    ssim_weight: float = 0.2
+    silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
+    margin: int = 8  # px around the part's box that are rendered too, so that floaters there are seen
+    relocate_every: int = 100  # steps
+    relocate_until: float = 0.8  # share of the fit; afterwards the Gaussians only settle
+    dead_opacity: float = 0.01
+    lr_means: float = 4e-4  # times the radius of the part
+    lr_scales: float = 1e-2
+    lr_quats: float = 4e-3
+    lr_opacities: float = 5e-2
+    lr_sh0: float = 1e-2
+    lr_sh: float = 1e-3
+    lr_decay: float = 50.0  # all but the opacities' rate end at 1/lr_decay
+
+
+@dataclass(frozen=True, eq=False)
+class TrainView:
+    """The part's window of one view, ready to be compared with a rendering."""
+
+    name: str
+    camera: Camera  # of the full image
+    window: tuple[int, int, int, int]  # x0, y0, width, height of the crop
+    viewmat: Tensor  # [1, 4, 4]
+    target: SsimTarget  # [h, w, 3]
+    silhouette: Tensor | None  # [h, w, 1] 0/1
+
+    @staticmethod
+    def of(view: View, margin: int, device: str) -> TrainView:
+        assert view.pose is not None
+        height, width = view.image.shape[:2]
+        box = mask_box(view.mask, margin) if view.mask is not None else None
+        x0, y0, x1, y1 = box or (0, 0, width, height)
+        rgb = torch.from_numpy(view.image[y0:y1, x0:x1].astype(np.float32) / 255).to(device)
+        mask = None
+        if view.mask is not None:
+            mask = torch.from_numpy(view.mask[y0:y1, x0:x1, None].astype(np.float32)).to(device)
+        viewmat = torch.from_numpy(view.pose.matrix.astype(np.float32))[None].to(device)
+        return TrainView(view.name, view.camera, (x0, y0, x1 - x0, y1 - y0), viewmat, SsimTarget(rgb), mask)
+
+    def render(
+        self, gaussians: Gaussians, background: Tensor, sh_degree: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
+        x0, y0, width, height = self.window
+        intrinsics = torch.from_numpy(self.camera.cropped(x0, y0, width, height).K.astype(np.float32))
+        colours, alphas, _ = rasterization(
+            gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
+            self.viewmat, intrinsics[None].to(background), width, height,
+            sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree, backgrounds=background,
+        )  # fmt: skip
+        return colours[0], alphas[0]
+
+
+class _Parameters:
+    """The raw, unconstrained parameters and their optimizer."""
+
+    def __init__(self, start: Gaussians, settings: SplattingSettings, radius: float, device: str) -> None:
+        def leaf(x: Tensor) -> Tensor:
+            return x.detach().clone().to(device).requires_grad_()
+
+        self.means = leaf(start.means)
+        self.quats = leaf(start.quats)
+        self.log_scales = leaf(start.scales.log())
+        self.logits = leaf(torch.logit(start.opacities.clamp(1e-3, 1 - 1e-3)))
+        self.sh0 = leaf(start.sh[:, :1])
+        self.sh = leaf(start.sh[:, 1:])
+        rates = [
+            (self.means, settings.lr_means * radius), (self.quats, settings.lr_quats),
+            (self.log_scales, settings.lr_scales), (self.sh0, settings.lr_sh0), (self.sh, settings.lr_sh),
+            (self.logits, settings.lr_opacities),
+        ]  # fmt: skip
+        groups = [{"params": [p], "lr": rate, "start": rate} for p, rate in rates]
+        self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
+        self._decay = settings.lr_decay
+
+    def gaussians(self) -> Gaussians:
+        return Gaussians(
+            self.means, self.quats, self.log_scales.exp(), torch.sigmoid(self.logits),
+            torch.cat([self.sh0, self.sh], dim=1),
+        )  # fmt: skip
+
+    def step(self, progress: float) -> None:
+        for group in self.optimizer.param_groups:
+            if group["params"][0] is not self.logits:
+                group["lr"] = group["start"] * self._decay ** (-progress)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    @torch.no_grad()
+    def relocate(self, pull: Tensor, dead_opacity: float, generator: torch.Generator) -> int:
+        """Move dead Gaussians onto live ones, drawn by `pull` [N]; parent and child share the space."""
+        dead = torch.nonzero(torch.sigmoid(self.logits) < dead_opacity)[:, 0]
+        weights = pull.clone()
+        weights[dead] = 0
+        alive = int((weights > 0).sum())
+        if len(dead) == 0 or alive == 0:
+            return 0
+        dead = dead[: alive]
+        parents = torch.multinomial(weights.cpu(), len(dead), replacement=False, generator=generator).to(dead)
+        offset = torch.randn(len(dead), 3, generator=generator).to(self.means)
+        offset = _rotate(self.quats[parents], offset * self.log_scales[parents].exp())
+        self.log_scales[parents] -= np.log(1.5)
+        for tensor in (self.means, self.quats, self.log_scales, self.logits, self.sh0, self.sh):
+            tensor[dead] = tensor[parents]
+            state = self.optimizer.state[tensor]
+            for key in ("exp_avg", "exp_avg_sq"):
+                state[key][dead] = 0
+                state[key][parents] = 0
+        self.means[dead] += offset
+        return len(dead)
+
+
+def _rotate(quats: Tensor, vectors: Tensor) -> Tensor:  # [N, 4], [N, 3] -> [N, 3]
+    q = torch.nn.functional.normalize(quats, dim=-1)
+    w, u = q[:, :1], q[:, 1:]
+    t = 2 * torch.linalg.cross(u, vectors)
+    return vectors + w * t + torch.linalg.cross(u, t)
+
+
+def fit_gaussians(
+    start: Gaussians,
+    views: tuple[View, ...],
+    background: Background,
+    settings: SplattingSettings,
+    seconds: float,
+    device: str = "cpu",
+    seed: int = 0,
+    title: str = "fitting Gaussians",
+) -> Gaussians:
+    """The Gaussians [settings.gaussians] that reproduce the views, after `seconds` or `settings.steps`.
+
+    The schedule follows whichever of the two runs out first. `views` must have poses; their masks
+    (where known) limit what is rendered and add the silhouette term.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    train = [TrainView.of(view, settings.margin, device) for view in views]
+    radius = float(torch.linalg.norm(start.means - start.means.mean(dim=0), dim=1).quantile(0.95))
+    parameters = _Parameters(start, settings, radius, device)
+    colour = torch.tensor([background.rgb01], device=device)
+    pull = torch.zeros(len(start), device=device)
+    order: list[int] = []
+    smoothed = float("nan")
+    began = time.monotonic()
+    with Progress(title, 1.0) as bar:
+        for step in range(settings.steps):
+            share = max(step / settings.steps, (time.monotonic() - began) / seconds)
+            if share >= 1:
+                break
+            if not order:
+                order = torch.randperm(len(train), generator=generator).tolist()
+            view = train[order.pop()]
+            degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
+            rgb, alpha = view.render(parameters.gaussians(), colour, degree)
+            loss, by_rgb = photometric_gradient(rgb.detach(), view.target, settings.ssim_weight)
+            by_alpha = None
+            if view.silhouette is not None:
+                weight = settings.silhouette_weight / alpha.numel()
+                by_alpha = (alpha.detach() - view.silhouette).sign() * weight
+            torch.autograd.backward([rgb, alpha], [by_rgb, by_alpha])
+            assert parameters.means.grad is not None
+            pull += torch.linalg.norm(parameters.means.grad, dim=1)
+            parameters.step(share)
+            smoothed = loss if step == 0 else 0.98 * smoothed + 0.02 * loss
+            if (step + 1) % settings.relocate_every == 0:
+                if share < settings.relocate_until:
+                    parameters.relocate(pull, settings.dead_opacity, generator)
+                pull.zero_()
+            bar.update(share - bar.done, f"step {step}, loss {smoothed:.4f}")
+    with torch.no_grad():
+        fitted = parameters.gaussians()
+        keep = fitted.opacities > settings.dead_opacity
+        return Gaussians(*(x[keep].contiguous() for x in (
+            fitted.means, torch.nn.functional.normalize(fitted.quats, dim=-1), fitted.scales, fitted.opacities, fitted.sh,
+        )))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RenderingQuality:
+    """How well held-out views are rendered, in dB; `part` counts only the pixels of the part."""
+
+    psnr: float
+    psnr_part: float
+    ssim: float
+    views: int
+
+
+@torch.no_grad()
+def rendering_quality(
+    gaussians: Gaussians, views: tuple[View, ...], background: Background, device: str = "cpu"
+) -> RenderingQuality:
+    """Mean PSNR and SSIM over views (with poses), on full frames and on the part's pixels."""
+    colour = torch.tensor([background.rgb01], device=device)
+    full, part, similarity = [], [], []
+    for view in views:
+        window = TrainView.of(View(view.name, view.image, view.camera, view.pose), 0, device)
+        rgb, _ = window.render(gaussians, colour)
+        rgb = rgb.clamp(0, 1)
+        mask = None if view.mask is None else torch.from_numpy(view.mask).to(device)
+        full.append(psnr(rgb, window.target.target))
+        part.append(psnr(rgb, window.target.target, mask))
+        similarity.append(float(window.target.compare(rgb)[0].mean()))
+    return RenderingQuality(float(np.mean(full)), float(np.mean(part)), float(np.mean(similarity)), len(views))

@@ -1,0 +1,103 @@
+"""`pad train`: from reference views to a reference model."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from datetime import datetime, timezone
+
+import numpy as np
+
+from ..errors import TrainingError
+from ..methods import Method
+from ..model import ReferenceModel
+from ..rendering.device import resolve_device
+from ..silhouette import Background, estimate_background, part_mask
+from ..views import ReferenceViews, View
+from .calibration import calibrate
+from .initialise import initial_gaussians
+from .mapping import build_map
+from .splatting import fit_gaussians, rendering_quality
+
+MIN_VIEWS = 8
+HOLD_OUT_EVERY = 8
+RESERVE_PER_VIEW = 0.35  # seconds per view that calibration is expected to take on two cores
+MIN_FIT_SECONDS = 5.0
+
+
+def train(
+    views: ReferenceViews,
+    method: Method,
+    *,
+    name: str,
+    budget: float,
+    false_reject_rate: float = 0.01,
+    device: str = "auto",
+    seed: int = 0,
+) -> ReferenceModel:
+    """Learn a reference model from views of one good part in about `budget` seconds.
+
+    Raises TrainingError where the views do not describe one part, InputError for bad settings.
+    """
+    began = time.monotonic()
+    device = resolve_device(device)
+    if len(views) < MIN_VIEWS:
+        raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
+    background = find_background(views)
+    sfm_map, posed = build_map(views, background)
+    masked = tuple(_with_mask(view, background) for view in posed.views)
+    fitted, held_out = split(masked)
+    rng = np.random.default_rng(seed)
+    start = initial_gaussians(
+        fitted, sfm_map.points, sfm_map.colours, method.splatting.gaussians, method.splatting.sh_degree, rng
+    )
+    mapping_seconds = time.monotonic() - began
+    fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SECONDS)
+    gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
+    quality = rendering_quality(gaussians, held_out, background, device)
+    _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
+    calibration = calibrate(
+        gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate, device, seed
+    )
+    return ReferenceModel(
+        name=name,
+        method=method.name,
+        settings=method.to_dict(),
+        camera=masked[0].camera,
+        background=background,
+        sfm_map=sfm_map,
+        gaussians=gaussians.to("cpu"),
+        calibration=calibration,
+        training={
+            "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fitted),
+            "held_out": dataclasses.asdict(quality), "gaussians": len(gaussians), "device": device, "seed": seed,
+            "budget_s": budget, "seconds": round(time.monotonic() - began, 1),
+        },
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def find_background(views: ReferenceViews) -> Background:
+    """The views' plain background; white for images that bring their own alpha channel."""
+    if all(view.mask is not None for view in views.views):
+        return Background((255.0, 255.0, 255.0), 10.0)
+    return estimate_background([view.image for view in views.views])
+
+
+def split(views: tuple[View, ...]) -> tuple[tuple[View, ...], tuple[View, ...]]:
+    """(fitted, held-out): every eighth view is held out, of few views every fourth."""
+    every = HOLD_OUT_EVERY if len(views) >= 4 * HOLD_OUT_EVERY else HOLD_OUT_EVERY // 2
+    held_out = views[every // 2 :: every]
+    names = {view.name for view in held_out}
+    return tuple(view for view in views if view.name not in names), held_out
+
+
+def _with_mask(view: View, background: Background) -> View:
+    if view.mask is not None:
+        return view
+    return dataclasses.replace(view, mask=part_mask(view.image, background))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
