@@ -30,6 +30,7 @@ setup(
         "safetensors>=0.4.3",
         "scipy>=1.11",
         "torch>=2.4",
+        "tqdm>=4.66",
     ],
     extras_require={
         "cuda": ["gsplat>=1.5"],  # the CUDA rasterizer; the CPU one needs nothing further
