@@ -82,7 +82,7 @@ def mask_overlay(image: Image, mask: NDArray[np.bool_]) -> Image:
 
 def rendering_image(rendering: ReferenceRendering) -> Image:
     """The reference rendering as an RGB image [H, W, 3]."""
-    return (np.clip(np.nan_to_num(rendering.rgb), 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
+    return rendering.rgb8
 
 
 def inspection_tiles(inspection: Inspection) -> list[tuple[str, Image]]:

@@ -33,12 +33,12 @@ class TestImage:
     def defective(self) -> bool:
         return self.label != GOOD
 
-    def load_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """The ground truth, True on the defect, [H, W]; InputError where it is not of the image's shape."""
+    def load_mask(self, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
+        """The ground truth, True on the defect, [H, W]; InputError where it is not of `shape`, the image's (H, W)."""
         if self.mask_path is None:
             return None
         mask = images.load(self.mask_path)[..., 0] > 127
-        if mask.shape != shape:
+        if shape is not None and mask.shape != shape:
             raise InputError(
                 f"{self.mask_path}: mask of {mask.shape[1]}x{mask.shape[0]} px for an image of {shape[1]}x{shape[0]} px"
             )

@@ -45,6 +45,7 @@ class Judged:
 
     score: NaN where there is none. values: the anomaly map, float32 [H, W], or None.
     mask: True on the defect, bool [H, W]; None for good images and where no ground truth exists.
+    shape: (H, W), (0, 0) for an image that could not be decoded.
     """
 
     defective: bool
@@ -52,7 +53,7 @@ class Judged:
     score: float
     values: NDArray[np.float32] | None
     mask: NDArray[np.bool_] | None
-    shape: tuple[int, int]  # (H, W)
+    shape: tuple[int, int]
 
     def __post_init__(self) -> None:
         for name, array in (("anomaly map", self.values), ("mask", self.mask)):
@@ -193,8 +194,9 @@ def _count_one(image: Judged, thresholds: NDArray[np.float32]) -> tuple[Array, A
     negatives = np.sort(values[~mask])
     above[NEGATIVES] = len(negatives) - np.searchsorted(negatives, thresholds, "right")
     at[NEGATIVES] = len(negatives) - np.searchsorted(negatives, thresholds, "left")
-    regions, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    if regions > 1:
+    regions = 1  # with the background
+    if mask.any():
+        regions, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
         order = np.argsort(values[mask])
         rising = values[mask][order]
         share = (1.0 / np.bincount(labels[mask])[labels[mask]])[order][::-1]
@@ -226,7 +228,7 @@ def _area(x: Array, y: Array, limit: float) -> Array:
 
 def peak_scores(images: Sequence[Judged]) -> Array:
     """The largest value of each map [I]; -inf without a map."""
-    return np.array([_values(image).max() if image.values is not None else -np.inf for image in images], np.float64)
+    return np.array([_values(image).max(initial=-np.inf) for image in images], np.float64)
 
 
 def best_f1_thresholds(peaks: Array, defective: NDArray[np.bool_], weights: Array) -> Array:
@@ -255,7 +257,7 @@ def count_regions(image: Judged, threshold: float) -> tuple[int, int, int]:
     touches none is a false positive.
     """
     values = _values(image)
-    if not values.max() >= threshold:
+    if not (values >= threshold).any():
         return 0, 0, int(image.defective)
     count, labels = cv2.connectedComponents((values >= threshold).astype(np.uint8), connectivity=8)
     touching = np.unique(labels[image.mask]) if image.mask is not None else np.empty(0, int)

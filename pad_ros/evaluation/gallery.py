@@ -1,0 +1,117 @@
+"""One HTML page, in one file, of inspected images: query, reference rendering, heatmap, verdict, reason."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from .. import pictures
+from ..images import Image
+from ..reasons import Verdict
+from ..scoring.result import Inspection
+from .output import write_text
+
+Mask = NDArray[np.bool_]
+Window = tuple[slice, slice]
+
+TILE_SIDE = 320  # px, longest side of a picture in a page
+JPEG_QUALITY = 82
+_MARGIN = 0.12  # around the part, share of its size
+_MIN_WINDOW = 96  # px, so that a speck is not blown up to a page
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryEntry:
+    """One inspected image in a page. tiles: caption -> picture as data URI, in order.
+
+    label: what the image truly shows ("good" or a kind of defect), None where nobody knows.
+    """
+
+    name: str
+    verdict: Verdict
+    reason_text: str
+    score: float
+    threshold: float
+    tiles: dict[str, str]
+    label: str | None = None
+
+    @staticmethod
+    def of(name: str, inspection: Inspection, label: str | None = None, mask: Mask | None = None) -> GalleryEntry:
+        """The pictures of an inspection, cropped to the part; `mask` [H, W] is the ground truth, if known."""
+        tiles = pictures.inspection_tiles(inspection)
+        if mask is not None and inspection.image is not None:
+            tiles.append(("truth", pictures.mask_overlay(inspection.image, mask)))
+        window = _part_window(inspection, mask)
+        return GalleryEntry(
+            name=name, verdict=inspection.verdict, reason_text=inspection.reason_text, label=label,
+            score=float(inspection.score), threshold=float(inspection.threshold),
+            tiles={caption: _data_uri(picture, window) for caption, picture in tiles},
+        )  # fmt: skip
+
+    @property
+    def wrong(self) -> bool:
+        """A good image rejected, or a defective one passed."""
+        return self.label is not None and self.verdict == (Verdict.REJECT if self.label == "good" else Verdict.PASS)
+
+    @property
+    def caption(self) -> str:
+        """Score and threshold as text, empty without a score."""
+        if math.isnan(self.score):
+            return ""
+        limit = "" if math.isnan(self.threshold) else f" / {self.threshold:.3g}"
+        return f"score {self.score:.3g}{limit}"
+
+
+def write_gallery(entries: Sequence[GalleryEntry], out: Path, title: str, subtitle: str = "") -> None:
+    """Write one self-contained HTML page with every entry to the file `out`."""
+    counts = {verdict.name: sum(entry.verdict == verdict for entry in entries) for verdict in Verdict}
+    write_text(out, page("gallery.html.j2", title=title, subtitle=subtitle, entries=entries, counts=counts))
+
+
+def page(template: str, **values: object) -> str:
+    """A page of this package's templates; text is escaped."""
+    environment = Environment(
+        loader=PackageLoader("pad_ros.evaluation"),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(template).render(**values)
+
+
+def _part_window(inspection: Inspection, mask: Mask | None) -> Window:
+    """Where the part, the defects and their ground truth are, with a margin; all without a rendering."""
+    if inspection.rendering is None or inspection.image is None:
+        return np.s_[:, :]
+    shown = inspection.rendering.alpha > 0.3
+    if mask is not None:
+        shown = shown | mask
+    for defect in inspection.defects:
+        x, y, w, h = defect.box
+        shown[y : y + h, x : x + w] = True
+    if not shown.any():
+        return np.s_[:, :]
+    return _span(shown.max(axis=1)), _span(shown.max(axis=0))
+
+
+def _span(occupied: NDArray[np.bool_]) -> slice:
+    found = np.flatnonzero(occupied)
+    first, last = int(found[0]), int(found[-1]) + 1
+    margin = max(round(_MARGIN * (last - first)), (_MIN_WINDOW - (last - first)) // 2)
+    return slice(max(first - margin, 0), min(last + margin, len(occupied)))
+
+
+def _data_uri(picture: Image, window: Window) -> str:
+    crop = picture[window]
+    height, width = crop.shape[:2]
+    scale = TILE_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(resized, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
