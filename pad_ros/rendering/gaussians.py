@@ -1,15 +1,24 @@
-"""The Gaussians of a part."""
+"""The Gaussians of a part, and the PLY file that keeps them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from ..errors import ModelError
+
+MAX_GAUSSIANS = 4_000_000
+_HEADER_LIMIT = 16_384  # bytes
+_REST_COUNTS = (0, 9, 24, 45)  # f_rest properties for degree 0, 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """3D Gaussians in the part frame, in the activated form that `rasterize` takes (float32)."""
+    """3D Gaussians in the part frame, in the activated form that `rasterization` takes (float32)."""
 
     means: Tensor  # [N, 3]
     quats: Tensor  # [N, 4] (w, x, y, z), not necessarily normalised
@@ -23,3 +32,104 @@ class Gaussians:
     @property
     def sh_degree(self) -> int:
         return int(self.sh.shape[1] ** 0.5) - 1
+
+    def to(self, device: str | torch.device) -> Gaussians:
+        """The same Gaussians on another device."""
+        parts = (self.means, self.quats, self.scales, self.opacities, self.sh)
+        return Gaussians(*(x.to(device) for x in parts))
+
+
+def _properties(sh_count: int) -> list[str]:
+    rest = [f"f_rest_{i}" for i in range(3 * (sh_count - 1))]
+    return ["x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", *rest, "opacity",
+            "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"]  # fmt: skip
+
+
+def save_ply(gaussians: Gaussians, path: Path) -> None:
+    """Write the PLY of the original 3DGS code: binary little-endian, log scales, opacity as logit.
+
+    f_rest is channel-major: all coefficients of red, then of green, then of blue.
+    """
+    n = len(gaussians)
+    means, quats, scales, opacities, sh = (
+        x.detach().cpu().to(torch.float32)
+        for x in (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
+    )
+    columns = [
+        means, torch.zeros(n, 3), sh[:, 0], sh[:, 1:].transpose(1, 2).flatten(1),
+        torch.logit(opacities.clamp(1e-6, 1 - 1e-6))[:, None], scales.clamp(min=1e-30).log(), quats,
+    ]  # fmt: skip
+    table = torch.cat(columns, dim=1).numpy().astype("<f4")
+    names = _properties(sh.shape[1])
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {n}"]
+    header += [f"property float {name}" for name in names] + ["end_header", ""]
+    path.write_bytes("\n".join(header).encode("ascii") + table.tobytes())
+
+
+def load_ply(path: Path) -> Gaussians:
+    """Read a 3DGS PLY (SH degree 0..3); ModelError if it is anything else, damaged, or too large."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEADER_LIMIT)
+            count, names, begin = _parse_header(head, path)
+            size = file.seek(0, 2)
+            if size - begin != 4 * count * len(names):
+                raise ModelError(f"{path}: the header promises {count} Gaussians in {4 * count * len(names)} bytes, "
+                                 f"{size - begin} are there; the file is cut or not ours")  # fmt: skip
+            file.seek(begin)
+            data = file.read(4 * count * len(names))
+    except OSError as e:
+        raise ModelError(f"{path}: cannot read the Gaussians: {e.strerror or e}") from e
+    if len(data) != 4 * count * len(names):
+        raise ModelError(f"{path}: the file changed while it was read; try again")
+    table = np.frombuffer(data, dtype="<f4").reshape(count, len(names)).astype(np.float32)
+    if not np.isfinite(table).all():
+        raise ModelError(
+            f"{path}: {int((~np.isfinite(table)).any(axis=1).sum())} Gaussians have values that are not finite"
+        )
+    column = {name: k for k, name in enumerate(names)}
+
+    def take(*wanted: str) -> Tensor:  # [N, len(wanted)]
+        return torch.from_numpy(np.ascontiguousarray(table[:, [column[name] for name in wanted]]))
+
+    rest = _rest_count(names, path)
+    sh = torch.cat([
+        take("f_dc_0", "f_dc_1", "f_dc_2")[:, None],
+        take(*(f"f_rest_{i}" for i in range(rest))).reshape(count, 3, rest // 3).transpose(1, 2),
+    ], dim=1).contiguous()  # fmt: skip
+    scales = take("scale_0", "scale_1", "scale_2").exp()
+    quats = take("rot_0", "rot_1", "rot_2", "rot_3")
+    if not bool(torch.isfinite(scales).all()) or bool((quats.abs().amax(dim=1, keepdim=True) < 1e-12).any()):
+        raise ModelError(f"{path}: Gaussians with impossible scales or rotations")
+    return Gaussians(take("x", "y", "z"), quats, scales, torch.sigmoid(take("opacity"))[:, 0], sh)
+
+
+def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], int]:
+    """(Gaussians, property names, length of the header in bytes)."""
+    end = head.find(b"end_header\n")
+    if not head.startswith(b"ply\n") or end < 0:
+        raise ModelError(f"{path}: not a PLY file of 3D Gaussians (no PLY header)")
+    lines = head[:end].decode("ascii", errors="replace").splitlines()[1:]
+    lines = [line for line in lines if not line.startswith(("comment", "obj_info"))]
+    if len(lines) < 2 or lines[0] != "format binary_little_endian 1.0":
+        raise ModelError(f"{path}: the PLY must be binary little-endian, version 1.0")
+    words = lines[1].split()
+    if len(words) != 3 or words[:2] != ["element", "vertex"] or not (words[2].isascii() and words[2].isdigit()):
+        raise ModelError(f"{path}: the PLY must begin with its vertex element, got {lines[1][:80]!r}")
+    if len(words[2]) > 9 or int(words[2]) > MAX_GAUSSIANS:
+        raise ModelError(f"{path}: {words[2][:20]} Gaussians are more than the {MAX_GAUSSIANS} that are accepted")
+    properties = [line.split() for line in lines[2:]]
+    if any(len(p) != 3 or p[:2] != ["property", "float"] for p in properties):
+        raise ModelError(f"{path}: a PLY of 3D Gaussians has one element with float properties only")
+    names = [p[2] for p in properties]
+    missing = set(_properties(1)) - {"nx", "ny", "nz"} - set(names)
+    if missing or len(set(names)) != len(names):
+        raise ModelError(f"{path}: not a PLY of 3D Gaussians: missing {sorted(missing)} or properties twice")
+    return int(words[2]), names, end + len(b"end_header\n")
+
+
+def _rest_count(names: list[str], path: Path) -> int:
+    rest = {name for name in names if name.startswith("f_rest_")}
+    if len(rest) not in _REST_COUNTS or rest != {f"f_rest_{i}" for i in range(len(rest))}:
+        raise ModelError(f"{path}: {len(rest)} f_rest properties fit no spherical harmonics of degree 0 to 3")
+    return len(rest)

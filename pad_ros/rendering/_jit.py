@@ -1,0 +1,77 @@
+"""How the CPU kernels are compiled and spread over threads.
+
+The kernels release the GIL and run on a small thread pool of our own rather than on Numba's
+parallel layers: those slow down beside torch's OpenMP pool (omp) or abort when two Python threads
+enter them at once (workqueue). NUMBA_NUM_THREADS limits the threads; by default one per core that
+the process may use.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on first use, kept on disk; where no cache folder is writable, once per process."""
+    # No "nnan": the kernels rely on comparisons with NaN being false to drop broken Gaussians.
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+    try:
+        compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # "cannot cache function: no locator available"
+        compiled = numba.njit(**options)(function)
+    return compiled
+
+
+def thread_count() -> int:
+    return max(1, int(numba.config.NUMBA_NUM_THREADS))
+
+
+class _Pool:
+    """Worker threads, made on first use and again in a forked child (threads do not survive a fork)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="rasterizer")
+            return self._executor
+
+    def forget(self) -> None:
+        self._lock = threading.Lock()
+        self._executor = None
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)
+
+
+def for_each(task: Callable[[int], None], count: int) -> None:
+    """task(0), ..., task(count - 1) over the threads, in any order. Tasks must not depend on each other."""
+    threads = min(thread_count(), count)
+    if threads <= 1:
+        for i in range(count):
+            task(i)
+        return
+    indices = itertools.count()  # next() on it is atomic, so that threads draw work as they become free
+
+    def work() -> None:
+        while (i := next(indices)) < count:
+            task(i)
+
+    helpers = [_pool.executor().submit(work) for _ in range(threads - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.result()
