@@ -1,0 +1,251 @@
+"""Defects on demo parts: what a variant of the part differs in, and which pixels show it.
+
+A defect is proposed where the camera sees the part, then kept or thrown away by `Limits` alone: by how large and how
+strong it is in the picture, never by what some detector makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .materials import Colour, Mark, Material, recoloured
+from .meshes import Array, Mesh, at, faceted, sphere
+from .part_kit import Part
+from .render import Rendering, Scene, SubPart, Surface
+
+Mask = NDArray[np.bool_]  # [H, W]
+
+COVERED = 0.3  # a pixel belongs to a defect from this share of it on
+STAINS: tuple[Colour, ...] = (
+    (0.1, 0.07, 0.04),
+    (0.42, 0.19, 0.07),
+    (0.82, 0.82, 0.78),
+    (0.1, 0.24, 0.12),
+    (0.55, 0.5, 0.3),
+)
+COLOURS: tuple[Colour, ...] = (
+    (0.75, 0.1, 0.1),
+    (0.1, 0.3, 0.7),
+    (0.9, 0.72, 0.12),
+    (0.15, 0.55, 0.25),
+    (0.12, 0.12, 0.13),
+    (0.72, 0.72, 0.72),
+    (0.8, 0.4, 0.1),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """A part with a defect: other sub-parts, marks on the surface, and the groups that differ."""
+
+    subparts: tuple[SubPart, ...]
+    marks: tuple[Mark, ...] = ()
+    changed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The rule for a defect in a picture of `size` x `size` pixels.
+
+    Its mask has MIN_AREA to MAX_AREA pixels at 400 x 400 (in proportion at other sizes), and at least MIN_SEEN pixels
+    and MIN_SHARE of the mask differ from the good part by MIN_CONTRAST levels or more in some channel.
+    """
+
+    size: int
+    MIN_AREA = 50
+    MAX_AREA = 700
+    MIN_SEEN = 40
+    MIN_SHARE = 0.25
+    MIN_CONTRAST = 15
+
+    def _scale(self) -> float:
+        return (self.size / 400) ** 2
+
+    def area_fits(self, pixels: int) -> bool:
+        return self.MIN_AREA * self._scale() <= pixels <= self.MAX_AREA * self._scale()
+
+    def visible(self, mask: Mask, good: Rendering, bad: Rendering) -> bool:
+        difference = np.abs(good.image.astype(np.int16) - bad.image).max(axis=2)
+        seen = int(np.count_nonzero(difference[mask] >= self.MIN_CONTRAST))
+        return seen >= max(self.MIN_SEEN * self._scale(), self.MIN_SHARE * np.count_nonzero(mask))
+
+
+def defect_mask(changed: frozenset[str], good: Rendering, good_scene: Scene, bad: Rendering, bad_scene: Scene) -> Mask:
+    """Pixels that show a changed group in the good or in the defective part, or a mark."""
+    share = np.maximum(good.coverage(good_scene.indices(changed)), bad.coverage(bad_scene.indices(changed)))
+    return np.asarray(np.maximum(share, bad.marked) >= COVERED)
+
+
+def propose(kind: str, part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """A variant of the part with a defect of the given kind somewhere in view; None if this draw finds no place."""
+    return _PROPOSALS[kind](part, seen, rng)
+
+
+def _burrs(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """A jagged fin along an edge, or a cluster of lumps on a face."""
+    if rng.random() < 0.6:
+        edge = _random_edge(seen, rng)
+        if edge is None:
+            return None
+        point, outward, tangent, index = edge
+        mesh = _fin(rng, length=rng.uniform(0.08, 0.26), height=rng.uniform(0.025, 0.06))
+        frame = np.eye(4)
+        frame[:3, :3] = np.stack([tangent, np.cross(outward, tangent), outward], axis=1)
+        frame[:3, 3] = point
+        solids = [(mesh, frame)]
+    else:
+        point, normal, index = _random_point(seen, rng)
+        first = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
+        first /= np.linalg.norm(first)
+        frame = np.eye(4)
+        frame[:3, :3] = np.stack([first, np.cross(normal, first), normal], axis=1)
+        frame[:3, 3] = point
+        size = rng.uniform(0.022, 0.05)
+        solids = []
+        for _ in range(rng.integers(1, 4)):
+            x, y = 1.6 * size * rng.normal(size=2)
+            solids.append((_lump(rng, size * rng.uniform(0.5, 1.0)), frame @ at(x, y, rz=rng.uniform(0, 360))))
+    parent = part.subparts[index].material
+    tone = float(rng.choice([1.0, rng.uniform(0.7, 0.9), rng.uniform(1.15, 1.4)]))
+    burr = replace(_toned(parent, tone), decal=None)
+    added = [SubPart(f"burr/{k}", mesh, frame, burr) for k, (mesh, frame) in enumerate(solids)]
+    return Variant((*part.subparts, *added), changed=frozenset({"burr"}))
+
+
+def _missing(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """A group that is not there."""
+    group = str(rng.choice(part.loose))
+    return Variant(tuple(s for s in part.subparts if s.group != group), changed=frozenset({group}))
+
+
+def _shifted(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """A group moved along the face on which it stands, and turned a little."""
+    group = str(rng.choice(part.loose))
+    first = next(s for s in part.subparts if s.group == group).transform
+    angle, step = rng.uniform(0, 2 * np.pi), rng.uniform(0.035, 0.1)
+    move = at(step * np.cos(angle), step * np.sin(angle), rz=rng.uniform(-18, 18))
+    shift = first @ move @ np.linalg.inv(first)
+    subparts = tuple(replace(s, transform=shift @ s.transform) if s.group == group else s for s in part.subparts)
+    return Variant(subparts, changed=frozenset({group}))
+
+
+def _wrong_colour(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """A group in another colour, otherwise alike."""
+    group = str(rng.choice(part.loose))
+    colour = COLOURS[rng.integers(len(COLOURS))]
+    subparts = tuple(
+        replace(s, material=recoloured(s.material, colour)) if s.group == group else s for s in part.subparts
+    )
+    return Variant(subparts, changed=frozenset({group}))
+
+
+def _stains(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """One to three blotches of oil, rust or paint close together."""
+    point, normal, _ = _random_point(seen, rng)
+    colour = STAINS[rng.integers(len(STAINS))]
+    radius, opacity = rng.uniform(0.035, 0.085), rng.uniform(0.6, 0.95)
+    marks = [Mark(_triple(point), _triple(normal), radius, colour, opacity)]
+    for _ in range(rng.integers(0, 3)):
+        step = rng.normal(size=3)
+        step -= normal * (step @ normal)
+        step *= radius * rng.uniform(1.0, 1.7) / np.linalg.norm(step)
+        marks.append(Mark(_triple(point + step), _triple(normal), radius * rng.uniform(0.2, 0.5), colour, opacity))
+    return Variant(part.subparts, tuple(marks))
+
+
+def _scratches(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
+    """A thin line with a bend or two."""
+    point, normal, _ = _random_point(seen, rng)
+    heading = rng.normal(size=3)
+    heading -= normal * (heading @ normal)
+    heading /= np.linalg.norm(heading)
+    colour: Colour = (0.9, 0.9, 0.9) if rng.random() < 0.6 else (0.06, 0.06, 0.06)
+    half_width, opacity = rng.uniform(0.007, 0.012), rng.uniform(0.75, 0.95)
+    marks = []
+    for _ in range(rng.integers(1, 4)):
+        end = point + heading * rng.uniform(0.1, 0.22)
+        marks.append(Mark(_triple(point), _triple(normal), half_width, colour, opacity, _triple(end)))
+        turn = rng.uniform(-0.5, 0.5)
+        heading = np.cos(turn) * heading + np.sin(turn) * np.cross(normal, heading)
+        point = end
+    return Variant(part.subparts, tuple(marks))
+
+
+_PROPOSALS: dict[str, Callable[[Part, Surface, np.random.Generator], Variant | None]] = {
+    "Burrs": _burrs,
+    "Missing": _missing,
+    "Stains": _stains,
+    "Scratches": _scratches,
+    "WrongColour": _wrong_colour,
+    "Shifted": _shifted,
+}
+KINDS = tuple(_PROPOSALS)
+
+
+def _random_point(seen: Surface, rng: np.random.Generator) -> tuple[Array, Array, int]:
+    """Position, normal and sub-part of a random pixel on the part."""
+    rows, columns = np.nonzero(seen.subpart >= 0)
+    k = int(rng.integers(len(rows)))
+    where = rows[k], columns[k]
+    return seen.points[where], seen.normals[where], int(seen.subpart[where])
+
+
+def _random_edge(seen: Surface, rng: np.random.Generator) -> tuple[Array, Array, Array, int] | None:
+    """Position, outward direction, direction along and sub-part of a random convex edge in view."""
+    p, n, part = seen.points, seen.normals, seen.subpart
+    step = p[:, 1:] - p[:, :-1]
+    turn = n[:, 1:] - n[:, :-1]
+    same = (part[:, 1:] == part[:, :-1]) & (part[:, 1:] >= 0)
+    convex = same & (np.linalg.norm(step, axis=2) < 0.03) & (np.sum(step * turn, axis=2) > 0)
+    rows, columns = np.nonzero(convex & (np.sum(n[:, 1:] * n[:, :-1], axis=2) < 0.8))
+    if len(rows) == 0:
+        return None
+    k = int(rng.integers(len(rows)))
+    a, b = n[rows[k], columns[k]], n[rows[k], columns[k] + 1]
+    outward, tangent = a + b, np.cross(a, b)
+    outward /= np.linalg.norm(outward)
+    return p[rows[k], columns[k]], outward, tangent / np.linalg.norm(tangent), int(part[rows[k], columns[k]])
+
+
+def _fin(rng: np.random.Generator, length: float, height: float) -> Mesh:
+    """A thin jagged ridge along x with its foot just below z = 0."""
+    count = max(5, round(length / 0.02))
+    x = np.linspace(-length / 2, length / 2, count)
+    ramp = np.sin(np.pi * (0.1 + 0.8 * np.linspace(0, 1, count)))
+    z = height * ramp * rng.uniform(0.45, 1.0, count)
+    lean = 0.5 * height * rng.normal(size=count)
+    foot = np.full(count, 0.3 * height)
+    rings = np.stack([np.stack([x, foot, -foot], 1), np.stack([x, lean, z], 1), np.stack([x, -foot, -foot], 1)], axis=1)
+    index = np.arange(3 * count).reshape(count, 3)
+    faces = [[index[0, 0], index[0, 1], index[0, 2]], [index[-1, 0], index[-1, 2], index[-1, 1]]]
+    for k in range(count - 1):
+        for i in range(3):
+            j = (i + 1) % 3
+            faces += [[index[k, i], index[k + 1, i], index[k, j]], [index[k, j], index[k + 1, i], index[k + 1, j]]]
+    return faceted(Mesh(rings.reshape(-1, 3), np.zeros((3 * count, 3)), np.array(faces, np.int32)))
+
+
+def _lump(rng: np.random.Generator, radius: float) -> Mesh:
+    """A flattened irregular blob about the origin."""
+    ball = sphere(radius, 20)
+    v = ball.vertices / radius
+    bumps = sum(
+        rng.uniform(0.05, 0.14) * np.sin(v @ (3.0 * rng.normal(size=3)) + rng.uniform(0, 6.3)) for _ in range(4)
+    )
+    vertices = ball.vertices * (1 + np.asarray(bumps))[:, None] * [1.0, rng.uniform(0.6, 1.0), 0.7]
+    return faceted(Mesh(vertices, ball.normals, ball.faces))
+
+
+def _toned(material: Material, factor: float) -> Material:
+    def tone(c: Colour) -> Colour:
+        return (min(c[0] * factor, 0.95), min(c[1] * factor, 0.95), min(c[2] * factor, 0.95))
+
+    return replace(material, colour=tone(material.colour), second=tone(material.second))
+
+
+def _triple(v: Array) -> tuple[float, float, float]:
+    return (float(v[0]), float(v[1]), float(v[2]))
