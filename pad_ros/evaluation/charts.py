@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-WIDTH, HEIGHT = 400, 270  # px; the page scales them
+WIDTH, HEIGHT = 560, 300  # px; about the size that the page shows
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 42
 BLUE, ORANGE, GREY = "#1f5fa8", "#c2570c", "#6b7280"  # told apart by the colour-blind as well
 MAX_POINTS = 400  # of a curve; more would not be seen
@@ -80,12 +80,13 @@ def histogram_chart(
 ) -> Markup:
     """One histogram above the other on a common x axis, logarithmic where the values span much."""
     finite = [np.asarray(values, np.float64)[np.isfinite(values)] for _, values in groups]
-    everything = np.concatenate([*finite, [marker.x] if marker and np.isfinite(marker.x) else []])
+    border = marker.x if marker else float("nan")
+    everything = np.concatenate([*finite, [border] if np.isfinite(border) else []])
     if len(everything) == 0:
         return Markup("")
-    log_x = bool(everything.min() > 0 and everything.max() > 30 * everything.min())
-    low, high = _padded(everything, log_x)
-    edges = np.geomspace(low, high, bins + 1) if log_x else np.linspace(low, high, bins + 1)
+    log_x = bool(everything.min() > 0 and everything.max() > 10 * everything.min())
+    edges = _edges(everything, border, bins, log_x)
+    low, high = float(edges[0]), float(edges[-1])
     counts = [np.histogram(values, edges)[0] for values in finite]
     top = max(1, max(int(count.max()) for count in counts))
     axes = _Axes((low, high), (0.0, float(len(groups))), log_x)
@@ -108,8 +109,8 @@ def histogram_chart(
         ]
         if len(groups) > 1:
             body.append(_text(WIDTH - RIGHT - 4, float(axes.y(base + 0.97)) + 8, name, "end", colour, bold=True))
-    if marker and np.isfinite(marker.x):
-        x = float(axes.x(marker.x))
+    if marker and np.isfinite(border):
+        x = float(axes.x(border))
         body.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#111827" stroke-dasharray="5 3"/>')
         body.append(_text(x + (5 if x < WIDTH / 2 else -5), TOP + 11, marker.text, "start" if x < WIDTH / 2 else "end"))
     return _svg(f"histogram of {x_label}", body)
@@ -132,12 +133,18 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
 
 
-def _padded(values: Array, log_x: bool) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
+def _edges(values: Array, border: float, bins: int, log_x: bool) -> Array:
+    """Bin edges around all values; one of them lies at `border`, if finite, so that no bin mixes its two sides."""
     if log_x:
-        return low / 1.1, high * 1.1
-    margin = 0.03 * (high - low) or max(abs(high), 1.0) * 0.1
-    return (0.0 if 0 <= low <= 0.5 * high else low - margin), high + margin
+        return np.asarray(10 ** _edges(np.log10(values), float(np.log10(border)), bins, False))
+    low, high = float(values.min()), float(values.max())
+    step = (high - low or max(abs(high), 1.0)) / bins
+    origin = border if np.isfinite(border) else low
+    if 0 <= low <= 0.3 * high:  # begin at 0, where that costs little room
+        low, step = 0.0, border / max(1, round(border / step)) if border > 0 else high / bins
+        origin = 0.0
+    first, last = np.floor((low - origin) / step + 1e-9), np.floor((high - origin) / step + 1e-9) + 1
+    return np.asarray(origin + step * np.arange(first, last + 1))
 
 
 def _clipped(x: Array, y: Array, limit: float) -> tuple[Array, Array]:

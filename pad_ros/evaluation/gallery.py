@@ -25,6 +25,7 @@ Window = tuple[slice, slice]
 TILE_SIDE = 320  # px, longest side of a picture in a page
 JPEG_QUALITY = 82
 _MARGIN = 0.12  # around the part, share of its size
+_ASPECTS = (1.0, 1.5)  # width / height of a picture, where the image allows it
 _MIN_WINDOW = 96  # px, so that a speck is not blown up to a page
 
 
@@ -66,7 +67,7 @@ class GalleryEntry:
         """Score and threshold as text, empty without a score."""
         if math.isnan(self.score):
             return ""
-        limit = "" if math.isnan(self.threshold) else f" / {self.threshold:.3g}"
+        limit = "" if math.isnan(self.threshold) else f", threshold {self.threshold:.3g}"
         return f"score {self.score:.3g}{limit}"
 
 
@@ -97,14 +98,17 @@ def _part_window(inspection: Inspection, mask: Mask | None) -> Window:
         shown[y : y + h, x : x + w] = True
     if not shown.any():
         return np.s_[:, :]
-    return _span(shown.max(axis=1)), _span(shown.max(axis=0))
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    height, width = (max(np.ptp(found) * (1 + 2 * _MARGIN), _MIN_WINDOW) for found in (rows, columns))
+    height, width = max(height, width / _ASPECTS[1]), max(width, height * _ASPECTS[0])
+    return _span(rows, height, shown.shape[0]), _span(columns, width, shown.shape[1])
 
 
-def _span(occupied: NDArray[np.bool_]) -> slice:
-    found = np.flatnonzero(occupied)
-    first, last = int(found[0]), int(found[-1]) + 1
-    margin = max(round(_MARGIN * (last - first)), (_MIN_WINDOW - (last - first)) // 2)
-    return slice(max(first - margin, 0), min(last + margin, len(occupied)))
+def _span(found: NDArray[np.intp], length: float, limit: int) -> slice:
+    """`length` pixels around the middle of what was found, moved and cut to lie in 0..limit."""
+    size = min(round(length), limit)
+    start = min(max(round((found[0] + found[-1] + 1 - size) / 2), 0), limit - size)
+    return slice(start, start + size)
 
 
 def _data_uri(picture: Image, window: Window) -> str:
