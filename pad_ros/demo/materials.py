@@ -61,7 +61,7 @@ class Decal:
     def texels(self) -> NDArray[np.float32]:
         """Linear colours [DECAL_SIZE, DECAL_SIZE, 3]."""
         small = cv2.resize(self.image, (DECAL_SIZE, DECAL_SIZE), interpolation=cv2.INTER_AREA)
-        return (small.astype(np.float32) / 255) ** 2.2
+        return (small.astype(np.float32) / 255) ** 2
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Mark:
 
 
 def linear(colour: Colour) -> list[float]:
-    """Linear intensities of an sRGB colour."""
-    return [float(channel**2.2) for channel in colour]
+    """Linear intensities of a display colour (gamma 2: quick to invert, close to sRGB)."""
+    return [float(channel**2) for channel in colour]
 
 
 def recoloured(material: Material, colour: Colour) -> Material:

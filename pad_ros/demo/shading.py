@@ -16,7 +16,7 @@ BANDS = 16
 NO_FACE = -1
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _raster_rows(xy: Any, nearness: Any, faces: Any, y0: int, y1: int, best: Any, face_of: Any) -> None:
     """Z-buffer for rows y0..y1 of `best`; `nearness` [V] is linear on the screen and larger in front."""
     width = best.shape[1]
@@ -48,7 +48,7 @@ def _raster_rows(xy: Any, nearness: Any, faces: Any, y0: int, y1: int, best: Any
                     face_of[y, x] = f
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, parallel=True, error_model="numpy")
 def rasterize(xy: Any, nearness: Any, faces: Any, height: int, width: int) -> Any:
     """The face in front at every sample [height, width] (int32, NO_FACE where there is none)."""
     best = np.full((height, width), -np.inf, np.float32)
@@ -58,7 +58,7 @@ def rasterize(xy: Any, nearness: Any, faces: Any, height: int, width: int) -> An
     return face_of
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, parallel=True, error_model="numpy")
 def shadow_maps(vertices: Any, faces: Any, frames: Any, extent: float, size: int) -> Any:
     """Orthographic depth maps [L, size, size] along light frames [L, 3, 3] (rows: right, down, forward); values
     are minus the depth, larger in front."""
@@ -78,7 +78,7 @@ def shadow_maps(vertices: Any, faces: Any, frames: Any, extent: float, size: int
     return maps
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _hash(x: int, y: int, z: int) -> float:
     h = (x * 374761393 + y * 668265263 + z * 2147483647) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
@@ -86,7 +86,7 @@ def _hash(x: int, y: int, z: int) -> float:
     return ((h ^ (h >> 16)) & 0xFFFFFF) / 16777215.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def noise(x: float, y: float, z: float) -> float:
     """Value noise in 0..1 with features of size 1."""
     ix, iy, iz = int(math.floor(x)), int(math.floor(y)), int(math.floor(z))
@@ -101,13 +101,13 @@ def noise(x: float, y: float, z: float) -> float:
     return total
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _step(low: float, high: float, x: float) -> float:
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _pattern(m: Any, x: float, y: float, z: float) -> float:
     """How much of the second colour shows at a point of the sub-part's own frame (Pattern gives the numbers)."""
     kind, s, seed = int(m[0]), 1.0 / m[1], m[15]
@@ -131,7 +131,7 @@ def _pattern(m: Any, x: float, y: float, z: float) -> float:
     return 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _decal(texels: Any, u: float, v: float, out: Any) -> None:
     size = texels.shape[0]
     x = min(max(u * size - 0.5, 0.0), size - 1.001)
@@ -144,7 +144,7 @@ def _decal(texels: Any, u: float, v: float, out: Any) -> None:
         out[k] = top * (1 - fy) + low * fy
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _albedo(m: Any, decals: Any, local: Any, out: Any) -> None:
     """The surface colour [3] at a point of the sub-part's own frame."""
     x, y, z = local[0], local[1], local[2]
@@ -161,7 +161,7 @@ def _albedo(m: Any, decals: Any, local: Any, out: Any) -> None:
         out[k] *= 1.0 + 2.0 * m[11] * (fine - 0.5)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _marks(marks: Any, position: Any, normal: Any, colour: Any) -> float:
     """Blends stains and scratches into `colour`; returns how much of it they cover (0..1)."""
     cover = 0.0
@@ -198,24 +198,24 @@ def _marks(marks: Any, position: Any, normal: Any, colour: Any) -> float:
     return cover
 
 
-@numba.njit(cache=True)
-def _lit(shadow: Any, frame: Any, position: Any, normal: Any, extent: float) -> float:
-    """1 where the light of one shadow map reaches the point, soft over two texels of depth."""
-    size = shadow.shape[0]
+@numba.njit(cache=True, error_model="numpy")
+def _lit(maps: Any, frames: Any, k: int, position: Any, normal: Any, extent: float) -> float:
+    """1 where light k reaches the point by its shadow map, soft over two texels of depth."""
+    size = maps.shape[1]
     texel = 2.0 * extent / size
     x = position[0] + 1.5 * texel * normal[0]
     y = position[1] + 1.5 * texel * normal[1]
     z = position[2] + 1.5 * texel * normal[2]
     scale = 0.5 * size / extent
-    u = int(scale * (frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z) + 0.5 * size)
-    v = int(scale * (frame[1, 0] * x + frame[1, 1] * y + frame[1, 2] * z) + 0.5 * size)
+    u = int(scale * (frames[k, 0, 0] * x + frames[k, 0, 1] * y + frames[k, 0, 2] * z) + 0.5 * size)
+    v = int(scale * (frames[k, 1, 0] * x + frames[k, 1, 1] * y + frames[k, 1, 2] * z) + 0.5 * size)
     if u < 0 or v < 0 or u >= size or v >= size:
         return 1.0
-    behind = shadow[v, u] + (frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z)
+    behind = maps[k, v, u] + (frames[k, 2, 0] * x + frames[k, 2, 1] * y + frames[k, 2, 2] * z)
     return 1.0 - _step(0.0, 2.0 * texel, behind)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _room(x: float, y: float, z: float, blur: float) -> float:
     """The studio as a mirror sees it in direction (x, y, z): bright floor and ceiling, a darker belt, two softboxes."""
     up = 0.55 * _step(0.1 - blur, 0.5 + blur, z) + 0.8 * _step(0.02 - blur, 0.25 + blur, -z)
@@ -228,17 +228,16 @@ def _room(x: float, y: float, z: float, blur: float) -> float:
     return wall + up + boxes / (1 + 60 * blur * blur)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _light(position: Any, normal: Any, lights: Any, frames: Any, maps: Any, extent: float, out: Any) -> float:
     """Irradiance [3] from all lights with shadows into `out`; returns the share that is not shadowed (for gloss)."""
     out[:] = 0.0
     full, open_ = 1e-9, 0.0
     for k in range(lights.shape[0]):
-        f = frames[k]
-        cosine = -(normal[0] * f[2, 0] + normal[1] * f[2, 1] + normal[2] * f[2, 2])
+        cosine = -(normal[0] * frames[k, 2, 0] + normal[1] * frames[k, 2, 1] + normal[2] * frames[k, 2, 2])
         if cosine <= 0:
             continue
-        lit = _lit(maps[k], f, position, normal, extent)
+        lit = _lit(maps, frames, k, position, normal, extent)
         full += cosine
         open_ += cosine * lit
         for c in range(3):
@@ -246,14 +245,14 @@ def _light(position: Any, normal: Any, lights: Any, frames: Any, maps: Any, exte
     return open_ / full
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, error_model="numpy", inline="always")
 def _tone(x: float) -> float:
-    """sRGB level 0..1 with a soft shoulder: highlights stay below the white of the background."""
-    y = max(x, 0.0) ** (1 / 2.2)
+    """Display level 0..1 (gamma 2) with a soft shoulder: highlights stay below the white of the background."""
+    y = math.sqrt(max(x, 0.0))
     return y if y < 0.72 else 0.72 + 0.2 * (1 - math.exp(-(y - 0.72) / 0.2))
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, parallel=True, error_model="numpy")
 def shade(face_of: Any, factor: int, xy: Any, nearness: Any, faces: Any, face_part: Any, vertices: Any, normals: Any,
           local: Any, materials: Any, decals: Any, marks: Any, centre: Any, lights: Any, frames: Any, maps: Any,
           extent: float) -> Any:  # fmt: skip
@@ -297,7 +296,7 @@ def shade(face_of: Any, factor: int, xy: Any, nearness: Any, faces: Any, face_pa
     return image, covered
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _interpolate(face: int, px: float, py: float, xy: Any, nearness: Any, faces: Any, vertices: Any, normals: Any,
                  local: Any, position: Any, normal: Any, own: Any) -> None:  # fmt: skip
     """Position, unit normal and own coordinates of the surface at a screen point, perspective-correct."""
@@ -320,7 +319,7 @@ def _interpolate(face: int, px: float, py: float, xy: Any, nearness: Any, faces:
         normal[k] *= length
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _reflect(m: Any, position: Any, normal: Any, centre: Any, albedo: Any, irradiance: Any, openness: float,
              total: Any) -> None:  # fmt: skip
     """Adds what one sample sends to the camera: Lambert's law, and the mirrored room with Schlick's Fresnel term."""
