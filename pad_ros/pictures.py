@@ -72,9 +72,9 @@ def draw_defects(image: Image, defects: Sequence[DefectRegion]) -> Image:
 def mask_overlay(image: Image, mask: NDArray[np.bool_]) -> Image:
     """The image with the outline of a ground-truth mask [H, W] drawn around the masked pixels."""
     out = image.copy()
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
-    contours, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     line = max(1, round(min(image.shape[:2]) / 400))
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * line + 5, 2 * line + 5), np.uint8))
+    contours, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(out, contours, -1, _HALO_COLOUR, line + 2)
     cv2.drawContours(out, contours, -1, _BOX_COLOUR, line)
     return out
@@ -123,4 +123,5 @@ def _relative(values: Values, threshold: float) -> Values:
     values = np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=float(np.finfo(np.float32).max), neginf=0.0)
     if not (np.isfinite(threshold) and threshold > 0):
         threshold = max(float(values.max(initial=0.0)), 1e-12) / 2
-    return np.asarray(values / np.float32(threshold), np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(values / np.float32(max(threshold, 1e-30)), np.float32)

@@ -138,9 +138,9 @@ def _edges(values: Array, border: float, bins: int, log_x: bool) -> Array:
     if log_x:
         return np.asarray(10 ** _edges(np.log10(values), float(np.log10(border)), bins, False))
     low, high = float(values.min()), float(values.max())
-    step = (high - low or max(abs(high), 1.0)) / bins
+    step = max((high - low) / bins, 1e-6 * max(abs(low), abs(high), 1.0))
     origin = border if np.isfinite(border) else low
-    if 0 <= low <= 0.3 * high:  # begin at 0, where that costs little room
+    if 0 <= low < 0.3 * high:  # begin at 0, where that costs little room
         low, step = 0.0, border / max(1, round(border / step)) if border > 0 else high / bins
         origin = 0.0
     first, last = np.floor((low - origin) / step + 1e-9), np.floor((high - origin) / step + 1e-9) + 1
