@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..geometry import Camera, Pose
 from ..silhouette import Background
@@ -64,12 +63,11 @@ class Renderer:
             x0, y0, w, h = window
             g = self.gaussians
             viewmat = torch.from_numpy(pose.matrix.astype(np.float32)).to(self.device)
-            intrinsics = torch.from_numpy(camera.cropped(x0, y0, w, h).K.astype(np.float32)).to(self.device)
-            centre = torch.from_numpy(pose.centre.astype(np.float32)).to(self.device)
-            colours = torch.cat([sh_colours(g.means, g.sh, centre), self._features], dim=1)
+            intrinsics = torch.from_numpy(camera.K.astype(np.float32)).to(self.device)
             out, alphas, _ = rasterization(
-                g.means, g.quats, g.scales, g.opacities, colours, viewmat[None], intrinsics[None], w, h,
-                backgrounds=self._colour, render_mode="RGB+ED",
+                g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], width, height,
+                window=window, sh_degree=g.sh_degree, backgrounds=self._colour, render_mode="RGB+ED",
+                features=self._features,
             )  # fmt: skip
             part = np.s_[y0 : y0 + h, x0 : x0 + w]
             image = out[0].cpu().numpy()
@@ -79,32 +77,3 @@ class Renderer:
             alpha[part] = alphas[0, ..., 0].cpu().numpy()
         return ReferenceRendering(rgb, alpha, depth, features, camera, pose)
 
-
-SH_C1 = 0.4886025119029199
-SH_C2 = (1.0925484305920792, -1.0925484305920792, 0.31539156525252005, -1.0925484305920792, 0.5462742152960396)
-SH_C3 = (
-    -0.5900435899266435, 2.890611442640554, -0.4570457994644658, 0.3731763325901154,
-    -0.4570457994644658, 1.445305721320277, -0.5900435899266435,
-)  # fmt: skip
-
-
-def sh_colours(means: Tensor, sh: Tensor, centre: Tensor) -> Tensor:
-    """Colours [N, 3] >= 0 of Gaussians [N, 3] with coefficients [N, K, 3], seen from `centre` [3].
-
-    Real spherical harmonics up to degree 3, the basis of the 3DGS reference code.
-    """
-    d = torch.nn.functional.normalize(means - centre, dim=-1)
-    x, y, z = d.unbind(-1)
-    basis = [torch.full_like(x, 0.28209479177387814)]
-    if sh.shape[1] > 1:
-        basis += [-SH_C1 * y, SH_C1 * z, -SH_C1 * x]
-    if sh.shape[1] > 4:
-        xx, yy, zz = x * x, y * y, z * z
-        basis += [SH_C2[0] * x * y, SH_C2[1] * y * z, SH_C2[2] * (2 * zz - xx - yy), SH_C2[3] * x * z,
-                  SH_C2[4] * (xx - yy)]  # fmt: skip
-    if sh.shape[1] > 9:
-        basis += [SH_C3[0] * y * (3 * xx - yy), SH_C3[1] * x * y * z, SH_C3[2] * y * (4 * zz - xx - yy),
-                  SH_C3[3] * z * (2 * zz - 3 * xx - 3 * yy), SH_C3[4] * x * (4 * zz - xx - yy),
-                  SH_C3[5] * z * (xx - yy), SH_C3[6] * x * (xx - 3 * yy)]  # fmt: skip
-    weights = torch.stack(basis, dim=1)  # [N, K]
-    return (torch.einsum("nk,nkc->nc", weights, sh) + 0.5).clamp_min(0.0)

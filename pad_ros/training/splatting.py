@@ -53,6 +53,7 @@ class TrainView:
     camera: Camera  # of the full image
     window: tuple[int, int, int, int]  # x0, y0, width, height of the crop
     viewmat: Tensor  # [1, 4, 4]
+    intrinsics: Tensor  # [1, 3, 3]
     target: SsimTarget  # [h, w, 3]
     silhouette: Tensor | None  # [h, w, 1] 0/1
 
@@ -67,17 +68,17 @@ class TrainView:
         if view.mask is not None:
             mask = torch.from_numpy(view.mask[y0:y1, x0:x1, None].astype(np.float32)).to(device)
         viewmat = torch.from_numpy(view.pose.matrix.astype(np.float32))[None].to(device)
-        return TrainView(view.name, view.camera, (x0, y0, x1 - x0, y1 - y0), viewmat, SsimTarget(rgb), mask)
+        intrinsics = torch.from_numpy(view.camera.K.astype(np.float32))[None].to(device)
+        window = (x0, y0, x1 - x0, y1 - y0)
+        return TrainView(view.name, view.camera, window, viewmat, intrinsics, SsimTarget(rgb), mask)
 
     def render(
         self, gaussians: Gaussians, background: Tensor, sh_degree: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
-        x0, y0, width, height = self.window
-        intrinsics = torch.from_numpy(self.camera.cropped(x0, y0, width, height).K.astype(np.float32))
         colours, alphas, _ = rasterization(
             gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
-            self.viewmat, intrinsics[None].to(background), width, height,
+            self.viewmat, self.intrinsics, self.camera.width, self.camera.height, window=self.window,
             sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree, backgrounds=background,
         )  # fmt: skip
         return colours[0], alphas[0]
