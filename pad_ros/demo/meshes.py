@@ -279,7 +279,7 @@ def _triangulate(loops: Sequence[Array]) -> NDArray[np.int32]:
                 del polygon[k]
                 break
         else:
-            raise ValueError("the outline crosses itself")
+            raise ValueError("the outline crosses itself or runs clockwise")
     faces.append((polygon[0], polygon[1], polygon[2]))
     return np.array(faces, np.int32)
 

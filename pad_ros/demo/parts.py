@@ -96,7 +96,8 @@ def gearbox() -> Part:
                 Material((0.5, 0.51, 0.52), (0.38, 0.38, 0.4), Pattern.SPECKLED, 0.022, 0.5, grain=0.14)),
         SubPart("seal", g.ring(0.14, 0.28, 0.06), at(z=0.31), BLACK),
         SubPart("shaft", g.cylinder(0.13, 0.5, 0.02), at(z=0.47), STEEL),
-        SubPart("key", g.box(0.06, 0.05, 0.22, 0.015), at(0.12, 0, 0.56), BRASS),
+        SubPart("key", g.box(0.06, 0.05, 0.18, 0.015), at(0.12, 0, 0.6), BRASS),
+        SubPart("pinion", g.extrude(g.gear_outline(14, 0.19, 0.25), 0.1, [g.circle(0.12)], 0.008), at(z=0.43), STEEL),
         SubPart("terminal/box", g.box(0.26, 0.3, 0.24, 0.03), at(0.62, 0, -0.12), plastic((0.2, 0.21, 0.23), 0.4)),
         plate("terminal/lid", m.label(["U V W", "400 V"], 0.22, 0.17, (0.9, 0.9, 0.85), (0.13, 0.13, 0.15)),
               (0.13, 0.13, 0.15), at(0.755, 0, -0.12, 90, 0, 90)),
@@ -115,7 +116,7 @@ def gearbox() -> Part:
         if k not in (0, 6):  # the terminal box and the nameplate
             rib = g.box(0.12, 0.04, 0.36, 0.012)
             subparts.append(SubPart(f"rib_{k}", rib, at(z=-0.14, rz=30 * k) @ at(x=0.58), green))
-    return assemble("gearbox", subparts, "key plug gauge nameplate terminal bolt_* rib_2 rib_4 rib_8", 3.5)
+    return assemble("gearbox", subparts, "key pinion plug gauge nameplate terminal bolt_* rib_2 rib_4 rib_8", 3.5)
 
 
 def pcb() -> Part:
