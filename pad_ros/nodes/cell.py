@@ -1,0 +1,101 @@
+"""cell: all three stages in one process, handed over by reference."""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import Header
+
+from pad_ros.msg import InspectionResult
+from pad_ros.srv import Inspect
+
+from ..inspector import Inspector
+from ..reasons import Reason
+from .base import StageNode, run
+from .convert import camera_from_info
+from .intake import Intake
+from .messages import result_msg
+from .outputs import LocalizerOutput, RendererOutput, ScorerOutput
+from .scorer import DEADLINE
+from .stages import Frame, Query, localize, rejected, render, score
+
+
+class CellNode(StageNode):
+    """One inspection cell: exactly one result for each accepted image or trigger, and the `inspect` service."""
+
+    load_model_service = "load_model"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("cell", **options)
+        part_frame = self.parameters.declare("part_frame", "part", "frame of the part")
+        self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
+        self._localized = LocalizerOutput(self, part_frame, self.depth)
+        self._rendered = RendererOutput(self, self.depth)
+        self._scored = ScorerOutput(self, part_frame, self.depth, self._deadline)
+        self._intake = Intake(self, self.parameters, self._accept, self._missing)
+        # A group of its own: a call waits for the worker, and must not keep load_model waiting with it.
+        self.create_service(Inspect, "inspect", self._on_inspect, callback_group=MutuallyExclusiveCallbackGroup())
+
+    def _accept(self, message: ImageMsg | CompressedImage, part_id: str, accepted_ns: int) -> None:
+        query = Query(message, message.header, part_id, accepted_ns)
+        if not self.worker.offer(lambda: self._inspect(query)):
+            self._hold(query, Reason.DROPPED, f"{self.queue_size} images were waiting")
+
+    def _missing(self, header: Header, part_id: str, since_ns: int, reason: Reason, text: str) -> None:
+        self._hold(Query(None, header, part_id, since_ns), reason, text)
+
+    def _hold(self, query: Query, reason: Reason, text: str) -> None:
+        self._finish(self.inspector, rejected(query, reason, text))
+
+    def _inspect(self, query: Query) -> None:
+        inspector = self.inspector  # once: load_model may change it meanwhile
+        frame = localize(inspector, query, self._intake.camera)
+        self._localized.publish(frame)
+        frame = render(inspector, frame)
+        self._rendered.publish(frame)
+        self._finish(inspector, frame)
+
+    def _finish(self, inspector: Inspector | None, frame: Frame) -> None:
+        inspection = score(inspector, frame, self._deadline)
+        self._scored.publish(frame, inspection, None if inspector is None else inspector.model)
+
+    def _on_inspect(self, request: Inspect.Request, response: Inspect.Response) -> Inspect.Response:
+        query = Query(request.image, request.image.header, request.part_id, time.monotonic_ns())
+        answer: Future[InspectionResult] = Future()
+
+        def job() -> None:
+            try:
+                inspector = self.inspector
+                frame = localize(inspector, query, lambda: camera_from_info(request.camera_info))
+                answer.set_result(_result(inspector, render(inspector, frame)))
+            except Exception as error:
+                answer.set_exception(error)
+
+        try:
+            if self.worker.offer(job):
+                response.result = answer.result()
+            else:
+                text = f"{self.queue_size} images were waiting"
+                response.result = _result(self.inspector, rejected(query, Reason.DROPPED, text))
+        except Exception as error:  # the caller gets an answer whatever happens
+            response.result = _result(None, rejected(query, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
+        return response
+
+
+def _result(inspector: Inspector | None, frame: Frame) -> InspectionResult:
+    name, digest = ("", "") if inspector is None else (inspector.model.name, inspector.model.hash)
+    return result_msg(score(inspector, frame), frame.header, frame.part_id, name, digest)
+
+
+def main() -> int:
+    return run(CellNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What each stage publishes. Messages are only made for topics that somebody listens to."""
+
+from __future__ import annotations
+
+import importlib
+from collections import deque
+from types import ModuleType
+
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image as ImageMsg
+from sensor_msgs.msg import PointCloud2
+
+from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
+
+from ..model import ReferenceModel
+from ..pictures import heatmap_overlay, rendering_image
+from ..reasons import Reason
+from ..scoring.result import Inspection
+from .cloud import anomaly_cloud
+from .convert import floats_to_image, rgb_to_image
+from .messages import frame_to_localized, frame_to_reference, localization_to_pose, pose_to_msg, result_msg
+from .stages import Frame
+
+
+def reliable(depth: int) -> QoSProfile:
+    """Keep-last and reliable: best effort loses large images between processes."""
+    return QoSProfile(depth=depth)
+
+
+class LocalizerOutput:
+    """`localized_view`, `pose`, and the transform camera -> part on /tf (where tf2_msgs is installed)."""
+
+    def __init__(self, node: Node, part_frame: str, depth: int) -> None:
+        self._part_frame = part_frame
+        self._view = node.create_publisher(LocalizedView, "localized_view", reliable(depth))
+        self._pose = node.create_publisher(PoseWithCovarianceStamped, "pose", reliable(depth))
+        self._tf_msgs = _optional("tf2_msgs.msg")
+        self._tf: Publisher | None = None
+        if self._tf_msgs is not None:
+            self._tf = node.create_publisher(self._tf_msgs.TFMessage, "/tf", reliable(100))
+
+    def publish(self, frame: Frame) -> None:
+        if _wanted(self._view):
+            self._view.publish(frame_to_localized(frame))
+        pose = frame.localization.pose
+        if pose is None:
+            return
+        if _wanted(self._pose):
+            self._pose.publish(
+                PoseWithCovarianceStamped(header=frame.header, pose=localization_to_pose(frame.localization))
+            )
+        if self._tf is not None and self._tf_msgs is not None:
+            transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
+            msg = pose_to_msg(pose)
+            transform.transform.rotation = msg.orientation
+            translation, position = transform.transform.translation, msg.position
+            translation.x, translation.y, translation.z = position.x, position.y, position.z
+            self._tf.publish(self._tf_msgs.TFMessage(transforms=[transform]))
+
+
+class RendererOutput:
+    """`reference_view`, `reference` (rgb8), `reference/depth` (32FC1)."""
+
+    def __init__(self, node: Node, depth: int) -> None:
+        self._view = node.create_publisher(ReferenceView, "reference_view", reliable(depth))
+        self._reference = node.create_publisher(ImageMsg, "reference", reliable(depth))
+        self._depth = node.create_publisher(ImageMsg, "reference/depth", reliable(depth))
+
+    def publish(self, frame: Frame) -> None:
+        if _wanted(self._view):
+            self._view.publish(frame_to_reference(frame))
+        if frame.rendering is None:
+            return
+        if _wanted(self._reference):
+            self._reference.publish(rgb_to_image(rendering_image(frame.rendering), frame.header))
+        if _wanted(self._depth):
+            self._depth.publish(floats_to_image(frame.rendering.depth, frame.header))
+
+
+class ScorerOutput:
+    """`result` for every frame; `heatmap`, `heatmap_overlay`, `anomaly_cloud` and `defects` where there is a map.
+
+    With a deadline, a frame that the watchdog has answered meanwhile is not answered again.
+    """
+
+    def __init__(self, node: Node, part_frame: str, depth: int, deadline: float) -> None:
+        self._node = node
+        self._part_frame = part_frame
+        self._result = node.create_publisher(InspectionResult, "result", reliable(max(depth, 10)))
+        self._heatmap = node.create_publisher(ImageMsg, "heatmap", reliable(depth))
+        self._overlay = node.create_publisher(ImageMsg, "heatmap_overlay", reliable(depth))
+        self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))
+        self._vision_msgs = _optional("vision_msgs.msg")
+        self._defects: Publisher | None = None
+        if self._vision_msgs is not None:
+            self._defects = node.create_publisher(self._vision_msgs.Detection2DArray, "defects", reliable(depth))
+        self._timed_out: deque[tuple[int, int]] = deque(maxlen=64)
+        if deadline > 0:
+            node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
+
+    def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
+        stamp = (frame.header.stamp.sec, frame.header.stamp.nanosec)
+        if stamp in self._timed_out and stamp != (0, 0):
+            self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
+            return
+        name, digest = ("", "") if model is None else (model.name, model.hash)
+        self._result.publish(result_msg(inspection, frame.header, frame.part_id, name, digest))
+        try:
+            self._publish_pictures(frame, inspection)
+        except Exception as error:  # the verdict is out; a picture must not end the node
+            self._node.get_logger().error(f"pictures of the result: {type(error).__name__}: {error}")
+
+    def _publish_pictures(self, frame: Frame, inspection: Inspection) -> None:
+        if inspection.anomaly_map is None or frame.image is None or frame.camera is None:
+            return
+        values, threshold = inspection.anomaly_map.values, inspection.threshold
+        if _wanted(self._heatmap):
+            self._heatmap.publish(floats_to_image(values, frame.header))
+        if _wanted(self._overlay):
+            overlay = heatmap_overlay(frame.image, values, threshold, inspection.defects)
+            self._overlay.publish(rgb_to_image(overlay, frame.header))
+        if _wanted(self._cloud) and frame.rendering is not None:
+            cloud = anomaly_cloud(
+                frame.rendering, frame.camera, values, threshold, frame.header.stamp, self._part_frame
+            )
+            self._cloud.publish(cloud)
+        if self._defects is not None and self._vision_msgs is not None and _wanted(self._defects):
+            self._defects.publish(_detections(self._vision_msgs, frame, inspection))
+
+    def _on_result(self, msg: InspectionResult) -> None:
+        if msg.reason == Reason.TIMEOUT:
+            self._timed_out.append((msg.header.stamp.sec, msg.header.stamp.nanosec))
+
+
+def _detections(vision_msgs: ModuleType, frame: Frame, inspection: Inspection) -> object:
+    array = vision_msgs.Detection2DArray(header=frame.header)
+    for defect in inspection.defects:
+        x, y, width, height = defect.box
+        detection = vision_msgs.Detection2D(header=frame.header)
+        detection.bbox.center.position.x, detection.bbox.center.position.y = x + width / 2, y + height / 2
+        detection.bbox.size_x, detection.bbox.size_y = float(width), float(height)
+        hypothesis = vision_msgs.ObjectHypothesisWithPose()
+        hypothesis.hypothesis.class_id = defect.kind.name
+        hypothesis.hypothesis.score = float(defect.peak_score)
+        detection.results.append(hypothesis)
+        array.detections.append(detection)
+    return array
+
+
+def _wanted(publisher: Publisher) -> bool:
+    return bool(publisher.get_subscription_count() > 0)
+
+
+def _optional(module: str) -> ModuleType | None:
+    """Part of every ROS install, but not among the PyPI wheels."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None

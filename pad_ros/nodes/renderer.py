@@ -1,0 +1,43 @@
+"""renderer: localized views in, reference views out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pad_ros.msg import LocalizedView
+
+from ..reasons import Reason
+from .base import StageNode, run
+from .messages import frame_from_localized, header_only
+from .outputs import RendererOutput, reliable
+from .stages import render
+
+
+class RendererNode(StageNode):
+    """Second of the three stages. Views without a pose pass through, so that each ends in a result."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("renderer", **options)
+        self._output = RendererOutput(self, self.depth)
+        self.create_subscription(LocalizedView, "localized_view", self._on_view, reliable(self.depth))
+
+    def _on_view(self, msg: LocalizedView) -> None:
+        if not self.worker.offer(lambda: self._render(msg)):
+            text = f"renderer: {self.queue_size} views were waiting"
+            self._output.publish(header_only(msg, Reason.DROPPED, text))
+
+    def _render(self, msg: LocalizedView) -> None:
+        try:
+            frame = frame_from_localized(msg)
+        except Exception as error:  # a message from elsewhere may hold anything
+            frame = header_only(msg, Reason.INTERNAL_ERROR, f"localized view: {error}")
+        self._output.publish(render(self.inspector, frame))
+
+
+def main() -> int:
+    return run(RendererNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""scorer: reference views in, verdicts out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pad_ros.msg import ReferenceView
+
+from ..reasons import Reason
+from .base import StageNode, run
+from .messages import frame_from_reference, header_only
+from .outputs import ScorerOutput, reliable
+from .stages import Frame, score
+
+DEADLINE = "seconds from image to verdict after which the verdict is HOLD (TIMEOUT); 0: none"
+
+
+class ScorerNode(StageNode):
+    """Last of the three stages: exactly one result for each view that comes in."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("scorer", **options)
+        part_frame = self.parameters.declare("part_frame", "part", "frame of the part, of `anomaly_cloud`")
+        self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
+        self._output = ScorerOutput(self, part_frame, self.depth, self._deadline)
+        self.create_subscription(ReferenceView, "reference_view", self._on_view, reliable(self.depth))
+
+    def _on_view(self, msg: ReferenceView) -> None:
+        if not self.worker.offer(lambda: self._score(msg)):
+            self._publish(header_only(msg.view, Reason.DROPPED, f"scorer: {self.queue_size} views were waiting"))
+
+    def _score(self, msg: ReferenceView) -> None:
+        try:
+            frame = frame_from_reference(msg)
+        except Exception as error:  # a message from elsewhere may hold anything
+            frame = header_only(msg.view, Reason.INTERNAL_ERROR, f"reference view: {error}")
+        self._publish(frame)
+
+    def _publish(self, frame: Frame) -> None:
+        inspector = self.inspector
+        inspection = score(inspector, frame, self._deadline)
+        self._output.publish(frame, inspection, None if inspector is None else inspector.model)
+
+
+def main() -> int:
+    return run(ScorerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Shared by all tests. Test data lies at PAD_SHARED, or in ../shared beside the repository; CI users have none."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports rclpy: check every message field, and keep parallel runs and other machines apart.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # 0 is everybody's; above 101 ports may clash
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with data that does not belong to the repository; skips where it is missing."""
+    folder = Path(os.environ.get("PAD_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared test data at {folder} (set PAD_SHARED)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _needs_gpu(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("gpu"):
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")

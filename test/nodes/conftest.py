@@ -1,0 +1,113 @@
+"""A running graph inside the test process: nodes spin in a thread, results are collected."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
+
+from fake_inspector import CAMERA, FakeInspector, write_bundle  # noqa: E402
+from pad_ros.msg import InspectionResult  # noqa: E402
+from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from pad_ros.nodes.convert import rgb_to_image  # noqa: E402
+
+PATIENCE = 30.0  # seconds; only an upper bound, nothing is asserted about time
+
+
+class Graph:
+    """Adds nodes, talks to them from a node `tester`, and records every message it listens to."""
+
+    def __init__(self, model: Path) -> None:
+        self.model = model
+        self.executor = MultiThreadedExecutor(num_threads=4)
+        self.nodes: list[Node] = []
+        self.tester = Node("tester")
+        self.executor.add_node(self.tester)
+        self.received: dict[str, list] = {}
+        self._stamp = 100
+        self._thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self._thread.start()
+
+    def add(self, node_class: type, namespace: str = "", **overrides: object) -> Node:
+        overrides.setdefault("model", str(self.model))
+        node = node_class(load=FakeInspector.load, overrides=overrides, namespace=namespace)
+        return self.add_node(node)
+
+    def add_node(self, node: Node) -> Node:
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def listen(self, message: type, topic: str) -> list:
+        messages = self.received.setdefault(topic, [])
+        self.tester.create_subscription(message, topic, messages.append, 20)
+        return messages
+
+    def publisher(self, message: type, topic: str):
+        publisher = self.tester.create_publisher(message, topic, 20)
+        self.wait(lambda: publisher.get_subscription_count() > 0, f"a subscriber of {topic}")
+        return publisher
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"waited in vain for {what}"
+            time.sleep(0.01)
+
+    def settle(self) -> None:
+        """Long enough for a second, wrong message to arrive."""
+        time.sleep(0.3)
+
+    def wait_matched(self, topic: str, publishers: int = 1) -> None:
+        self.wait(lambda: self.tester.count_publishers(topic) >= publishers, f"a publisher of {topic}")
+        self.settle()
+
+    def image(self, red: int, height: int = CAMERA.height, width: int = CAMERA.width) -> Image:
+        """A frame with its own stamp; `red` decides the fake verdict."""
+        pixels = np.zeros((height, width, 3), np.uint8)
+        pixels[..., 0] = red
+        header = Header(frame_id="camera")
+        self._stamp += 1
+        header.stamp.sec, header.stamp.nanosec = self._stamp, 500
+        return rgb_to_image(pixels, header)
+
+    def call(self, service_type: type, name: str, request: object):
+        client = self.tester.create_client(service_type, name)
+        assert client.wait_for_service(PATIENCE), f"no service {name}"
+        future = client.call_async(request)
+        self.wait(future.done, f"an answer of {name}")
+        return future.result()
+
+    def results(self, namespace: str = "") -> list[InspectionResult]:
+        return self.listen(InspectionResult, f"{namespace}/result" if namespace else "result")
+
+    def close(self) -> None:
+        self.executor.shutdown(timeout_sec=5)
+        for node in self.nodes:
+            if hasattr(node, "close"):
+                node.close()
+            else:
+                node.destroy_node()
+        self.tester.destroy_node()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "model")
+
+
+@pytest.fixture
+def graph(bundle: Path) -> Iterator[Graph]:
+    rclpy.init()
+    running = Graph(bundle)
+    yield running
+    running.close()
+    rclpy.try_shutdown()

@@ -1,0 +1,274 @@
+"""The ROS graph: each published image gives exactly one result, whatever it holds, as cell and as three nodes."""
+
+import array
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from fake_inspector import CAMERA, POSE, write_bundle
+
+pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
+
+from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
+from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView, Trigger  # noqa: E402
+from pad_ros.srv import Inspect, LoadModel  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
+
+from pad_ros.nodes.cell import CellNode  # noqa: E402
+from pad_ros.nodes.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
+from pad_ros.nodes.localizer import LocalizerNode  # noqa: E402
+from pad_ros.nodes.messages import pose_from_msg  # noqa: E402
+from pad_ros.nodes.renderer import RendererNode  # noqa: E402
+from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
+
+GOOD, DEFECT, CRASH, EMPTY = 75, 200, 255, 0
+R = InspectionResult
+
+
+@pytest.fixture(params=["cell", "three nodes"])
+def line(graph, request):
+    """A graph with the whole line in it, in either form."""
+    for node in [CellNode] if request.param == "cell" else [LocalizerNode, RendererNode, ScorerNode]:
+        graph.add(node)
+    if request.param != "cell":
+        for topic in ("localized_view", "reference_view"):
+            graph.wait(lambda topic=topic: graph.tester.count_subscribers(topic) > 0, topic)
+    return graph
+
+
+def inspect(graph, message, publisher=None, results=None):
+    """Publish one image; its one and only result."""
+    results = graph.results() if results is None else results
+    graph.wait_matched("result")
+    before = len(results)
+    (publisher or graph.publisher(type(message), "image_raw")).publish(message)
+    graph.wait(lambda: len(results) > before, "a result")
+    graph.settle()
+    assert len(results) == before + 1
+    result = results[-1]
+    assert result.header == message.header
+    return result
+
+
+def test_good_part_passes(line):
+    result = inspect(line, line.image(GOOD))
+    assert (result.verdict, result.reason) == (R.PASS, R.NONE)
+    assert (result.model_name, result.model_hash) == ("fake", "fake-hash")
+    assert (result.score, result.threshold) == (0.5, 1.0)
+    assert np.allclose(pose_from_msg(result.pose.pose).matrix, POSE.matrix)
+    assert 0 < result.localize_ms + result.render_ms + result.score_ms <= result.total_ms
+
+
+def test_defect_is_rejected_with_its_region(line):
+    result = inspect(line, line.image(DEFECT))
+    assert (result.verdict, result.reason) == (R.REJECT, R.ANOMALY)
+    (defect,) = result.defects
+    assert (defect.box.x_offset, defect.box.y_offset, defect.box.width, defect.box.height) == (22, 12, 6, 4)
+    assert (defect.kind, defect.area) == (defect.ADDED, 24)
+    assert (defect.centroid.x, defect.centroid.y, defect.centroid.z) == pytest.approx((0.1, 0.2, 0.3))
+
+
+def test_whatever_goes_wrong_is_hold_and_the_line_lives(line):
+    images, results = line.publisher(Image, "image_raw"), line.results()
+    truncated = line.image(GOOD)
+    truncated.data = truncated.data[:100]
+    encoding = line.image(GOOD)
+    encoding.encoding = "yuv422"
+    cases = [
+        (line.image(EMPTY), R.NOT_LOCALIZED),
+        (truncated, R.BAD_IMAGE),
+        (encoding, R.BAD_IMAGE),
+        (Image(header=line.image(0).header), R.BAD_IMAGE),
+        (line.image(GOOD, height=100), R.CAMERA_MISMATCH),
+        (line.image(CRASH), R.INTERNAL_ERROR),
+    ]
+    for message, reason in cases:
+        result = inspect(line, message, images, results)
+        assert (result.verdict, result.reason) == (R.HOLD, reason)
+        assert result.reason_text
+        assert np.isnan(result.score)
+    assert inspect(line, line.image(GOOD), images, results).verdict == R.PASS
+
+
+def test_camera_info_is_used_and_checked(line):
+    infos, images, results = (
+        line.publisher(CameraInfo, "camera_info"),
+        line.publisher(Image, "image_raw"),
+        line.results(),
+    )
+    views = line.listen(LocalizedView, "localized_view")
+    line.wait_matched("localized_view")
+    camera = CAMERA.resized(128, 96)
+    infos.publish(camera_to_info(camera, line.image(0).header))
+    line.settle()
+    assert inspect(line, line.image(GOOD, 96, 128), images, results).verdict == R.PASS
+    line.wait(lambda: bool(views), "a localized view")
+    assert views[-1].camera_info.k[0] == camera.fx
+    assert inspect(line, line.image(GOOD), images, results).reason == R.CAMERA_MISMATCH
+    uncalibrated = CameraInfo(width=128, height=96)
+    infos.publish(uncalibrated)
+    line.settle()
+    assert inspect(line, line.image(GOOD, 96, 128), images, results).reason == R.CAMERA_MISMATCH
+
+
+def test_every_topic_carries_the_stamp_of_the_query(line):
+    topics = {
+        "localized_view": LocalizedView, "pose": PoseWithCovarianceStamped, "reference_view": ReferenceView,
+        "reference": Image, "reference/depth": Image, "heatmap": Image, "heatmap_overlay": Image, "anomaly_cloud": PointCloud2,
+    }  # fmt: skip
+    for topic, kind in topics.items():
+        line.listen(kind, topic)
+        line.wait_matched(topic)
+    message = line.image(DEFECT)
+    inspect(line, message)
+    line.wait(lambda: all(line.received[topic] for topic in topics), "all topics")
+    for topic in topics:
+        (received,) = line.received[topic]
+        header = received.view.header if topic == "reference_view" else received.header
+        assert header.stamp == message.header.stamp, topic
+        assert header.frame_id == ("part" if topic == "anomaly_cloud" else "camera"), topic
+    heatmap = image_to_floats(line.received["heatmap"][0])
+    assert heatmap.shape == (48, 64)
+    assert heatmap[13, 24] == pytest.approx(DEFECT / 150)
+    assert line.received["heatmap_overlay"][0].encoding == "rgb8"
+    assert image_to_rgb(line.received["reference"][0]).shape == (48, 64, 3)
+    assert line.received["anomaly_cloud"][0].width == 20 * 20
+
+
+def test_namespace_makes_a_second_cell(graph):
+    graph.add(CellNode, namespace="left")
+    graph.add(CellNode, namespace="right")
+    left, right = graph.results("left"), graph.results("right")
+    graph.wait_matched("left/result")
+    graph.wait_matched("right/result")
+    graph.publisher(Image, "left/image_raw").publish(graph.image(GOOD))
+    graph.wait(lambda: bool(left), "a result")
+    graph.settle()
+    assert (len(left), len(right)) == (1, 0)
+
+
+def test_compressed_images(graph):
+    graph.add(CellNode, image_transport="compressed")
+    results = graph.results()
+    graph.wait_matched("result")
+    images = graph.publisher(CompressedImage, "image_raw/compressed")
+    pixels = image_to_rgb(graph.image(DEFECT))
+    data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+    for content, verdict in ((data, R.REJECT), (data[:40], R.HOLD), (b"", R.HOLD)):
+        message = CompressedImage(header=graph.image(0).header, format="png", data=array.array("B", content))
+        assert inspect(graph, message, images, results).verdict == verdict
+
+
+def test_triggers_take_one_image_each(graph):
+    graph.add(CellNode, triggered=True, trigger_timeout=0.5)
+    images, triggers, results = (
+        graph.publisher(Image, "image_raw"),
+        graph.publisher(Trigger, "trigger"),
+        graph.results(),
+    )
+    graph.wait_matched("result")
+    images.publish(graph.image(GOOD))
+    graph.settle()
+    assert not results  # nobody asked
+    triggers.publish(Trigger(part_id="A1"))
+    graph.settle()
+    for _ in range(3):
+        images.publish(graph.image(GOOD))
+    graph.wait(lambda: len(results) == 1, "the answer to A1")
+    triggers.publish(Trigger(part_id="A2"))
+    graph.settle()
+    triggers.publish(Trigger(part_id="A3"))
+    graph.wait(lambda: len(results) == 3, "the answers to A2 and A3")
+    graph.settle()
+    assert [(r.part_id, r.verdict, r.reason) for r in results] == [
+        ("A1", R.PASS, R.NONE),
+        ("A2", R.HOLD, R.DROPPED),
+        ("A3", R.HOLD, R.DROPPED),
+    ]
+
+
+def test_a_full_queue_drops_no_frame_silently(graph, monkeypatch):
+    import threading
+
+    import fake_inspector
+
+    gate = threading.Event()
+    monkeypatch.setattr(fake_inspector.FakeInspector, "warm_up", lambda self: None)
+    localize = fake_inspector.FakeInspector.localize
+    monkeypatch.setattr(
+        fake_inspector.FakeInspector, "localize", lambda self, *args: (gate.wait(20), localize(self, *args))[1]
+    )
+    graph.add(CellNode, queue_size=2, image_depth=20)
+    images, results = graph.publisher(Image, "image_raw"), graph.results()
+    graph.wait_matched("result")
+    messages = [graph.image(GOOD) for _ in range(8)]
+    for message in messages:
+        images.publish(message)
+        graph.settle()
+    gate.set()
+    graph.wait(lambda: len(results) == 8, "eight results")
+    assert sorted(r.header.stamp.sec for r in results) == [m.header.stamp.sec for m in messages]
+    assert [r.reason for r in results].count(R.DROPPED) == 5  # one in work, two waiting
+    assert [r.verdict for r in results].count(R.PASS) == 3
+
+
+def test_a_late_verdict_is_hold(graph):
+    graph.add(CellNode, deadline=1e-6)
+    result = inspect(graph, graph.image(GOOD))
+    assert (result.verdict, result.reason) == (R.HOLD, R.TIMEOUT)
+
+
+def test_inspect_service(graph):
+    graph.add(CellNode)
+    answer = graph.call(Inspect, "inspect", Inspect.Request(image=graph.image(DEFECT), part_id="B7"))
+    assert (answer.result.verdict, answer.result.part_id) == (R.REJECT, "B7")
+    info = camera_to_info(CAMERA.resized(128, 96), graph.image(0).header)
+    answer = graph.call(Inspect, "inspect", Inspect.Request(image=graph.image(GOOD, 96, 128), camera_info=info))
+    assert answer.result.verdict == R.PASS
+    assert graph.call(Inspect, "inspect", Inspect.Request()).result.reason == R.BAD_IMAGE
+
+
+def test_a_damaged_model_is_refused_and_the_old_one_stays(graph, tmp_path):
+    cell = graph.add(CellNode)
+    answer = graph.call(LoadModel, "load_model", LoadModel.Request(path=str(tmp_path / "nothing")))
+    assert not answer.success
+    assert "not a reference model" in answer.message
+    assert answer.model_name == "fake"
+    assert inspect(graph, graph.image(GOOD)).verdict == R.PASS
+    other = write_bundle(tmp_path / "other", "other")
+    assert graph.call(LoadModel, "load_model", LoadModel.Request(path=str(other))).success
+    assert cell.inspector.model.name == "other"
+
+
+def test_without_a_model_every_frame_is_hold_until_one_is_loaded(graph, bundle, tmp_path):
+    shutil.move(bundle, tmp_path / "elsewhere")
+    graph.add(CellNode)
+    result = inspect(graph, graph.image(GOOD))
+    assert (result.verdict, result.reason, result.model_name) == (R.HOLD, R.NO_MODEL, "")
+    assert graph.call(LoadModel, "load_model", LoadModel.Request(path=str(tmp_path / "elsewhere"))).success
+    assert inspect(graph, graph.image(GOOD), results=graph.received["result"]).verdict == R.PASS
+
+
+def test_stages_with_different_models_never_judge(graph, tmp_path):
+    graph.add(LocalizerNode)
+    graph.add(RendererNode, model=str(write_bundle(tmp_path / "other", "other")))
+    graph.add(ScorerNode)
+    for topic in ("localized_view", "reference_view"):
+        graph.wait(lambda topic=topic: graph.tester.count_subscribers(topic) > 0, topic)
+    result = inspect(graph, graph.image(GOOD))
+    assert (result.verdict, result.reason) == (R.HOLD, R.NO_MODEL)
+    assert "other-hash" in result.reason_text
+
+
+def test_views_that_contradict_themselves_are_hold(graph):
+    graph.add(ScorerNode)
+    results = graph.results()
+    graph.wait_matched("result")
+    views = graph.publisher(ReferenceView, "reference_view")
+    message = ReferenceView()
+    message.view.header = graph.image(0).header
+    message.view.localized = True  # but there is no rendering, and the image is empty
+    views.publish(message)
+    graph.wait(lambda: bool(results), "a result")
+    assert (results[0].verdict, results[0].reason) == (R.HOLD, R.INTERNAL_ERROR)
