@@ -68,13 +68,12 @@ class Composited:
 
     image: Floats  # [H, W, C (+ 1: accumulated depth)]
     transmittances: Floats  # [H, W]
-    background: Floats  # [C (+ 1)]
     with_depth: bool
     order: NDArray[np.int32]
     offsets: NDArray[np.int64]
     tile_offsets: NDArray[np.int64]
     tile_gaussians: NDArray[np.int32]
-    tile_entries: NDArray[np.int32]
+    places: NDArray[np.int32]
     stops: NDArray[np.int64]
     packed: Floats
     sorted_colors: Floats
@@ -173,14 +172,20 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
     order = tiles.depth_order(projected.depths, projected.radii)
     packed = np.empty((len(order), 8), np.float32)
     sorted_colors = np.empty((len(order), channels + with_depth), np.float32)
-    tiles.gather(order, projected.means2d, projected.conics, opacities, projected.colors, projected.depths,
-                 with_depth, packed, sorted_colors)  # fmt: skip
-    offsets = np.empty(len(order) + 1, np.int64)
-    tiles.count_entries(packed, width, height, offsets)
+    counts = np.empty(len(order), np.int64)
+
+    def prepare(chunk: int) -> None:
+        tiles.gather(
+            chunk * CHUNK, min((chunk + 1) * CHUNK, len(order)), order, projected.means2d, projected.conics, opacities,
+            projected.colors, projected.depths, with_depth, width, height, packed, sorted_colors, counts,
+        )  # fmt: skip
+
+    for_each(prepare, _chunks(len(order)))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     tile_count = -(-width // tiles.TILE) * -(-height // tiles.TILE)
     tile_offsets, stops = np.empty(tile_count + 1, np.int64), np.empty(tile_count, np.int64)
-    tile_gaussians, tile_entries = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
-    tiles.fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, tile_entries)
+    tile_gaussians, places = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
+    tiles.fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, places)
     back = np.zeros(channels + with_depth, np.float32)
     if background is not None:
         back[:channels] = background
@@ -195,21 +200,21 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
         )  # fmt: skip
 
     for_each(task, len(ranges) - 1)
-    return Composited(image, transmittances, back, with_depth, order, offsets, tile_offsets, tile_gaussians,
-                      tile_entries, stops, packed, sorted_colors)  # fmt: skip
+    return Composited(image, transmittances, with_depth, order, offsets, tile_offsets, tile_gaussians,
+                      places, stops, packed, sorted_colors)  # fmt: skip
 
 
 def composite_backward(done: Composited, projected: Projected, opacities: Floats, v_image: Floats,
                        v_alpha: Floats) -> ProjectedGradients:  # fmt: skip
     """From the gradients of the image [H, W, C (+ 1)] and of alpha = 1 - transmittance [H, W]."""
     n, channels = projected.colors.shape
-    v_entries = np.zeros((len(done.tile_entries), 6 + channels + done.with_depth), np.float32)
+    v_entries = np.empty(len(done.places) * compositing.entry_stride(channels + done.with_depth), np.float32)
     ranges = _balanced(done.tile_offsets)
 
     def task(k: int) -> None:
         compositing.raster_backward(
-            ranges[k], ranges[k + 1], done.tile_offsets, done.tile_gaussians, done.tile_entries, done.packed,
-            done.sorted_colors, done.background, done.image, done.transmittances, done.stops,
+            ranges[k], ranges[k + 1], done.tile_offsets, done.tile_gaussians, done.packed,
+            done.sorted_colors, done.image, done.transmittances, done.stops,
             v_image, v_alpha, v_entries,
         )  # fmt: skip
 
@@ -220,8 +225,8 @@ def composite_backward(done: Composited, projected: Projected, opacities: Floats
 
     def reduce(chunk: int) -> None:
         compositing.reduce_entries(
-            chunk * CHUNK, min((chunk + 1) * CHUNK, visible), done.order, done.offsets, v_entries, opacities,
-            done.with_depth, out.means2d, out.conics, out.opacities, out.colors, out.depths,
+            chunk * CHUNK, min((chunk + 1) * CHUNK, visible), done.order, done.offsets, done.places, v_entries,
+            done.packed, opacities, done.with_depth, out.means2d, out.conics, out.opacities, out.colors, out.depths,
         )  # fmt: skip
 
     for_each(reduce, _chunks(visible))

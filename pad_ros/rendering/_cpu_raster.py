@@ -6,6 +6,9 @@ below 1/255 skipped, and a pixel closes before its transmittance falls to 1e-4.
 The backward pass also runs front to back: what lies behind a Gaussian is the pixel's final colour less
 what has been composited so far, so one number per pixel replaces the stack of colours. A closed pixel is
 marked by a negative transmittance.
+
+A tile is cut into strips of 8 columns. Its scratch memory holds, strip after strip and row after row, one
+block of vectors: transmittance, (backward: what is still to come,) and one per channel.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -15,35 +18,57 @@ import numpy as np
 
 from ._cpu_tiles import LOG2_CUT, TILE
 from ._jit import kernel
-from ._simd import LANES, any_lane, exp2, fma, lanes, load, minimum, negative_abs, select, splat, store, total
+from ._simd import (
+    LANES,
+    any_lane,
+    exp2,
+    fma,
+    lanes,
+    load,
+    maximum,
+    minimum,
+    negative_abs,
+    prefetch,
+    select,
+    splat,
+    store,
+    totals,
+)
 
-PIXELS = TILE * TILE
-STRIPS = TILE // LANES  # a tile is cut into strips of 8 columns; scratch holds strip after strip, row after row
-STRIP = TILE * LANES
+STRIPS = TILE // LANES
+AHEAD = 6  # entries between asking for a Gaussian's data and using them
+ENTRY = 8  # floats of an entry's gradient before those of its colours
+
+
+def entry_stride(channels: int) -> int:
+    """Floats per entry in `v_entries`: the moments, then the colours, padded to whole vectors."""
+    return ENTRY + -(-channels // LANES) * LANES
 
 
 @kernel
-def _rows(g, top):
+def _rows(packed, j, top):
     """Rows (first, one past last) within the tile that starts at pixel row `top`."""
-    first = max(np.ceil(g[1] - g[7] - np.float32(0.5) - top), np.float32(0.0))
-    last = min(np.floor(g[1] + g[7] - np.float32(0.5) - top), np.float32(TILE - 1.0))
+    first = max(np.ceil(packed[j, 1] - packed[j, 7] - np.float32(0.5) - top), np.float32(0.0))
+    last = min(np.floor(packed[j, 1] + packed[j, 7] - np.float32(0.5) - top), np.float32(TILE - 1.0))
     return int(first), int(last) + 1
 
 
 @kernel
-def _open_pixels(transmittance, left, top, width, height):
-    """Transmittance 1 inside the image; pixels of the tile beyond its edges are closed from the start."""
+def _open_pixels(scratch, block, left, top, width, height):
+    """All 0, transmittance 1 inside the image; pixels of the tile beyond its edges are closed from the start."""
+    scratch[:] = 0.0
     for s in range(STRIPS):
+        inside = np.float32(width - left - s * LANES)
+        in_row = select(splat(inside) > lanes(), splat(np.float32(1.0)), splat(np.float32(-1.0)))
         for r in range(TILE):
-            for k in range(LANES):
-                inside = left + s * LANES + k < width and top + r < height
-                transmittance[s * STRIP + r * LANES + k] = 1.0 if inside else -1.0
+            p = (s * TILE + r) * block
+            store(scratch, p, in_row if top + r < height else splat(np.float32(-1.0)))
 
 
 @kernel
-def _all_closed(transmittance):
-    for p in range(0, PIXELS, LANES):  # noqa: SIM110 (Numba)
-        if any_lane(load(transmittance, p) > splat(np.float32(0.0))):
+def _all_closed(scratch, block):
+    for p in range(0, scratch.shape[0], block):  # noqa: SIM110 (Numba)
+        if any_lane(load(scratch, p) > splat(np.float32(0.0))):
             return False
     return True
 
@@ -55,172 +80,191 @@ def raster_forward(
     """Fill image [H, W, C], transmittances [H, W] and stops [tiles] (end of the list's used part)."""
     height, width, channels = image.shape
     columns = (width + TILE - 1) // TILE
-    t_tile = np.empty(PIXELS, np.float32)
-    c_tile = np.empty(channels * PIXELS, np.float32)
+    block = (1 + channels) * LANES
+    scratch = np.empty(STRIPS * TILE * block, np.float32)
     one, cut, closing = splat(np.float32(1.0)), splat(np.float32(LOG2_CUT)), splat(np.float32(1e-4))
     zero, ceiling = splat(np.float32(0.0)), splat(np.float32(0.999))
     for tile in range(begin, end):
         top, left = (tile // columns) * TILE, (tile % columns) * TILE
-        _open_pixels(t_tile, left, top, width, height)
-        c_tile[:] = 0.0
+        _open_pixels(scratch, block, left, top, width, height)
         stop = tile_offsets[tile]
         while stop < tile_offsets[tile + 1]:
             j = tile_gaussians[stop]
             stop += 1
-            g = packed[j]
-            r0, r1 = _rows(g, np.float32(top))
-            color = colors[j]
-            qy, qxy = splat(g[4]), splat(g[3])
+            ahead = tile_gaussians[min(stop + AHEAD, tile_offsets[tile + 1] - 1)]
+            prefetch(packed, ahead)
+            prefetch(colors, ahead)
+            r0, r1 = _rows(packed, j, np.float32(top))
+            qy, qxy = splat(packed[j, 4]), splat(packed[j, 3])
+            y = np.float32(top + r0 + 0.5) - packed[j, 1]
             for s in range(STRIPS):
-                x = np.float32(left + s * LANES + 0.5) - g[0]
-                if x > g[6] or x + np.float32(LANES - 1) < -g[6]:
+                x = np.float32(left + s * LANES + 0.5) - packed[j, 0]
+                if x > packed[j, 6] or x + np.float32(LANES - 1) < -packed[j, 6]:
                     continue
                 dx = splat(x) + lanes()
-                base = fma(splat(g[2]) * dx, dx, splat(g[5]))
+                base = fma(splat(packed[j, 2]) * dx, dx, splat(packed[j, 5]))
                 slope = qxy * dx
-                for r in range(r0, r1):
-                    p = s * STRIP + r * LANES
-                    dy = splat(np.float32(top + r + 0.5) - g[1])
+                dy = splat(y) - one
+                p = (s * TILE + r0 - 1) * block
+                for _ in range(r0, r1):
+                    p += block
+                    dy = dy + one
                     log_alpha = fma(fma(qy, dy, slope), dy, base)
                     reached = log_alpha > cut
                     if not any_lane(reached):
                         continue
-                    t = load(t_tile, p)
-                    alpha = minimum(exp2(log_alpha), ceiling)
+                    t = load(scratch, p)
+                    alpha = minimum(exp2(maximum(log_alpha, cut)), ceiling)
                     behind = t * (one - alpha)
                     passed = reached & (behind > closing)
-                    store(t_tile, p, select(passed, behind, select(reached, negative_abs(t), t)))
-                    if any_lane(passed):
-                        weight = select(passed, alpha * t, zero)
-                        for c in range(channels):
-                            q = c * PIXELS + p
-                            store(c_tile, q, fma(weight, splat(color[c]), load(c_tile, q)))
-            if stop & 15 == 0 and _all_closed(t_tile):
+                    store(scratch, p, select(passed, behind, select(reached, negative_abs(t), t)))
+                    if not any_lane(passed):
+                        continue
+                    weight = select(passed, alpha * t, zero)
+                    for c in range(channels):
+                        q = p + (1 + c) * LANES
+                        store(scratch, q, fma(weight, splat(colors[j, c]), load(scratch, q)))
+            if stop & 15 == 0 and _all_closed(scratch, block):
                 break
         stops[tile] = stop
         for r in range(min(TILE, height - top)):
             for k in range(min(TILE, width - left)):
-                p = (k // LANES) * STRIP + r * LANES + k % LANES
-                t_final = abs(t_tile[p])
+                p = ((k // LANES) * TILE + r) * block + k % LANES
+                t_final = abs(scratch[p])
                 transmittances[top + r, left + k] = t_final
                 for c in range(channels):
-                    image[top + r, left + k, c] = c_tile[c * PIXELS + p] + t_final * background[c]
+                    image[top + r, left + k, c] = scratch[p + (1 + c) * LANES] + t_final * background[c]
+
+
+@kernel
+def _load_gradients(scratch, block, left, top, image, transmittances, v_image, v_alpha):
+    """Put the gradients of the tile's pixels into their blocks, and the loss-weighted colour to come."""
+    height, width, channels = image.shape
+    for r in range(min(TILE, height - top)):
+        for k in range(min(TILE, width - left)):
+            p = ((k // LANES) * TILE + r) * block + k % LANES
+            rest = -transmittances[top + r, left + k] * v_alpha[top + r, left + k]
+            for c in range(channels):
+                v = v_image[top + r, left + k, c]
+                scratch[p + (2 + c) * LANES] = v
+                rest += v * image[top + r, left + k, c]  # the image includes the background
+            scratch[p + LANES] = rest
 
 
 @kernel
 def raster_backward(
-    begin, end, tile_offsets, tile_gaussians, tile_entries, packed, colors, background, image, transmittances, stops,
+    begin, end, tile_offsets, tile_gaussians, packed, colors, image, transmittances, stops,
     v_image, v_alpha, v_entries,
 ):  # fmt: skip
-    """Fill v_entries [E, 6 + C] (zeroed before): gradients of centre, conic, opacity and colour per entry."""
+    """Fill v_entries [E * stride]: what every tile adds to the gradients of its Gaussians.
+
+    Per entry the sums over pixels of v = d loss / d sigma times 1, dx, dx^2, dy, dx dy, dy^2 (sigma: exponent of
+    the Gaussian; dx, dy: pixel less centre), two zeros, and the gradients of the colours.
+    """
     height, width, channels = image.shape
     columns = (width + TILE - 1) // TILE
-    t_tile, rest_tile = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
-    v_tile = np.empty(channels * PIXELS, np.float32)
-    v_color = np.empty(channels * LANES, np.float32)
+    stride = ENTRY + (channels + LANES - 1) // LANES * LANES
+    block = (2 + channels) * LANES
+    scratch = np.empty(STRIPS * TILE * block, np.float32)
+    v_color = np.empty((stride - ENTRY) * LANES, np.float32)
     one, cut, closing = splat(np.float32(1.0)), splat(np.float32(LOG2_CUT)), splat(np.float32(1e-4))
     zero, ceiling = splat(np.float32(0.0)), splat(np.float32(0.999))
     for tile in range(begin, end):
         top, left = (tile // columns) * TILE, (tile % columns) * TILE
-        _open_pixels(t_tile, left, top, width, height)
-        rest_tile[:] = 0.0
-        v_tile[:] = 0.0
-        for r in range(min(TILE, height - top)):
-            for k in range(min(TILE, width - left)):
-                p = (k // LANES) * STRIP + r * LANES + k % LANES
-                # Loss-weighted colour of everything still to come, background included.
-                rest = -transmittances[top + r, left + k] * v_alpha[top + r, left + k]
-                for c in range(channels):
-                    v = v_image[top + r, left + k, c]
-                    v_tile[c * PIXELS + p] = v
-                    rest += v * image[top + r, left + k, c]
-                rest_tile[p] = rest
+        _open_pixels(scratch, block, left, top, width, height)
+        _load_gradients(scratch, block, left, top, image, transmittances, v_image, v_alpha)
         for n in range(tile_offsets[tile], stops[tile]):
             j = tile_gaussians[n]
-            g = packed[j]
-            r0, r1 = _rows(g, np.float32(top))
-            color = colors[j]
-            qy, qxy = splat(g[4]), splat(g[3])
-            touched = False
-            v_color[:] = 0.0
-            m0, mx, my = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            mxx, mxy, myy = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+            ahead = tile_gaussians[min(n + AHEAD, stops[tile] - 1)]
+            prefetch(packed, ahead)
+            prefetch(colors, ahead)
+            r0, r1 = _rows(packed, j, np.float32(top))
+            qy, qxy = splat(packed[j, 4]), splat(packed[j, 3])
+            y = np.float32(top + r0 + 0.5) - packed[j, 1]
+            for q in range(0, v_color.shape[0], LANES):
+                store(v_color, q, zero)
+            m0, mx, mxx, my, mxy, myy = zero, zero, zero, zero, zero, zero
             for s in range(STRIPS):
-                x = np.float32(left + s * LANES + 0.5) - g[0]
-                if x > g[6] or x + np.float32(LANES - 1) < -g[6]:
+                x = np.float32(left + s * LANES + 0.5) - packed[j, 0]
+                if x > packed[j, 6] or x + np.float32(LANES - 1) < -packed[j, 6]:
                     continue
                 dx = splat(x) + lanes()
-                base = fma(splat(g[2]) * dx, dx, splat(g[5]))
+                base = fma(splat(packed[j, 2]) * dx, dx, splat(packed[j, 5]))
                 slope = qxy * dx
-                # Per column: sums over the rows of the gradient of sigma times 1, dy, dy^2.
-                a0, a1, a2 = zero, zero, zero
-                for r in range(r0, r1):
-                    p = s * STRIP + r * LANES
-                    dy = splat(np.float32(top + r + 0.5) - g[1])
+                dy = splat(y) - one
+                column0, column1 = zero, zero  # sums down the columns, where dx is constant
+                p = (s * TILE + r0 - 1) * block
+                for _ in range(r0, r1):
+                    p += block
+                    dy = dy + one
                     log_alpha = fma(fma(qy, dy, slope), dy, base)
                     reached = log_alpha > cut
                     if not any_lane(reached):
                         continue
-                    t = load(t_tile, p)
-                    raw = exp2(log_alpha)
+                    t = load(scratch, p)
+                    raw = exp2(maximum(log_alpha, cut))
                     alpha = minimum(raw, ceiling)
-                    behind = t * (one - alpha)
+                    through = one - alpha
+                    behind = t * through
                     passed = reached & (behind > closing)
-                    store(t_tile, p, select(passed, behind, select(reached, negative_abs(t), t)))
+                    store(scratch, p, select(passed, behind, select(reached, negative_abs(t), t)))
                     if not any_lane(passed):
                         continue
-                    touched = True
                     weight = select(passed, alpha * t, zero)
                     gain = zero
                     for c in range(channels):
-                        v = load(v_tile, c * PIXELS + p)
-                        gain = fma(v, splat(color[c]), gain)
+                        v = load(scratch, p + (2 + c) * LANES)
+                        gain = fma(v, splat(colors[j, c]), gain)
                         store(v_color, c * LANES, fma(weight, v, load(v_color, c * LANES)))
-                    rest = load(rest_tile, p) - weight * gain
-                    store(rest_tile, p, rest)
-                    v_sigma = alpha * (rest / (one - alpha) - t * gain)
+                    rest = load(scratch, p + LANES) - weight * gain
+                    store(scratch, p + LANES, rest)
+                    v_sigma = alpha * rest / through - weight * gain
                     v_sigma = select(passed & (raw <= ceiling), v_sigma, zero)
-                    a0 = a0 + v_sigma
                     v_dy = v_sigma * dy
-                    a1 = a1 + v_dy
-                    a2 = fma(v_dy, dy, a2)
-                m0 += total(a0)
-                mx += total(a0 * dx)
-                mxx += total(a0 * dx * dx)
-                my += total(a1)
-                mxy += total(a1 * dx)
-                myy += total(a2)
-            if not touched:
-                continue
-            v = v_entries[tile_entries[n]]
-            scale = np.float32(-1.3862943611198906)  # packed holds -log2(e)/2 times the conic
-            a, b, c2 = g[2] * scale, g[3] * scale * np.float32(0.5), g[4] * scale
-            v[0] = -(a * mx + b * my)
-            v[1] = -(b * mx + c2 * my)
-            v[2], v[3], v[4] = np.float32(0.5) * mxx, mxy, np.float32(0.5) * myy
-            v[5] = -m0
-            for c in range(channels):
-                v[6 + c] = total(load(v_color, c * LANES))
+                    column0 = column0 + v_sigma
+                    column1 = column1 + v_dy
+                    myy = fma(v_dy, dy, myy)
+                column0_dx = column0 * dx
+                m0, mx, mxx = m0 + column0, mx + column0_dx, fma(column0_dx, dx, mxx)
+                my, mxy = my + column1, fma(column1, dx, mxy)
+            e = n * stride
+            store(v_entries, e, totals(m0, mx, mxx, my, mxy, myy, zero, zero))
+            for c in range(0, stride - ENTRY, LANES):
+                q = c * LANES
+                sums = totals(
+                    load(v_color, q), load(v_color, q + LANES), load(v_color, q + 2 * LANES),
+                    load(v_color, q + 3 * LANES), load(v_color, q + 4 * LANES), load(v_color, q + 5 * LANES),
+                    load(v_color, q + 6 * LANES), load(v_color, q + 7 * LANES),
+                )  # fmt: skip
+                store(v_entries, e + ENTRY + c, sums)
+        for e in range(stops[tile] * stride, tile_offsets[tile + 1] * stride, LANES):
+            store(v_entries, e, zero)
 
 
 @kernel
 def reduce_entries(
-    begin, end, order, offsets, v_entries, opacities, with_depth, v_means2d, v_conics, v_opacities, v_colors, v_depths
+    begin, end, order, offsets, places, v_entries, packed, opacities, with_depth,
+    v_means2d, v_conics, v_opacities, v_colors, v_depths,
 ):  # fmt: skip
     """Sum the entries of visible Gaussians begin..end into gradients per Gaussian (zeroed before)."""
     channels = v_colors.shape[1]
+    stride = ENTRY + (channels + with_depth + LANES - 1) // LANES * LANES
+    sums, zero = np.empty(stride, np.float32), splat(np.float32(0.0))
     for j in range(begin, end):
-        i = order[j]
+        for k in range(0, stride, LANES):
+            store(sums, k, zero)
         for e in range(offsets[j], offsets[j + 1]):
-            v = v_entries[e]
-            v_means2d[i, 0] += v[0]
-            v_means2d[i, 1] += v[1]
-            v_conics[i, 0] += v[2]
-            v_conics[i, 1] += v[3]
-            v_conics[i, 2] += v[4]
-            v_opacities[i] += v[5]
-            for c in range(channels):
-                v_colors[i, c] += v[6 + c]
-            if with_depth:
-                v_depths[i] += v[6 + channels]
-        v_opacities[i] /= opacities[i]  # so far: opacity times the gradient
+            place = places[e] * stride
+            for k in range(0, stride, LANES):
+                store(sums, k, load(sums, k) + load(v_entries, place + k))
+        i = order[j]
+        a, b, c = packed[j, 2], np.float32(0.5) * packed[j, 3], packed[j, 4]
+        scale = np.float32(1.3862943611198906)  # packed holds -log2(e) / 2 times the conic
+        v_means2d[i, 0] = scale * (a * sums[1] + b * sums[3])
+        v_means2d[i, 1] = scale * (b * sums[1] + c * sums[3])
+        v_conics[i, 0], v_conics[i, 1], v_conics[i, 2] = np.float32(0.5) * sums[2], sums[4], np.float32(0.5) * sums[5]
+        v_opacities[i] = -sums[0] / opacities[i]
+        for k in range(channels):
+            v_colors[i, k] = sums[ENTRY + k]
+        if with_depth:
+            v_depths[i] = sums[ENTRY + channels]

@@ -2,8 +2,7 @@
 
 Gaussians are sorted by depth once. Each then gets one entry per tile that its ellipse of
 alpha >= 1/255 reaches (row by row of tiles, as "AccuTile" in Hanson et al. 2025, "Speedy-Splat"),
-and a counting sort by tile keeps the depth order. Entries of one Gaussian lie side by side, so that
-gradients written per entry are summed in a fixed order.
+and a counting sort by tile keeps the depth order.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -16,6 +15,7 @@ import numpy as np
 from ._jit import kernel
 
 TILE = 16
+LOG_255 = 5.541263545158426
 LOG2_E = 1.4426950408889634
 LOG2_CUT = -7.994353436858858  # log2(1 / 255)
 
@@ -50,89 +50,105 @@ def depth_order(depths, radii):
 
 
 @kernel
-def gather(order, means2d, conics, opacities, colors, depths, with_depth, packed, sorted_colors):
-    """Per visible Gaussian what the raster loop reads, in depth order.
-
-    packed [V, 8]: centre x, y; log2(alpha) = p5 + p2 dx^2 + p3 dx dy + p4 dy^2; half extents in x, y.
-    sorted_colors [V, channels]: the colours, then the depth if `with_depth`.
-    """
-    channels = colors.shape[1]
-    for j in range(order.shape[0]):
-        i = order[j]
-        a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
-        opacity = np.float64(opacities[i])
-        # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
-        reach = 2.0 * math.log(255.0 * opacity) * 1.0001 + 1e-4
-        determinant = a * c - b * b
-        packed[j, 0], packed[j, 1] = means2d[i, 0], means2d[i, 1]
-        packed[j, 2], packed[j, 3], packed[j, 4] = -0.5 * LOG2_E * a, -LOG2_E * b, -0.5 * LOG2_E * c
-        packed[j, 5] = math.log2(opacity)
-        packed[j, 6], packed[j, 7] = math.sqrt(reach * c / determinant), math.sqrt(reach * a / determinant)
-        for k in range(channels):
-            sorted_colors[j, k] = colors[i, k]
-        if with_depth:
-            sorted_colors[j, channels] = depths[i]
-
-
-@kernel
-def pixel_range(centre, extent, size):
-    """First and one past the last pixel of 0..size whose centre lies within centre +- extent."""
-    first = math.ceil(max(centre - extent - 0.5, 0.0))
-    last = math.floor(min(centre + extent - 0.5, size - 1.0))
+def _pixel_range(low, high, size):
+    """First and one past the last pixel of 0..size with its centre between low and high."""
+    first = math.ceil(max(low - 0.5, 0.0))
+    last = math.floor(min(high - 0.5, size - 1.0))
     return int(first), int(last) + 1
 
 
 @kernel
-def _tile_span(g, top, bottom, width):
-    """Tile columns (first, one past last) that the ellipse reaches between pixel rows top..bottom - 1."""
-    a, b, c = np.float64(g[2]), 0.5 * np.float64(g[3]), np.float64(g[4])
-    hx, hy = np.float64(g[6]), np.float64(g[7])
-    low, high = max(top + 0.5 - g[1], -hy), min(bottom - 0.5 - g[1], hy)
-    # x(dy) on the ellipse is at most hx, at dy = b/c hx... : the band's maximum is there or at its nearer edge.
+def _tile_box(packed, j, width, height):
+    """Tile columns and rows (first, one past last, each) of the ellipse's bounding box; empty if no pixel is in it."""
+    x0, x1 = _pixel_range(np.float64(packed[j, 0]) - packed[j, 6], np.float64(packed[j, 0]) + packed[j, 6], width)
+    y0, y1 = _pixel_range(np.float64(packed[j, 1]) - packed[j, 7], np.float64(packed[j, 1]) + packed[j, 7], height)
+    if x1 <= x0 or y1 <= y0:
+        return 0, 0, 0, 0
+    return x0 // TILE, (x1 + TILE - 1) // TILE, y0 // TILE, (y1 + TILE - 1) // TILE
+
+
+@kernel
+def _tile_span(packed, j, row, width, height):
+    """Tile columns (first, one past last) that the ellipse reaches within a row of tiles."""
+    a, b, c = np.float64(packed[j, 2]), 0.5 * np.float64(packed[j, 3]), np.float64(packed[j, 4])
+    x, y, hx, hy = (
+        np.float64(packed[j, 0]),
+        np.float64(packed[j, 1]),
+        np.float64(packed[j, 6]),
+        np.float64(packed[j, 7]),
+    )
+    low = max(row * TILE + 0.5 - y, -hy)
+    high = min(min(row * TILE + TILE, height) - 0.5 - y, hy)
+    # The rightmost point of the ellipse is (hx, tip), the leftmost its opposite. Within the band of rows the
+    # extreme is there, or else at the edge of the band that is nearer to it.
     tip = -b / c * hx
     right_dy, left_dy = min(max(tip, low), high), min(max(-tip, low), high)
-    reach = a * hx * hx * (1.0 - b * b / (a * c))  # value of the quadratic form on the ellipse
-    spread = (a * c - b * b) / (a * a)
-    right = -b / a * right_dy + math.sqrt(max(reach / a - spread * right_dy * right_dy, 0.0))
-    left = -b / a * left_dy - math.sqrt(max(reach / a - spread * left_dy * left_dy, 0.0))
-    slack = 1e-3
-    first, _ = pixel_range(g[0] + left - slack, 0.0, width)
-    _, last = pixel_range(g[0] + right + slack, 0.0, width)
-    return first // TILE, (last + TILE - 1) // TILE if last > first else first // TILE
+    ratio, spread = b / a, (a * c - b * b) / (a * a)
+    square = hx * hx * (1.0 - b * b / (a * c))  # (x + ratio y)^2 + spread y^2 on the ellipse
+    right = math.sqrt(max(square - spread * right_dy * right_dy, 0.0)) - ratio * right_dy
+    left = -math.sqrt(max(square - spread * left_dy * left_dy, 0.0)) - ratio * left_dy
+    slack = 1e-3 * (1.0 + hx)  # float32 conics of needles
+    first, last = _pixel_range(x + left - slack, x + right + slack, width)
+    if last <= first:
+        return 0, 0
+    return first // TILE, (last + TILE - 1) // TILE
 
 
 @kernel
-def count_entries(packed, width, height, offsets):
-    """offsets [V + 1]: where the entries of each Gaussian begin; the last is their total."""
-    total = 0
-    for j in range(packed.shape[0]):
-        offsets[j] = total
-        g = packed[j]
-        y0, y1 = pixel_range(g[1], g[7], height)
-        x0, x1 = pixel_range(g[0], g[6], width)
-        if y1 <= y0 or x1 <= x0:
-            continue
-        for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
-            first, last = _tile_span(g, max(y0, row * TILE), min(y1, row * TILE + TILE), width)
-            total += last - first
-    offsets[packed.shape[0]] = total
+def gather(
+    begin, end, order, means2d, conics, opacities, colors, depths, with_depth, width, height,
+    packed, sorted_colors, counts,
+):  # fmt: skip
+    """For visible Gaussians begin..end what the raster loop reads, in depth order, and their numbers of entries.
+
+    packed [V, 8]: centre x, y; log2(alpha) = p5 + p2 dx^2 + p3 dx dy + p4 dy^2; half extents in x, y.
+    sorted_colors [V, channels]: the colours, then the depth if `with_depth`. counts [V].
+    """
+    channels = colors.shape[1]
+    for j in range(begin, end):
+        i = order[j]
+        a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
+        log_opacity = math.log(np.float64(opacities[i]))
+        # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
+        reach = 2.0 * (LOG_255 + log_opacity) * 1.0001 + 1e-4
+        stretch = reach / (a * c - b * b)
+        packed[j, 0], packed[j, 1] = means2d[i, 0], means2d[i, 1]
+        packed[j, 2], packed[j, 3], packed[j, 4] = -0.5 * LOG2_E * a, -LOG2_E * b, -0.5 * LOG2_E * c
+        packed[j, 5] = LOG2_E * log_opacity
+        packed[j, 6], packed[j, 7] = math.sqrt(c * stretch), math.sqrt(a * stretch)
+        for k in range(channels):
+            sorted_colors[j, k] = colors[i, k]
+        if with_depth:
+            sorted_colors[j, channels] = depths[i]
+        x0, x1, y0, y1 = _tile_box(packed, j, width, height)
+        counts[j] = (x1 - x0) * (y1 - y0)
+        if x1 - x0 > 1 and y1 - y0 > 1:
+            counts[j] = 0
+            for row in range(y0, y1):
+                first, last = _tile_span(packed, j, row, width, height)
+                counts[j] += last - first
 
 
 @kernel
-def fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, tile_entries):
-    """tile_offsets [tiles + 1]; per tile, front to back: Gaussian (its place in `packed`) and entry, both [E]."""
+def fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, places):
+    """Sort the entries by tile, where offsets [V + 1] says which entries each Gaussian has.
+
+    tile_offsets [tiles + 1]: which places belong to each tile; tile_gaussians [E]: the Gaussian (its row in
+    `packed`) at each place; places [E]: the place of each entry.
+    """
     columns = (width + TILE - 1) // TILE
-    total = offsets[packed.shape[0]]
-    entry_tile = np.empty(total, np.int32)
+    count = packed.shape[0]
+    entry_tile = np.empty(offsets[count], np.int32)
     tile_offsets[:] = 0
-    for j in range(packed.shape[0]):
+    for j in range(count):
         e = offsets[j]
         if offsets[j + 1] == e:
             continue
-        g = packed[j]
-        y0, y1 = pixel_range(g[1], g[7], height)
-        for row in range(y0 // TILE, (y1 - 1) // TILE + 1):
-            first, last = _tile_span(g, max(y0, row * TILE), min(y1, row * TILE + TILE), width)
+        x0, x1, y0, y1 = _tile_box(packed, j, width, height)
+        for row in range(y0, y1):
+            first, last = x0, x1
+            if x1 - x0 > 1 and y1 - y0 > 1:
+                first, last = _tile_span(packed, j, row, width, height)
             for tile in range(row * columns + first, row * columns + last):
                 entry_tile[e] = tile
                 tile_offsets[tile + 1] += 1
@@ -140,9 +156,9 @@ def fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, til
     for tile in range(tile_offsets.shape[0] - 1):
         tile_offsets[tile + 1] += tile_offsets[tile]
     position = tile_offsets[:-1].copy()
-    for j in range(packed.shape[0]):
+    for j in range(count):
         for e in range(offsets[j], offsets[j + 1]):
             place = position[entry_tile[e]]
             position[entry_tile[e]] = place + 1
             tile_gaussians[place] = j
-            tile_entries[place] = e
+            places[e] = place

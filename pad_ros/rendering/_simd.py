@@ -133,6 +133,24 @@ def store(typingctx, array, index, value):
 
 
 @intrinsic
+def prefetch(typingctx, array, row):
+    """Ask for the beginning of a row of a C-contiguous 2D array, to be read soon."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        stride = builder.extract_value(view.strides, 0)
+        address = builder.add(builder.ptrtoint(view.data, stride.type), builder.mul(stride, args[1]))
+        pointer = builder.inttoptr(address, ir.IntType(8).as_pointer())
+        read, keep, data = (ir.Constant(_I32, value) for value in (0, 3, 1))
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        builder.call(function, [pointer, read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):
     """a * b + c."""
 
@@ -146,6 +164,14 @@ def fma(typingctx, a, b, c):
 def minimum(typingctx, a, b):
     def codegen(context, builder, signature, args):
         return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return vector(vector, vector), codegen
+
+
+@intrinsic
+def maximum(typingctx, a, b):
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
 
     return vector(vector, vector), codegen
 
@@ -182,21 +208,20 @@ def any_lane(typingctx, condition):
 
 
 @intrinsic
-def total(typingctx, a):
-    """Sum over the lanes, in a fixed (pairwise) order."""
+def totals(typingctx, a, b, c, d, e, f, g, h):
+    """The sums over the lanes of eight vectors, as one vector."""
 
     def codegen(context, builder, signature, args):
-        value, width = args[0], LANES
-        while width > 1:
-            width //= 2
-            low, high = (ir.Constant(ir.VectorType(_I32, width), list(range(s, s + width))) for s in (0, width))
-            undefined = ir.Constant(value.type, ir.Undefined)
-            value = builder.fadd(
-                builder.shuffle_vector(value, undefined, low), builder.shuffle_vector(value, undefined, high)
-            )
-        return builder.extract_element(value, ir.Constant(_I32, 0))
+        even, odd = (ir.Constant(_IVECTOR, list(range(first, 2 * LANES, 2))) for first in (0, 1))
+        vectors = list(args)
+        while len(vectors) > 1:
+            vectors = [
+                builder.fadd(builder.shuffle_vector(x, y, even), builder.shuffle_vector(x, y, odd))
+                for x, y in zip(vectors[::2], vectors[1::2])
+            ]
+        return vectors[0]
 
-    return types.float32(vector), codegen
+    return vector(*[vector] * 8), codegen
 
 
 @intrinsic
