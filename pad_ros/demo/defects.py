@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import Image
 from .materials import Colour, Mark, Material, recoloured
 from .meshes import Array, Mesh, at, faceted, sphere
 from .part_kit import Part
@@ -68,8 +69,8 @@ class Limits:
     def area_fits(self, pixels: int) -> bool:
         return self.MIN_AREA * self._scale() <= pixels <= self.MAX_AREA * self._scale()
 
-    def visible(self, mask: Mask, good: Rendering, bad: Rendering) -> bool:
-        difference = np.abs(good.image.astype(np.int16) - bad.image).max(axis=2)
+    def visible(self, mask: Mask, good: Image, bad: Image) -> bool:
+        difference = np.abs(good.astype(np.int16) - bad).max(axis=2)
         seen = int(np.count_nonzero(difference[mask] >= self.MIN_CONTRAST))
         return seen >= max(self.MIN_SEEN * self._scale(), self.MIN_SHARE * np.count_nonzero(mask))
 

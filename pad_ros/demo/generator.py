@@ -156,7 +156,7 @@ def _defective(
                 continue
         good, bad = render(scene, camera, pose), render(bad_scene, camera, pose)
         mask = defect_mask(variant.changed, good, scene, bad, bad_scene)
-        if limits.area_fits(int(np.count_nonzero(mask))) and limits.visible(mask, good, bad):
+        if limits.area_fits(int(np.count_nonzero(mask))) and limits.visible(mask, good.image, bad.image):
             return pose, bad, mask
     raise RuntimeError(f"no {kind} on {part.name} keeps the limits")
 
