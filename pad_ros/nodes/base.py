@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -94,6 +95,7 @@ class StageNode(Node):
 
 def run(make: Callable[[], Node]) -> int:
     """Spin the node until SIGINT, SIGTERM or shutdown; the exit status of the process."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # rclpy shuts down on it, but then calls this
     rclpy.init()
     try:
         node = make()
@@ -103,7 +105,7 @@ def run(make: Callable[[], Node]) -> int:
         return error.exit_status
     executor = MultiThreadedExecutor(num_threads=THREADS)
     executor.add_node(node)
-    about = f": {node.describe()}" if isinstance(node, StageNode) else ""
+    about = f": {node.describe()}" if hasattr(node, "describe") else ""
     print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
     while rclpy.ok():
         try:
@@ -114,7 +116,7 @@ def run(make: Callable[[], Node]) -> int:
             node.get_logger().error(f"{type(error).__name__}: {error}")
             time.sleep(0.01)
     executor.shutdown(timeout_sec=2)
-    if isinstance(node, StageNode):
+    if hasattr(node, "close"):
         node.close()
     rclpy.try_shutdown()
     return 0

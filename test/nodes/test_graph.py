@@ -114,9 +114,15 @@ def test_camera_info_is_used_and_checked(line):
 
 def test_every_topic_carries_the_stamp_of_the_query(line):
     topics = {
-        "localized_view": LocalizedView, "pose": PoseWithCovarianceStamped, "reference_view": ReferenceView,
-        "reference": Image, "reference/depth": Image, "heatmap": Image, "heatmap_overlay": Image, "anomaly_cloud": PointCloud2,
-    }  # fmt: skip
+        "localized_view": LocalizedView,
+        "pose": PoseWithCovarianceStamped,
+        "reference_view": ReferenceView,
+        "reference": Image,
+        "reference/depth": Image,
+        "heatmap": Image,
+        "heatmap_overlay": Image,
+        "anomaly_cloud": PointCloud2,
+    }
     for topic, kind in topics.items():
         line.listen(kind, topic)
         line.wait_matched(topic)

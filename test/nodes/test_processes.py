@@ -1,0 +1,142 @@
+"""Nodes as processes of their own: three stages and a runner, replay, start-up errors, clean ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_inspector import CAMERA, write_bundle
+
+pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
+
+from pad_ros.msg import InspectionResult as R  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
+
+from pad_ros import images  # noqa: E402
+from pad_ros.errors import PadError  # noqa: E402
+from pad_ros.nodes import demo_graph  # noqa: E402
+from pad_ros.nodes.convert import camera_from_info  # noqa: E402
+
+FAKE = Path(__file__).with_name("fake_inspector.py")
+
+
+def fake_command(node: str) -> list[str]:
+    return [sys.executable, str(FAKE), node]
+
+
+def write_image(path: Path, red: int) -> Path:
+    pixels = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    pixels[..., 0] = red
+    images.save(path, pixels)
+    return path
+
+
+@pytest.mark.slow
+def test_three_processes_answer_each_image_once(tmp_path, bundle):
+    files = [write_image(tmp_path / f"{i}.png", red) for i, red in enumerate((75, 200, 0, 255, 100))]
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(files[0].read_bytes()[:60])
+    answers: list[demo_graph.GraphResult] = []
+    environment = dict(os.environ)
+    demo_graph.run_graph(bundle, [*files, damaged], CAMERA, answers.append, command=fake_command)
+    assert dict(os.environ) == environment
+    assert sorted(a.image for a in answers) == sorted([*files, damaged])
+    by_name = {a.image.stem: a for a in answers}
+    verdicts = {name: (a.result.verdict, a.result.reason) for name, a in by_name.items()}
+    assert verdicts == {
+        "0": (R.PASS, R.NONE),
+        "1": (R.REJECT, R.ANOMALY),
+        "2": (R.HOLD, R.NOT_LOCALIZED),
+        "3": (R.HOLD, R.INTERNAL_ERROR),
+        "4": (R.PASS, R.NONE),
+        "damaged": (R.HOLD, R.BAD_IMAGE),
+    }
+    assert by_name["1"].overlay.shape == by_name["1"].reference.shape == (48, 64, 3)
+    assert by_name["1"].heatmap.max() == pytest.approx(200 / 150)
+    assert by_name["2"].overlay is None
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_start_is_named(tmp_path, bundle):
+    def command(node: str) -> list[str]:
+        return [sys.executable, "-c", "raise SystemExit('no such luck')"] if node == "renderer" else fake_command(node)
+
+    with pytest.raises(PadError, match="renderer ended with status 1: no such luck"):
+        demo_graph.run_graph(bundle, [], None, print, command=command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("node", ["localizer", "renderer", "scorer", "cell"])
+def test_without_a_model_parameter_a_node_says_so(node):
+    done = subprocess.run([sys.executable, "-m", f"pad_ros.nodes.{node}"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "no model given" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_with_a_damaged_model_lives_and_ends_cleanly(tmp_path, number):
+    """The real Inspector refuses the bundle; the node stays up."""
+    write_bundle(tmp_path / "model")
+    command = [sys.executable, "-m", "pad_ros.nodes.cell", "--ros-args", "-p", f"model:={tmp_path / 'model'}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "/cell ready: no model" in process.stdout.readline()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_wrong_parameters_are_refused_in_one_line(bundle):
+    for parameter in ("device:=gpu", "queue_size:=0", "depth:=many"):
+        command = [*fake_command("scorer"), "--ros-args", "-p", f"model:={bundle}", "-p", parameter]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2, parameter
+        assert parameter.split(":")[0] in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_replay_publishes_every_image_with_its_camera(tmp_path, graph):
+    for i in (2, 10, 1):
+        write_image(tmp_path / "set" / "test" / "good" / f"{i}.png", i)
+    (tmp_path / "camera.yaml").write_text(
+        "image_width: 64\nimage_height: 48\ndistortion_model: plumb_bob\n"
+        "camera_matrix: {rows: 3, cols: 3, data: [60, 0, 30.5, 0, 61, 24.5, 0, 0, 1]}\n"
+        "distortion_coefficients: {rows: 1, cols: 5, data: [0.1, 0, 0, 0, 0]}\n"
+    )
+    received, names = graph.listen(Image, "image_raw"), graph.listen(String, "image_name")
+    infos = graph.listen(CameraInfo, "camera_info")
+    parameters = {
+        "images": tmp_path / "set",
+        "camera": tmp_path / "camera.yaml",
+        "log": tmp_path / "log.jsonl",
+        "rate": 20.0,
+    }
+    arguments = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+    command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "camera_replay ready: 3 images" in done.stdout
+    graph.wait(lambda: len(received) == 3, "three images")
+    assert [Path(m.data).name for m in names] == ["1.png", "2.png", "10.png"]
+    assert camera_from_info(infos[0]).distortion == (0.1, 0, 0, 0)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in received]
+    assert [line["stamp"] for line in lines] == stamps
+
+
+def test_processes_are_gone_after_an_interrupt(tmp_path, bundle):
+    process = demo_graph._Process("scorer", [sys.executable, "-c", "import time; time.sleep(60)"])
+    time.sleep(0.2)
+    process.stop()
+    with pytest.raises(PadError, match="ended with status"):
+        process.check()
