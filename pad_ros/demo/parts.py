@@ -42,7 +42,14 @@ def bracket() -> Part:
     name = m.label(
         ["PAD-7  BRACKET", "SN 0421-18", "MAX 250 N"], 0.5, 0.23, (0.08, 0.08, 0.1), (0.86, 0.85, 0.78), barcode=True
     )
-    casting = m.label(["TYPE 7B", "CAST 2291", "MADE IN EU"], 0.9, 0.5, (0.35, 0.36, 0.38), (0.68, 0.69, 0.71))
+    casting = m.label(
+        ["TYPE 7B  CAST 2291", "MADE IN EU  2024", "Rev. C"],
+        0.8,
+        0.5,
+        (0.16, 0.16, 0.18),
+        (0.68, 0.69, 0.71),
+        barcode=True,
+    )
     warning = m.label(["DANGER", "24 V"], 0.24, 0.15, (0.1, 0.08, 0.05), (0.95, 0.76, 0.12))
     subparts = [
         SubPart("base", g.extrude(g.rounded_rectangle(1.5, 1.0, 0.12), 0.13, bevel=0.015), at(z=-0.42), BRUSHED),
@@ -74,12 +81,16 @@ def bracket() -> Part:
     ]  # fmt: skip
     for k, (x, y) in enumerate([(0.45, 0.36), (0.45, -0.25), (-0.62, 0.38), (-0.62, -0.38)]):
         subparts += bolt(f"bolt_{k}", at(x, y, -0.355))
+    for k, (x, y) in enumerate([(0.58, 0.36), (0.58, -0.36), (-0.58, 0.36), (-0.58, -0.36)]):
+        subparts.append(SubPart(f"foot_{k}", g.cylinder(0.085, 0.06, 0.02, 28), at(x, y, -0.505), BLACK))
     for k, angle in enumerate((40, 160, 280)):
         y, z = 0.29 * np.cos(np.radians(angle)), 0.29 * np.sin(np.radians(angle))
         subparts.append(
             SubPart(f"screw_{k}", g.cylinder(0.028, 0.05, 0.008, 16), at(-0.055, y, 0.18 + z, 0, 90), BLACK)
         )
-    return assemble("bracket", subparts, "bolt_* sensor nipple warning cable rail scale mark_* gusset_right", 3.45)
+    return assemble(
+        "bracket", subparts, "bolt_* foot_* sensor nipple warning cable rail scale mark_* gusset_right", 3.45
+    )
 
 
 def gearbox() -> Part:
@@ -188,7 +199,7 @@ def pcb() -> Part:
 def valve() -> Part:
     """A globe valve: chromed pipe, glossy enamel, hand wheel; smooth, with little texture."""
     enamel = Material((0.62, 0.08, 0.07), roughness=0.12, reflectance=0.06, grain=0.03)
-    body = Material((0.2, 0.26, 0.34), (0.25, 0.32, 0.41), Pattern.MOTTLED, 0.2, 0.2, 0.06, grain=0.04)
+    body = Material((0.19, 0.25, 0.33), (0.27, 0.34, 0.43), Pattern.MOTTLED, 0.1, 0.2, 0.06, grain=0.04)
     spindle = [(0, 0), (0.13, 0), (0.13, 0.06), (0.1, 0.08), (0.1, 0.2), (0.05, 0.24), (0.05, 0.42), (0, 0.42)]
     tag = m.label(["DN 25", "PN 16"], 0.22, 0.14, (0.1, 0.1, 0.12), (0.8, 0.7, 0.42))
     subparts = [
