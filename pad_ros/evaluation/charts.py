@@ -87,7 +87,7 @@ def histogram_chart(
     log_x = bool(everything.min() > 0 and everything.max() > 10 * everything.min())
     edges = _edges(everything, border, bins, log_x)
     low, high = float(edges[0]), float(edges[-1])
-    counts = [np.histogram(values, edges)[0] for values in finite]
+    counts = [np.histogram(values.clip(low, high), edges)[0] for values in finite]  # clipped: rounding
     top = max(1, max(int(count.max()) for count in counts))
     axes = _Axes((low, high), (0.0, float(len(groups))), log_x)
     x_ticks = log_ticks(low, high) if log_x else ticks(low, high)
@@ -140,9 +140,9 @@ def _edges(values: Array, border: float, bins: int, log_x: bool) -> Array:
     low, high = float(values.min()), float(values.max())
     step = max((high - low) / bins, 1e-6 * max(abs(low), abs(high), 1.0))
     origin = border if np.isfinite(border) else low
-    if 0 <= low < 0.3 * high:  # begin at 0, where that costs little room
-        low, step = 0.0, border / max(1, round(border / step)) if border > 0 else high / bins
-        origin = 0.0
+    if 0 <= low < 0.3 * high and not 0 < border < step:  # begin at 0, where that costs little room
+        low = origin = 0.0
+        step = border / round(border / step) if border > 0 else high / bins
     first, last = np.floor((low - origin) / step + 1e-9), np.floor((high - origin) / step + 1e-9) + 1
     return np.asarray(origin + step * np.arange(first, last + 1))
 

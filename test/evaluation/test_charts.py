@@ -25,6 +25,7 @@ def test_no_bin_mixes_the_two_sides_of_the_border(values, border, log_x):
     assert np.isclose(edges, border, rtol=1e-6).any()
     assert edges[0] <= min(values) * (1 + 1e-9)
     assert edges[-1] >= max(values) * (1 - 1e-9)
+    assert len(edges) <= 60
 
 
 def test_an_empty_histogram_is_nothing():
