@@ -1,0 +1,162 @@
+"""Frames as messages and back; constants; covariance."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from fake_inspector import CAMERA, COVARIANCE, POSE, FakeInspector
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
+
+from pad_ros.msg import DefectRegion, InspectionResult, LocalizedView, ReferenceView  # noqa: E402
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from pad_ros.errors import ImageError  # noqa: E402
+from pad_ros.geometry import Camera, Pose  # noqa: E402
+from pad_ros.localization.result import Localization  # noqa: E402
+from pad_ros.nodes import messages  # noqa: E402
+from pad_ros.nodes.cloud import anomaly_cloud  # noqa: E402
+from pad_ros.nodes.stages import Frame, clock_id  # noqa: E402
+from pad_ros.reasons import Reason, Verdict  # noqa: E402
+from pad_ros.scoring.result import DefectKind  # noqa: E402
+
+vectors = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(np.array)
+
+
+def constants(message: type) -> dict[str, int]:
+    names = [name for name in dir(type(message)) if name.isupper() and not name.startswith("_")]
+    return {name: getattr(message, name) for name in names}
+
+
+def test_constants_are_those_of_the_library():
+    found = constants(InspectionResult)
+    expected = {member.name: int(member) for member in (*Verdict, *Reason)}
+    assert found == expected
+    assert constants(DefectRegion) == {kind.name: kind.value for kind in DefectKind}
+
+
+def frame(localization: Localization | None = None) -> Frame:
+    header = Header(frame_id="camera")
+    header.stamp.sec, header.stamp.nanosec = 7, 9
+    image = np.random.default_rng(0).integers(0, 255, (CAMERA.height, CAMERA.width, 3)).astype(np.uint8)
+    found = localization or Localization(POSE, Reason.NONE, "", 40, 50, 0.5, COVARIANCE)
+    return Frame(header, "A1", 12345, clock_id(), "hash", image, CAMERA, found, localize_ms=1.5)
+
+
+def through_wire(message):
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def test_localized_view_round_trip():
+    before = frame()
+    after = messages.frame_from_localized(through_wire(messages.frame_to_localized(before)))
+    assert (after.header, after.part_id, after.accepted_ns) == (before.header, "A1", 12345)
+    assert (after.clock_id, after.model_hash, after.camera, after.localize_ms) == (clock_id(), "hash", CAMERA, 1.5)
+    np.testing.assert_array_equal(after.image, before.image)
+    found = after.localization
+    np.testing.assert_allclose(found.pose.matrix, POSE.matrix, atol=1e-15)
+    np.testing.assert_allclose(found.covariance, COVARIANCE, atol=1e-18)
+    assert (found.reason, found.inliers, found.matches, found.residual_px) == (Reason.NONE, 40, 50, 0.5)
+
+
+def test_a_failed_view_round_trip():
+    failed = frame(Localization(None, Reason.WEAK_POSE, "4 of 100 matches agree", 4, 100))
+    for before in (failed, dataclasses.replace(failed, image=None, camera=None)):
+        after = messages.frame_from_reference(through_wire(messages.frame_to_reference(before)))
+        assert not after.localization.localized
+        assert (after.localization.reason, after.localization.reason_text) == (
+            Reason.WEAK_POSE,
+            "4 of 100 matches agree",
+        )
+        assert after.rendering is None
+        assert (after.image is None, after.camera is None) == (before.image is None, before.camera is None)
+
+
+@pytest.mark.parametrize("features", [0, 1, 2])
+def test_reference_view_round_trip(features):
+    before = frame()
+    rendering = FakeInspector("x").render(before.localization, CAMERA)
+    rendering = dataclasses.replace(rendering, features=np.repeat(rendering.alpha[..., None], features, axis=2))
+    before = dataclasses.replace(before, rendering=rendering, render_ms=2.5)
+    after = messages.frame_from_reference(through_wire(messages.frame_to_reference(before)))
+    for name in ("rgb", "alpha", "depth", "features"):
+        np.testing.assert_array_equal(getattr(after.rendering, name), getattr(rendering, name))
+    assert after.rendering.camera == CAMERA
+    np.testing.assert_allclose(after.rendering.pose.matrix, POSE.matrix, atol=1e-15)
+    assert after.render_ms == 2.5
+
+
+def test_a_reference_view_whose_images_do_not_belong_together_is_refused():
+    before = frame()
+    rendering = FakeInspector("x").render(before.localization, CAMERA)
+    msg = messages.frame_to_reference(dataclasses.replace(before, rendering=rendering))
+    msg.alpha.height -= 1
+    with pytest.raises((ImageError, ValueError)):
+        messages.frame_from_reference(msg)
+
+
+@settings(deadline=None)
+@given(vectors, vectors, st.integers(0, 2**31))
+def test_covariance_follows_the_pose(rotation, translation, seed):
+    """The ROS covariance is that of the position and rotation of poses drawn with our twist covariance."""
+    pose = Pose.identity().retract(np.concatenate([rotation, translation]))
+    a = np.random.default_rng(seed).normal(size=(6, 6))
+    covariance = a @ a.T
+    ros = messages.covariance_to_ros(covariance, pose)
+    np.testing.assert_allclose(messages.covariance_from_ros(ros, pose), covariance, atol=1e-9 * np.abs(ros).max())
+    step = 1e-6
+    columns = []
+    for twist in step * np.eye(6):
+        moved = pose.retract(twist)
+        relative = moved.rotation @ pose.rotation.T
+        turn = [relative[2, 1] - relative[1, 2], relative[0, 2] - relative[2, 0], relative[1, 0] - relative[0, 1]]
+        columns.append(np.concatenate([moved.translation - pose.translation, np.array(turn) / 2]) / step)
+    jacobian = np.stack(columns, axis=1)
+    np.testing.assert_allclose(ros, jacobian @ covariance @ jacobian.T, atol=1e-4 * np.abs(ros).max())
+
+
+def test_unknown_pose_is_marked():
+    assert messages.localization_to_pose(None).covariance[0] == -1
+    assert messages.localization_to_pose(Localization(POSE, Reason.NONE, "")).covariance[0] == -1
+
+
+def test_every_field_is_commented(repository):
+    """Each field and constant in msg/ and srv/ carries a comment, on its line or above its group."""
+    for path in [*(repository / "msg").glob("*.msg"), *(repository / "srv").glob("*.srv")]:
+        commented = False
+        for line in path.read_text().splitlines():
+            if not line.strip() or line.strip() == "---":
+                commented = False
+            elif "#" in line:
+                commented = True
+            else:
+                assert commented, f"{path.name}: {line}"
+
+
+def test_results_have_the_agreed_fields():
+    assert list(InspectionResult.get_fields_and_field_types()) == [
+        "header", "part_id", "model_name", "model_hash", "verdict", "reason", "reason_text", "score", "threshold",
+        "defects", "pose", "localize_ms", "render_ms", "score_ms", "total_ms",
+    ]  # fmt: skip
+    assert LocalizedView and ReferenceView
+
+
+def test_anomaly_cloud_lies_on_the_part():
+    """Points of a plane at depth 3, seen through a distorting camera, come back to the part frame."""
+    camera = Camera(64, 48, 60.0, 61.0, 31.0, 25.0, (0.05, 0.0, 0.0, 0.0))
+    rendering = FakeInspector("x").render(Localization(POSE, Reason.NONE, ""), camera)
+    values = np.zeros((48, 64), np.float32)
+    values[20, 30] = 2.0  # raw pixel
+    cloud = anomaly_cloud(rendering, camera, values, 1.0, Header().stamp, "part")
+    points = np.frombuffer(cloud.data, dtype=[("xyz", "<f4", 3), ("rgb", "<u4"), ("anomaly", "<f4")])
+    assert cloud.width == len(points) == 400
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb", "anomaly"]
+    in_camera = POSE.transform(points["xyz"].astype(np.float64))
+    np.testing.assert_allclose(in_camera[:, 2], 3, atol=1e-5)
+    hot = points["anomaly"] > 0
+    assert hot.any()
+    assert np.all(np.floor(camera.project(in_camera[hot])) == [30, 20])
+    assert len(np.unique(points["rgb"])) == 2
