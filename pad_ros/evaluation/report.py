@@ -20,7 +20,7 @@ WORST = 6  # examples per kind
 
 # (key in metrics.json, name, what it is, smaller is better)
 FIGURES = (
-    ("image_auroc", "Image AUROC", "good and defective images told apart by their score", False),
+    ("image_auroc", "Image AUROC", "good and defective images told apart by score; none counts as wrong", False),
     ("pixel_auroc", "Pixel AUROC", "good and defect pixels told apart", False),
     ("pixel_ap", "Pixel AP", "average precision over all pixels", False),
     ("aupro", "AUPRO", f"share of each defect region found, false positive rate up to {FPR_LIMIT:g}", False),
