@@ -176,8 +176,9 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
 
     def prepare(chunk: int) -> None:
         tiles.gather(
-            chunk * CHUNK, min((chunk + 1) * CHUNK, len(order)), order, projected.means2d, projected.conics, opacities,
-            projected.colors, projected.depths, with_depth, width, height, packed, sorted_colors, counts,
+            chunk * CHUNK, min((chunk + 1) * CHUNK, len(order)), order, projected.means2d, projected.conics,
+            projected.radii, opacities, projected.colors, projected.depths, with_depth, width, height,
+            packed, sorted_colors, counts,
         )  # fmt: skip
 
     for_each(prepare, _chunks(len(order)))

@@ -96,7 +96,7 @@ def _tile_span(packed, j, row, width, height):
 
 @kernel
 def gather(
-    begin, end, order, means2d, conics, opacities, colors, depths, with_depth, width, height,
+    begin, end, order, means2d, conics, radii, opacities, colors, depths, with_depth, width, height,
     packed, sorted_colors, counts,
 ):  # fmt: skip
     """For visible Gaussians begin..end what the raster loop reads, in depth order, and their numbers of entries.
@@ -111,11 +111,13 @@ def gather(
         log_opacity = math.log(np.float64(opacities[i]))
         # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
         reach = 2.0 * (LOG_255 + log_opacity) * 1.0001 + 1e-4
-        stretch = reach / (a * c - b * b)
+        # In float32 the conic of a very long needle has lost its determinant; the radii then bound it.
+        stretch = reach / max(a * c - b * b, 1e-9 * a * c)
         packed[j, 0], packed[j, 1] = means2d[i, 0], means2d[i, 1]
         packed[j, 2], packed[j, 3], packed[j, 4] = -0.5 * LOG2_E * a, -LOG2_E * b, -0.5 * LOG2_E * c
         packed[j, 5] = LOG2_E * log_opacity
-        packed[j, 6], packed[j, 7] = math.sqrt(c * stretch), math.sqrt(a * stretch)
+        packed[j, 6] = min(math.sqrt(c * stretch), radii[i, 0])
+        packed[j, 7] = min(math.sqrt(a * stretch), radii[i, 1])
         for k in range(channels):
             sorted_colors[j, k] = colors[i, k]
         if with_depth:

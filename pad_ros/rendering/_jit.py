@@ -13,9 +13,18 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numba
+
+
+def _sources() -> tuple[tuple[str, float, int], ...]:
+    files = sorted(Path(__file__).parent.glob("_*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
+
+
+_SOURCES = _sources()
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,6 +35,10 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # "cannot cache function: no locator available"
         compiled = numba.njit(**options)(function)
+    # Numba drops a cached kernel when its own file changes; ours inline functions of their sibling files too.
+    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if cache_file is not None and hasattr(cache_file, "_source_stamp"):
+        cache_file._source_stamp = _SOURCES
     return compiled
 
 

@@ -133,23 +133,29 @@ def _rasterization_cpu(
         views.append(view)
         projected.append(_Project.apply(view, means, quats, scales, opacities, viewmat, sh, sh_degree or 0, direct))
     # Composited from the stacked tensor, so that meta["means2d"] can retain its gradient as in gsplat.
-    means2d, depths, conics, shaded, radii = (torch.stack(parts) for parts in zip(*projected, strict=True))
+    means2d = _stack([p[0] for p in projected])
     with_depth = render_mode != "RGB"
-    if render_mode == "ED":
-        shaded, backgrounds = shaded[..., :0], None
     images, alphas = [], []
     for c, view in enumerate(views):
-        background = None if backgrounds is None else backgrounds[c]
+        _, depths, conics, shaded, radii = projected[c]
+        if render_mode == "ED":
+            shaded = shaded[:, :0]
+        background = None if backgrounds is None or render_mode == "ED" else backgrounds[c]
         image, alpha = _Composite.apply(
-            view, with_depth, means2d[c], depths[c], conics[c], shaded[c], radii[c], opacities, background
+            view, with_depth, means2d[c], depths, conics, shaded, radii, opacities, background
         )
         if with_depth:
             image = torch.cat([image[..., :-1], image[..., -1:] / alpha.clamp(min=1e-10)], dim=-1)
         images.append(image)
         alphas.append(alpha)
-    meta = {"means2d": means2d, "radii": radii, "depths": depths, "conics": conics,
-            "width": window[2], "height": window[3], "n_cameras": len(views)}  # fmt: skip
-    return torch.stack(images), torch.stack(alphas), meta
+    meta = {"means2d": means2d, "width": window[2], "height": window[3], "n_cameras": len(views)}
+    meta |= {name: _stack([p[k].detach() for p in projected])
+             for name, k in (("depths", 1), ("conics", 2), ("radii", 4))}  # fmt: skip
+    return _stack(images), _stack(alphas), meta
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)  # the former copies nothing
 
 
 class _Project(torch.autograd.Function):

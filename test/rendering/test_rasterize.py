@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from reference_rasterizer import rasterize as reference
 from torch import Tensor
 
 from pad_ros.geometry import Pose
+from pad_ros.rendering._jit import kernel
 from pad_ros.rendering.rasterize import rasterization
 
 
@@ -200,7 +206,7 @@ def test_nothing_to_see() -> None:
 def test_broken_gaussians_are_left_out() -> None:
     scene = make_scene(60)
     expected, _, _ = render(scene)
-    bad = replace(make_scene(8, seed=9))
+    bad = make_scene(8, seed=9)
     bad.means[0, 0] = float("nan")
     bad.scales[1, 0] = float("inf")
     bad.scales[2, 1] = float("nan")
@@ -224,6 +230,55 @@ def test_gaussians_from_tiny_to_wider_than_the_image() -> None:
     scene.opacities[:5] = 1.0
     image, _, _ = render(scene)
     assert float((image - render_reference(scene)[0]).abs().max()) < 1e-4
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), spread=st.sampled_from([1.0, 5.0, 15.0, 38.0]))
+def test_garbage_never_crashes(seed: int, spread: float) -> None:
+    """Magnitudes from 10^-spread to 10^spread, with NaN and infinity among them."""
+    rng = np.random.default_rng(seed)
+    scene = make_scene(200, degree=1).to(torch.float32)
+    for f in fields(Scene)[:4]:
+        values = getattr(scene, f.name)
+        wild = 10.0 ** rng.uniform(-spread, spread, tuple(values.shape)) * rng.choice(
+            [-1, 1, 1, 1], tuple(values.shape)
+        )
+        wild[rng.random(wild.shape) < 0.02] = rng.choice([np.nan, np.inf, -np.inf, 0.0])
+        touched = rng.random(wild.shape) < 0.5
+        values[touched] = torch.from_numpy(wild.astype(np.float32))[touched]
+    scene = scene.to(torch.float32, grad=True)
+    image, alpha, _ = render(scene, sh_degree=1, render_mode="RGB+ED")
+    (image.sum() + alpha.sum()).backward()
+    assert bool(((alpha >= 0) & (alpha <= 1)).all())
+
+
+def test_several_threads_may_render_at_once() -> None:
+    scenes = [make_scene(300, seed=seed) for seed in range(4)]
+    expected = [render(scene)[0] for scene in scenes]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            images = list(pool.map(lambda scene: render(scene)[0], scenes))
+            assert all(torch.equal(a, b) for a, b in zip(images, expected, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+def test_a_forked_process_can_render() -> None:
+    expected = render(make_scene())[0]  # the thread pool exists from here on
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(render(make_scene())[0], expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_kernels_work_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: Any) -> Any:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available for file")
+        return original(**options)
+
+    original = numba.njit
+    monkeypatch.setattr(numba, "njit", refuse)
+    assert kernel(lambda x: x + 1)(1) == 2
 
 
 def test_wrong_shapes_are_refused() -> None:
