@@ -138,8 +138,7 @@ def _train(arguments: argparse.Namespace) -> int:
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=arguments.device, seed=arguments.seed,
     )  # fmt: skip
-    model.save(arguments.out)
-    _print_info(model)
+    _print_info(model.save(arguments.out))
     return 0
 
 

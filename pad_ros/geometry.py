@@ -8,6 +8,7 @@ Camera frame: OpenCV / ROS optical (x right, y down, z forward). Poses are `came
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -84,8 +85,11 @@ class Camera:
 
     def rays(self, pixels: Array) -> Array:
         """Viewing rays [N, 3] with z = 1 (camera frame) of pixels [N, 2]."""
-        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
-        xy = cv2.undistortPoints(pixels, self.K, np.array(self.distortion))[:, 0]
+        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        if self.distorted:
+            xy = cv2.undistortPoints(pixels[:, None], self.K, np.array(self.distortion))[:, 0]
+        else:
+            xy = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
 
 
@@ -238,15 +242,27 @@ def distort_map(values: NDArray[np.float32], camera: Camera) -> NDArray[np.float
     """A map [H, W] computed on the undistorted image, as seen on the camera's own (distorted) pixels."""
     if not camera.distorted:
         return values
-    grid = np.stack(np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5), axis=-1)
-    ideal = camera.pinhole().project(camera.rays(grid.reshape(-1, 2))).reshape(*grid.shape) - 0.5
-    ideal = ideal.astype(np.float32)
-    out: NDArray[np.float32] = cv2.remap(values, ideal[..., 0], ideal[..., 1], cv2.INTER_LINEAR)
+    map_x, map_y = _distortion_maps(camera)
+    out: NDArray[np.float32] = cv2.remap(values, map_x, map_y, cv2.INTER_LINEAR)
     return out
 
 
+@lru_cache(maxsize=4)
+def _distortion_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each pixel of the camera, where it lies in the undistorted image, as cv2.remap counts."""
+    grid = _pixel_centres(camera)
+    ideal = camera.pinhole().project(camera.rays(grid)).reshape(camera.height, camera.width, 2).astype(np.float32) - 0.5
+    return np.ascontiguousarray(ideal[..., 0]), np.ascontiguousarray(ideal[..., 1])
+
+
+@lru_cache(maxsize=4)
 def _undistortion_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    grid = np.stack(np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5), axis=-1)
-    rays = camera.pinhole().rays(grid.reshape(-1, 2))
-    source = camera.project(rays).reshape(*grid.shape).astype(np.float32) - 0.5
-    return source[..., 0], source[..., 1]
+    """For each pixel of the undistorted image, where it lies in the camera's own, as cv2.remap counts."""
+    rays = camera.pinhole().rays(_pixel_centres(camera))
+    source = camera.project(rays).reshape(camera.height, camera.width, 2).astype(np.float32) - 0.5
+    return np.ascontiguousarray(source[..., 0]), np.ascontiguousarray(source[..., 1])
+
+
+def _pixel_centres(camera: Camera) -> Array:  # [H * W, 2]
+    x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    return np.stack([x.ravel(), y.ravel()], axis=1)

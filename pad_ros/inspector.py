@@ -146,9 +146,7 @@ class Inspector:
         """A HOLD verdict that carries its reason."""
         calibration = self.model.calibration
         threshold = float("nan") if calibration is None else calibration.threshold
-        return Inspection(
-            Verdict.HOLD, reason, text, float("nan"), threshold, (), localization, None, None, image, {}
-        )
+        return Inspection(Verdict.HOLD, reason, text, float("nan"), threshold, (), localization, None, None, image, {})
 
     def bad_image(self, text: str) -> Inspection:
         """HOLD for a query that could not even be decoded."""

@@ -85,7 +85,9 @@ class InspectionWriter:
     def __enter__(self) -> InspectionWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         document = {"model": self.model.name, "model_hash": self.model.hash, "results": self._results}
         (self.folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
         write_gallery(self._entries, self.folder / "index.html", f"Inspection with {self.model.name}")

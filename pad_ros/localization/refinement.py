@@ -81,9 +81,7 @@ def refine_pose(
     correction = start.matrix @ np.linalg.inv(pose.matrix)
     angle = np.degrees(np.linalg.norm(cv2.Rodrigues(correction[:3, :3])[0]))
     shift = np.linalg.norm(start.centre - pose.centre) / max(float(np.linalg.norm(start.translation)), 1e-9)
-    accepted = bool(
-        loss < loss_before and angle <= settings.max_rotation_deg and shift <= settings.max_translation
-    )
+    accepted = bool(loss < loss_before and angle <= settings.max_rotation_deg and shift <= settings.max_translation)
     if not accepted:
         return Refinement(start, False, loss_before, loss_before, None)
     problem = _Problem.of(query, final, camera)

@@ -1,12 +1,10 @@
-"""ROS images and camera_info to arrays and Cameras, and back. One small converter of our own: cv_bridge
-is missing outside ROS installs, and breaks where its NumPy is not ours."""
+"""Arrays and Cameras as ROS messages, and back where `pad_ros.encodings` (which needs no ROS) does not."""
 
 from __future__ import annotations
 
 from array import array
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -14,43 +12,20 @@ from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
 from .. import images
-from ..errors import ImageError, InputError
+from ..encodings import camera_from_info, image_to_rgb, message_pixels
+from ..errors import ImageError
 from ..geometry import Camera
 from ..images import Image
 
-# encoding -> (type of one sample, channels, OpenCV conversion to RGB or None)
-_INPUTS: dict[str, tuple[str, int, int | None]] = {
-    "rgb8": ("u1", 3, None),
-    "bgr8": ("u1", 3, cv2.COLOR_BGR2RGB),
-    "rgba8": ("u1", 4, cv2.COLOR_RGBA2RGB),
-    "bgra8": ("u1", 4, cv2.COLOR_BGRA2RGB),
-    "8UC3": ("u1", 3, cv2.COLOR_BGR2RGB),  # as cv_bridge has it: OpenCV's order
-    "mono8": ("u1", 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": ("u1", 1, cv2.COLOR_GRAY2RGB),
-    "mono16": ("u2", 1, cv2.COLOR_GRAY2RGB),
-    # OpenCV names Bayer patterns by the second row and column: its BG is ROS's rggb.
-    "bayer_rggb8": ("u1", 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": ("u1", 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": ("u1", 1, cv2.COLOR_BayerGB2RGB),
-}
-
-
-def image_to_rgb(msg: ImageMsg) -> Image:
-    """The pixels of a sensor_msgs/Image as RGB [H, W, 3]; alpha is dropped, 16 bits are scaled to 8.
-
-    Raises ImageError for an unknown encoding, an impossible size or step, or missing data.
-    """
-    if msg.encoding not in _INPUTS:
-        raise ImageError(f"encoding '{msg.encoding}' is not supported; use one of {', '.join(_INPUTS)}")
-    sample, channels, conversion = _INPUTS[msg.encoding]
-    pixels = _pixels(msg, sample, channels)
-    if sample == "u2":
-        pixels = (pixels >> 8).astype(np.uint8)
-    if conversion is not None:
-        pixels = cv2.cvtColor(np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels), conversion)
-    # A copy, so that nothing refers to the message's memory any more.
-    return images.validate(np.array(pixels, np.uint8), "image message")
+__all__ = [
+    "camera_from_info",
+    "camera_to_info",
+    "compressed_to_rgb",
+    "floats_to_image",
+    "image_to_floats",
+    "image_to_rgb",
+    "rgb_to_image",
+]
 
 
 def compressed_to_rgb(msg: CompressedImage) -> Image:
@@ -74,37 +49,8 @@ def image_to_floats(msg: ImageMsg) -> NDArray[np.float32]:
     if not msg.encoding.startswith("32FC") or not msg.encoding[4:].isdigit():
         raise ImageError(f"expected encoding 32FC(n), got '{msg.encoding}'")
     channels = int(msg.encoding[4:])
-    pixels = _pixels(msg, "f4", channels)
+    pixels = message_pixels(msg, "f4", channels)
     return np.array(pixels[..., 0] if channels == 1 else pixels, np.float32)
-
-
-def camera_from_info(info: CameraInfo) -> Camera | None:
-    """The raw camera of a camera_info, region of interest and binning applied; None if it is uncalibrated.
-
-    ROS calibrations put pixel centres at integers, ours lie at +0.5. Raises InputError for a distortion
-    model other than plumb_bob (radial-tangential, with k3 = 0) or impossible values.
-    """
-    k = np.asarray(info.k, np.float64)
-    if info.width == 0 or info.height == 0 or k[0] == 0:
-        return None
-    coefficients = np.asarray(info.d, np.float64)
-    if coefficients.any() and (
-        info.distortion_model not in ("plumb_bob", "rational_polynomial") or coefficients[4:].any()
-    ):
-        raise InputError(
-            f"camera_info: distortion '{info.distortion_model}' {coefficients.tolist()} is not supported; calibrate "
-            "with plumb_bob and k3 = 0, or rectify the images first"
-        )
-    padded = [*coefficients[:4].tolist(), 0.0, 0.0, 0.0, 0.0]
-    camera = Camera(
-        int(info.width), int(info.height), k[0], k[4], k[2] + 0.5, k[5] + 0.5,
-        (padded[0], padded[1], padded[2], padded[3]),
-    )  # fmt: skip
-    if info.roi.width and info.roi.height:
-        camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
-    if info.binning_x > 1 or info.binning_y > 1:
-        camera = camera.resized(camera.width // max(info.binning_x, 1), camera.height // max(info.binning_y, 1))
-    return camera
 
 
 def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
@@ -117,28 +63,6 @@ def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
     info.r = np.eye(3).ravel()
     info.p = np.hstack([k, np.zeros((3, 1))]).ravel()
     return info
-
-
-def _pixels(msg: ImageMsg, sample: str, channels: int) -> NDArray[Any]:
-    """A view [H, W, channels] of the message's data, native byte order."""
-    height, width, step = int(msg.height), int(msg.width), int(msg.step)
-    dtype = np.dtype(sample).newbyteorder(">" if msg.is_bigendian else "<")
-    row = width * channels * dtype.itemsize
-    if height == 0 or width == 0:
-        raise ImageError("image message without pixels")
-    if step < row:
-        raise ImageError(
-            f"image message: step {step} is less than one row of {width} {msg.encoding} pixels ({row} bytes)"
-        )
-    if len(msg.data) < step * (height - 1) + row:
-        raise ImageError(
-            f"image message: truncated, {len(msg.data)} bytes of data, {width}x{height} needs {step * height}"
-        )
-    if height * width > images.MAX_PIXELS:
-        raise ImageError(f"image message: {width}x{height} is more than {images.MAX_PIXELS // 10**6} Mpx")
-    shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
-    view = np.ndarray(shape, dtype, buffer=memoryview(msg.data), strides=strides)
-    return view.astype(dtype.newbyteorder("="), copy=False)
 
 
 def _message(pixels: NDArray[Any], encoding: str, header: Header) -> ImageMsg:

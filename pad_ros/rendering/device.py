@@ -10,14 +10,16 @@ from ..errors import InputError, MissingDependencyError
 
 
 def resolve_device(wanted: str) -> str:
-    """"cpu" or "cuda" for "auto", "cpu" or "cuda"; MissingDependencyError where CUDA is asked for and missing."""
+    """ "cpu" or "cuda" for "auto", "cpu" or "cuda"; MissingDependencyError where CUDA is asked for and missing."""
     if wanted not in ("auto", "cpu", "cuda"):
         raise InputError(f"device {wanted!r}: expected auto, cpu or cuda")
     if wanted == "cpu":
         return "cpu"
     if not torch.cuda.is_available():
         if wanted == "cuda":
-            raise MissingDependencyError("device cuda: torch finds no CUDA device; use --device cpu, or install a CUDA build of torch")
+            raise MissingDependencyError(
+                "device cuda: torch finds no CUDA device; use --device cpu, or install a CUDA build of torch"
+            )
         return "cpu"
     if find_spec("gsplat") is None:
         if wanted == "cuda":

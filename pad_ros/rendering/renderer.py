@@ -76,4 +76,3 @@ class Renderer:
             depth[part] = image[..., -1]
             alpha[part] = alphas[0, ..., 0].cpu().numpy()
         return ReferenceRendering(rgb, alpha, depth, features, camera, pose)
-

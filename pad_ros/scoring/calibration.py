@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
+
 ARRAYS = ("residual_mean", "residual_deviation", "scores")
 
 
@@ -29,6 +31,21 @@ class Calibration:
     def features(self) -> NDArray[np.float32]:
         """[N, 2 C]: what the renderer blends beside the colours."""
         return np.concatenate([self.residual_mean, self.residual_deviation], axis=1)
+
+    def check(self, gaussians: int) -> None:
+        """ModelError where the arrays do not fit the number of Gaussians or hold impossible values."""
+        shape = (gaussians, len(self.floors))
+        arrays = (self.residual_mean, self.residual_deviation, self.scores)
+        if self.residual_mean.shape != shape or self.residual_deviation.shape != shape or self.scores.ndim != 1:
+            raise ModelError(f"calibration: arrays of shape {self.residual_mean.shape} for {gaussians} Gaussians")
+        if (
+            not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays)
+            or (self.residual_deviation < 0).any()
+        ):
+            raise ModelError("calibration: values that are not finite, or negative deviations")
+        positive = (*self.floors, *self.levels)
+        if not positive or not all(0 < value < float("inf") for value in positive):
+            raise ModelError("calibration: floors and levels must be positive")
 
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""

@@ -28,7 +28,8 @@ def shift_tolerant_difference(query: Floats, reference: Floats, radius: int) -> 
     """
     height, width, channels = query.shape
     out = np.zeros((height, width), np.float32)
-    for y in prange(height):
+    for row in prange(height):
+        y = np.intp(row)  # prange counts unsigned: -y would wrap
         for x in range(width):
             forward = np.float32(1e9)
             backward = np.float32(1e9)

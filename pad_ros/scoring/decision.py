@@ -73,7 +73,9 @@ def find_defects(
             continue
         regions.append(
             DefectRegion(
-                box=(x, y, w, h), area=area, peak_score=peak,
+                box=(x, y, w, h),
+                area=area,
+                peak_score=peak,
                 centroid=_centroid(window, inside, values, rendering),
                 kind=_kind(window, inside, image, rendering, background),
             )  # fmt: skip

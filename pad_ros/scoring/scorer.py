@@ -37,7 +37,9 @@ def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats
     return shift_tolerant_difference(lab(image), lab(rendering.rgb), shift)[..., None]
 
 
-def evidence(residual: Floats, rendering: ReferenceRendering, floors: tuple[float, ...], scales: tuple[float, ...]) -> list[Floats]:
+def evidence(
+    residual: Floats, rendering: ReferenceRendering, floors: tuple[float, ...], scales: tuple[float, ...]
+) -> list[Floats]:
     """Residuals as deviations from what is normal at each point of the surface, pooled at each scale [H, W].
 
     rendering.features holds the expected residual and its deviation, C channels each; beside the part
@@ -95,9 +97,7 @@ class Scorer:
                 Verdict.PASS, Reason.NONE, f"score {score:.2f} <= threshold {threshold:.2f}",
                 score, threshold, (), localization, rendering, anomaly_map, image,
             )  # fmt: skip
-        defects = find_defects(
-            anomaly_map.values, threshold, image, rendering, self.background, self.settings.min_area
-        )
+        defects = find_defects(anomaly_map.values, threshold, image, rendering, self.background, self.settings.min_area)
         text = f"score {score:.2f} > threshold {threshold:.2f}, {len(defects)} defect region(s)"
         return Inspection(
             Verdict.REJECT, Reason.ANOMALY, text, score, threshold, defects, localization, rendering, anomaly_map, image

@@ -14,10 +14,13 @@ from ..views import View
 SH_C0 = 0.28209479177387814
 
 
-def part_bounds(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(low, high) corners [3] of the SfM points without their stragglers, 15 % wider on each side."""
+def part_bounds(points: NDArray[np.float64], silhouettes: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(low, high) corners [3] of the SfM points without their stragglers, wider on each side.
+
+    Much wider where silhouettes carve the box anyway: thin parts (an aerial) have no SfM points.
+    """
     low, high = np.percentile(points, 1, axis=0), np.percentile(points, 99, axis=0)
-    margin = 0.15 * (high - low) + 0.02 * np.linalg.norm(high - low)
+    margin = (0.4 if silhouettes else 0.15) * (high - low) + 0.05 * np.linalg.norm(high - low)
     return low - margin, high + margin
 
 
@@ -32,10 +35,8 @@ def hull_points(
     masked = [view for view in views if view.mask is not None]
     found: list[NDArray[np.float64]] = []
     total = 0
-    for _ in range(30):
-        points = rng.uniform(low, high, size=(4 * count, 3))
-        if masked:
-            points = points[_inside_silhouettes(points, masked)]
+    for _ in range(20):
+        points = _carve(rng.uniform(low, high, size=(8 * count, 3)), masked)
         found.append(points)
         total += len(points)
         if total >= count:
@@ -43,17 +44,25 @@ def hull_points(
     return np.concatenate(found)[:count]
 
 
-def _inside_silhouettes(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
+def _carve(points: NDArray[np.float64], views: list[View]) -> NDArray[np.float64]:
     dissent = np.zeros(len(points), dtype=np.int32)
     for view in views:
-        assert view.pose is not None and view.mask is not None
-        pixels = view.camera.project(view.pose.transform(points))
-        with np.errstate(invalid="ignore"):
-            x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
-            seen = (x >= 0) & (y >= 0) & (x < view.camera.width) & (y < view.camera.height)
-        hit = view.mask[y[seen].astype(int), x[seen].astype(int)]
-        dissent[np.flatnonzero(seen)[~hit]] += 1
-    return np.asarray(dissent <= len(views) // 50)
+        assert view.mask is not None
+        seen, x, y = _pixels(points, view)
+        dissent[seen] += ~view.mask[y, x]
+        keep = dissent <= len(views) // 50
+        points, dissent = points[keep], dissent[keep]
+    return points
+
+
+def _pixels(points: NDArray[np.float64], view: View) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Which of the points [N, 3] the view's image contains, and the column and row of each of those."""
+    assert view.pose is not None
+    pixels = view.camera.project(view.pose.transform(points))
+    with np.errstate(invalid="ignore"):
+        x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
+        seen = np.flatnonzero((x >= 0) & (y >= 0) & (x < view.camera.width) & (y < view.camera.height))
+    return seen, x[seen].astype(np.intp), y[seen].astype(np.intp)
 
 
 def colours_from_views(points: NDArray[np.float64], views: tuple[View, ...]) -> NDArray[np.float32]:
@@ -61,12 +70,8 @@ def colours_from_views(points: NDArray[np.float64], views: tuple[View, ...]) -> 
     total = np.zeros((len(points), 3), np.float32)
     weight = np.full((len(points), 1), 1e-6, np.float32)
     for view in views[:: max(1, len(views) // 12)]:
-        assert view.pose is not None
-        pixels = view.camera.project(view.pose.transform(points))
-        with np.errstate(invalid="ignore"):
-            x, y = np.floor(pixels[:, 0]), np.floor(pixels[:, 1])
-            seen = (x >= 0) & (y >= 0) & (x < view.camera.width) & (y < view.camera.height)
-        total[seen] += view.image[y[seen].astype(int), x[seen].astype(int)] / np.float32(255)
+        seen, x, y = _pixels(points, view)
+        total[seen] += view.image[y, x] / np.float32(255)
         weight[seen] += 1
     return total / weight
 
@@ -80,7 +85,7 @@ def initial_gaussians(
     rng: np.random.Generator,
 ) -> Gaussians:
     """`count` Gaussians: the SfM points [P, 3] with their colours, the rest drawn from the visual hull."""
-    low, high = part_bounds(points)
+    low, high = part_bounds(points, any(view.mask is not None for view in views))
     on_part = np.all((points >= low) & (points <= high), axis=1)
     points, colours = points[on_part], colours[on_part]
     if len(points) > count // 2:

@@ -72,9 +72,7 @@ class TrainView:
         window = (x0, y0, x1 - x0, y1 - y0)
         return TrainView(view.name, view.camera, window, viewmat, intrinsics, SsimTarget(rgb), mask)
 
-    def render(
-        self, gaussians: Gaussians, background: Tensor, sh_degree: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def render(self, gaussians: Gaussians, background: Tensor, sh_degree: int | None = None) -> tuple[Tensor, Tensor]:
         """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
         colours, alphas, _ = rasterization(
             gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
@@ -128,7 +126,7 @@ class _Parameters:
         alive = int((weights > 0).sum())
         if len(dead) == 0 or alive == 0:
             return 0
-        dead = dead[: alive]
+        dead = dead[:alive]
         parents = torch.multinomial(weights.cpu(), len(dead), replacement=False, generator=generator).to(dead)
         offset = torch.randn(len(dead), 3, generator=generator).to(self.means)
         offset = _rotate(self.quats[parents], offset * self.log_scales[parents].exp())

@@ -1,0 +1,137 @@
+"""Images out of a rosbag2 (mcap or sqlite3), without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.typesys import Stores, get_typestore
+
+from . import images
+from .encodings import camera_from_info, image_to_rgb
+from .errors import ImageError, InputError, PadError
+from .geometry import Camera
+from .images import Image
+from .readers.loading import make_view
+from .views import ReferenceViews, View
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+BAG_SUFFIXES = (".mcap", ".db3")
+MAX_VIEWS = 150  # reference views taken from a bag: evenly spread over the recording
+
+
+@dataclass(frozen=True, eq=False)
+class BagImage:
+    """One image message: its pixels, or the error that decoding it gave; the camera where one was recorded."""
+
+    stamp_ns: int  # header stamp
+    image: Image | ImageError
+    camera: Camera | None
+
+
+def is_bag(path: Path) -> bool:
+    """Whether `path` is a rosbag2: a folder with metadata.yaml, or an .mcap or .db3 file."""
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file()
+    return path.suffix.lower() in BAG_SUFFIXES
+
+
+def read_images(path: Path, topic: str | None = None) -> Iterator[BagImage]:
+    """The images on `topic` (None: the only image topic) in the order they were recorded.
+
+    An image that cannot be decoded is handed on as an ImageError, so that none vanishes. Raises
+    InputError for a bag that is missing, damaged, or has no or several image topics.
+    """
+    with closing(_open(path)) as reader:
+        connections = _image_connections(reader, path, topic)
+        base = connections[0].topic.removesuffix("/compressed").rpartition("/")[0]
+        infos = [c for c in reader.connections if c.msgtype == INFO_TYPE and c.topic == f"{base}/camera_info"]
+        camera: Camera | None = None
+        try:
+            if infos:
+                camera = _first_camera(reader, infos)
+            for connection, time_ns, raw in reader.messages(connections=connections):
+                yield _decode(reader, connection, time_ns, raw, camera)
+        except (PadError, GeneratorExit):
+            raise
+        except Exception as error:  # whatever the storage plugin throws on a cut-off file
+            raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+
+
+def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
+    """Reference views without poses from the only image topic of a bag, at most MAX_VIEWS of them."""
+    frames = []
+    for frame in read_images(path):
+        if isinstance(frame.image, ImageError):
+            raise InputError(f"{path}: image at {frame.stamp_ns} ns: {frame.image}")
+        frames.append(frame)
+    if not frames:
+        raise InputError(f"{path}: the bag has no images")
+    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MAX_VIEWS).round().astype(int))]
+    return ReferenceViews(tuple(_view(i, frame, max_side) for i, frame in enumerate(chosen)), str(path))
+
+
+def _view(index: int, frame: BagImage, max_side: int | None) -> View:
+    assert not isinstance(frame.image, ImageError)
+    return make_view(f"{index:06d}_{frame.stamp_ns}.png", frame.image, None, frame.camera, None, max_side)
+
+
+def _open(path: Path) -> AnyReader:
+    if not path.exists():
+        raise InputError(f"{path}: no such bag")
+    if not is_bag(path):
+        raise InputError(f"{path}: not a rosbag2 (a folder with metadata.yaml, an .mcap or a .db3 file)")
+    try:
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    except (AnyReaderError, OSError, ValueError, KeyError, AssertionError) as error:
+        raise InputError(f"{path}: the bag cannot be opened ({_first_line(error)})") from error
+    except Exception as error:  # storage and yaml libraries have no common base class
+        raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+    return reader
+
+
+def _image_connections(reader: AnyReader, path: Path, topic: str | None) -> list[Any]:
+    connections = [c for c in reader.connections if c.msgtype in IMAGE_TYPES]
+    topics = sorted({c.topic for c in connections})
+    if not topics:
+        raise InputError(f"{path}: the bag has no image topic")
+    if topic is None and len(topics) > 1:
+        raise InputError(f"{path}: several image topics, choose one with --topic: {', '.join(topics)}")
+    wanted = topic or topics[0]
+    if wanted not in topics:
+        raise InputError(f"{path}: no image topic {wanted}; there are: {', '.join(topics)}")
+    return [c for c in connections if c.topic == wanted]
+
+
+def _first_camera(reader: AnyReader, infos: list[Any]) -> Camera | None:
+    for connection, _, raw in reader.messages(connections=infos):
+        info: Any = reader.deserialize(raw, connection.msgtype)
+        return camera_from_info(info)
+    return None
+
+
+def _decode(reader: AnyReader, connection: Any, time_ns: int, raw: bytes, camera: Camera | None) -> BagImage:
+    stamp = time_ns
+    try:
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        if connection.msgtype.endswith("CompressedImage"):
+            image = images.decode(bytes(message.data), "compressed image message")[0]
+        else:
+            image = image_to_rgb(message)
+    except ImageError as error:
+        return BagImage(stamp, error, camera)
+    except Exception as error:  # a cut-off message fails anywhere in the decoder
+        return BagImage(stamp, ImageError(f"image message cannot be decoded ({_first_line(error)})"), camera)
+    return BagImage(stamp, image, camera)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
