@@ -49,7 +49,7 @@ def rasterization(
     change Gaussians near the border: the projection is linearised at a point clamped by the image size.)
 
     Returns (colours [C, h, w, D (+ 1)], alphas [C, h, w, 1], meta). meta has "means2d" [C, N, 2] in pixels of
-    the window (call retain_grad() on it before backward for densification), "radii" [C, N, 2] int32 (0: not
+    the window (CUDA: of the image; call retain_grad() on it before backward for densification), "radii" [C, N, 2] int32 (0: not
     visible), "depths" [C, N], "conics" [C, N, 3], "width", "height". All inputs but Ks are differentiable.
 
     Raises ValueError on wrong shapes, MissingDependencyError for CUDA tensors without gsplat.
@@ -178,11 +178,12 @@ class _Project(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, v_means2d: Tensor, v_depths: Tensor, v_conics: Tensor, v_colors: Tensor, _: Tensor) -> Any:
         means, quats, scales, sh = ctx.arrays
-        v_shaded = _array(v_colors)
-        g = _cpu.project_backward(ctx.view, means, quats, scales, sh, ctx.sh_degree, ctx.out, _array(v_means2d),
-                                  _array(v_depths), _array(v_conics), v_shaded)  # fmt: skip
-        v_sh = None if g.sh is None else torch.from_numpy(g.sh)
         v_direct = v_colors if sh is None else v_colors[:, 3:] if ctx.needs_input_grad[8] else None
+        if not any(ctx.needs_input_grad[:8]):
+            return (*[None] * 8, v_direct)
+        g = _cpu.project_backward(ctx.view, means, quats, scales, sh, ctx.sh_degree, ctx.out, _array(v_means2d),
+                                  _array(v_depths), _array(v_conics), _array(v_colors))  # fmt: skip
+        v_sh = None if g.sh is None else torch.from_numpy(g.sh)
         return (None, torch.from_numpy(g.means), torch.from_numpy(g.quats), torch.from_numpy(g.scales), None,
                 torch.from_numpy(g.viewmat), v_sh, None, v_direct)  # fmt: skip
 

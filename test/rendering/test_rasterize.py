@@ -137,6 +137,16 @@ def test_many_channels() -> None:
     assert float((image - render_reference(scene)[0]).abs().max()) < 2e-5
 
 
+def test_gradients_of_the_colours_alone() -> None:
+    """They are sums of blending weights, which is how residuals are gathered per Gaussian."""
+    scene = make_scene()
+    scene.colors.requires_grad_()
+    image, alpha, _ = render(scene)
+    image.sum().backward()
+    assert scene.colors.grad is not None
+    torch.testing.assert_close(scene.colors.grad.sum(dim=0), alpha.sum().expand(3), rtol=1e-5, atol=1e-3)
+
+
 def test_expected_depth_alone() -> None:
     scene = make_scene()
     both, _, _ = render(scene, render_mode="RGB+ED")
