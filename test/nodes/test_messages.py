@@ -124,16 +124,10 @@ def test_unknown_pose_is_marked():
 
 
 def test_every_field_is_commented(repository):
-    """Each field and constant in msg/ and srv/ carries a comment, on its line or above its group."""
+    """Each field and constant in msg/ and srv/ carries a comment on its line."""
     for path in [*(repository / "msg").glob("*.msg"), *(repository / "srv").glob("*.srv")]:
-        commented = False
         for line in path.read_text().splitlines():
-            if not line.strip() or line.strip() == "---":
-                commented = False
-            elif "#" in line:
-                commented = True
-            else:
-                assert commented, f"{path.name}: {line}"
+            assert "#" in line or line.strip() in ("", "---"), f"{path.name}: {line}"
 
 
 def test_results_have_the_agreed_fields():
