@@ -49,8 +49,9 @@ def rasterization(
     change Gaussians near the border: the projection is linearised at a point clamped by the image size.)
 
     Returns (colours [C, h, w, D (+ 1)], alphas [C, h, w, 1], meta). meta has "means2d" [C, N, 2] in pixels of
-    the window (CUDA: of the image; call retain_grad() on it before backward for densification), "radii" [C, N, 2] int32 (0: not
-    visible), "depths" [C, N], "conics" [C, N, 3], "width", "height". All inputs but Ks are differentiable.
+    the window (CUDA: of the image; call retain_grad() on it before backward for densification), "radii"
+    [C, N, 2] int32 (0: not visible), "depths" [C, N], "conics" [C, N, 3], "width", "height". All inputs but
+    Ks are differentiable. The inputs must not be changed in place between forward and backward.
 
     Raises ValueError on wrong shapes, MissingDependencyError for CUDA tensors without gsplat.
     """
