@@ -57,6 +57,18 @@ class GalleryEntry:
             tiles={caption: _data_uri(picture, window) for caption, picture in tiles},
         )  # fmt: skip
 
+    @staticmethod
+    def of_pictures(
+        name: str, verdict: Verdict, reason_text: str, score: float, threshold: float, tiles: Sequence[tuple[str, Image]],
+        label: str | None = None,
+    ) -> GalleryEntry:  # fmt: skip
+        """An entry from whole pictures, for results that came as messages."""
+        whole = np.s_[:, :]
+        return GalleryEntry(
+            name, verdict, reason_text, score, threshold,
+            {caption: _data_uri(picture, whole) for caption, picture in tiles}, label,
+        )  # fmt: skip
+
     @property
     def wrong(self) -> bool:
         """A good image rejected, or a defective one passed."""

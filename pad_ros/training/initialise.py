@@ -11,6 +11,7 @@ from ..errors import TrainingError
 from ..rendering.gaussians import Gaussians
 from ..views import View
 
+VOXELS = 64  # per side of the box that the hull is looked for in
 SH_C0 = 0.28209479177387814
 
 
@@ -33,15 +34,23 @@ def hull_points(
     silhouettes have holes where the part has the background's colour.
     """
     masked = [view for view in views if view.mask is not None]
-    found: list[NDArray[np.float64]] = []
-    total = 0
+    if not masked:
+        return rng.uniform(low, high, size=(count, 3))
+    found = [_carve(rng.uniform(low, high, size=(500_000, 3)), masked)]
+    # The part fills little of the box: from now on draw only from the voxels (and their neighbours) that hold some.
+    size = (high - low) / VOXELS
+    cells = np.unique(((found[0] - low) / size).astype(np.int64), axis=0)
+    neighbours = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3), axis=-1).reshape(-1, 3)
+    cells = np.unique((cells[:, None] + neighbours).reshape(-1, 3), axis=0)
+    total = len(found[0])
     for _ in range(20):
-        points = _carve(rng.uniform(low, high, size=(8 * count, 3)), masked)
+        if total >= count or len(cells) == 0:
+            break
+        corners = low + size * cells[rng.integers(len(cells), size=4 * count)]
+        points = _carve(corners + size * rng.uniform(size=(4 * count, 3)), masked)
         found.append(points)
         total += len(points)
-        if total >= count:
-            break
-    return np.concatenate(found)[:count]
+    return rng.permutation(np.concatenate(found))[:count]
 
 
 def _carve(points: NDArray[np.float64], views: list[View]) -> NDArray[np.float64]:

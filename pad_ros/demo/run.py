@@ -1,0 +1,170 @@
+"""`pad demo`: make a part, learn it, run the real ROS 2 line on good and bad images of it, and show the verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from pathlib import Path
+
+from .. import images
+from ..errors import ImageError, InputError, MissingDependencyError
+from ..evaluation.gallery import GalleryEntry, write_gallery
+from ..geometry import Camera
+from ..inspector import Inspector
+from ..methods import load_method
+from ..model import ReferenceModel
+from ..pictures import heatmap_image, inspection_tiles
+from ..progress import Progress
+from ..reasons import Reason, Verdict
+from ..training.train import train
+from ..views import read_views
+from .generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
+
+MARKER = ".pad_demo"  # says that a folder is ours to clear
+VIEWS, SIZE = 56, 400
+QUERIES = {"good": 4, "Burrs": 2, "Missing": 2, "Stains": 2, "WrongColour": 1}
+EXPECTED = {"good": Verdict.PASS, "foreign": Verdict.HOLD, "black": Verdict.HOLD, "truncated": Verdict.HOLD}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """One line of the demo's table."""
+
+    image: str
+    label: str
+    verdict: str
+    expected: str
+    reason: str
+    score: float
+    total_ms: float
+
+
+def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
+    """Everything below `out`: dataset/, model/, overlays/, index.html, results.json. Returns 0.
+
+    ros: three node processes and messages between them; else the same stages in this process.
+    """
+    if ros:
+        _require_ros()
+    began = time.monotonic()
+    _clear(out)
+    dataset, model_folder = out / "dataset", out / "model"
+    queries = _make_images(dataset, part)
+    model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=0.02).save(
+        model_folder
+    )
+    camera = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)
+    print(f"\n{'image':<28} {'shows':<12} {'verdict':<8} {'score':>7}  {'ms':>6}  reason", flush=True)
+    inspect = _inspect_with_ros if ros else _inspect_here
+    shown, entries = inspect(model, model_folder, queries, camera, out)
+    write_gallery(entries, out / "index.html", f"pad demo: {part}", "query, reference rendering, heatmap, verdict")
+    (out / "results.json").write_text(json.dumps([dataclasses.asdict(row) for row in shown], indent=1) + "\n")
+    right = sum(row.verdict == row.expected for row in shown)
+    print(f"\n{right} of {len(shown)} verdicts as they should be; {time.monotonic() - began:.0f} s in all")
+    print(f"look at {out / 'index.html'} and {out / 'overlays'}")
+    return 0
+
+
+def _require_ros() -> None:
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the demo runs ROS 2 nodes, but rclpy is not installed: run `make setup`, source a ROS 2, or add --no-ros"
+        ) from error
+
+
+def _clear(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        if not (out / MARKER).is_file():
+            raise InputError(f"{out}: exists and is no demo folder; choose another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
+def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
+    """Writes the data set and three queries that must be held; returns (label, path) in the order of showing."""
+    with Progress(f"rendering images of a {part}", VIEWS + sum(QUERIES.values())) as bar:
+        make_dataset(
+            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, progress=lambda done, _: bar.update(done - bar.done)
+        )
+    queries = [(label, dataset / "test" / label / f"{i}.png") for label, count in QUERIES.items() for i in range(count)]
+    special = dataset.parent / "special"
+    make_foreign(special / "foreign.png", part, size=SIZE)
+    make_black(special / "black.png", size=SIZE)
+    whole = queries[0][1].read_bytes()
+    (special / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    return queries + [(label, special / f"{label}.png") for label in ("foreign", "black", "truncated")]
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _row(label: str, path: Path, verdict: Verdict, reason: str, score: float, total_ms: float) -> Shown:
+    expected = EXPECTED.get(label, Verdict.REJECT).name
+    row = Shown(_name(path), label, verdict.name, expected, reason, score, round(total_ms, 1))
+    text = f"{row.image:<28} {label:<12} {row.verdict:<8} {score:7.2f}  {total_ms:6.0f}  {reason}"
+    print(text if row.verdict == expected else f"{text}   (expected {expected})", flush=True)
+    return row
+
+
+def _save_overlay(out: Path, path: Path, overlay: images.Image) -> None:
+    images.save(out / "overlays" / f"{path.parent.name}_{path.stem}.png", overlay)
+
+
+def _inspect_with_ros(
+    model: ReferenceModel, folder: Path, queries: list[tuple[str, Path]], camera: Camera, out: Path
+) -> tuple[list[Shown], list[GalleryEntry]]:
+    from ..nodes.demo_graph import GraphResult, run_graph
+
+    labels = {path: label for label, path in queries}
+    shown: list[Shown] = []
+    entries: list[GalleryEntry] = []
+
+    def on_result(answer: GraphResult) -> None:
+        msg, path = answer.result, answer.image
+        verdict, reason = Verdict(msg.verdict), f"{Reason(msg.reason).name}: {msg.reason_text}"
+        shown.append(_row(labels[path], path, verdict, reason, msg.score, msg.total_ms))
+        tiles = []
+        try:
+            tiles.append(("query", images.load(path)))
+        except ImageError:
+            pass  # the truncated one has nothing to show
+        if answer.reference is not None:
+            tiles.append(("reference", answer.reference))
+        if answer.heatmap is not None:
+            tiles.append(("heatmap", heatmap_image(answer.heatmap, msg.threshold)))
+        if answer.overlay is not None:
+            tiles.append(("overlay", answer.overlay))
+            _save_overlay(out, path, answer.overlay)
+        entries.append(
+            GalleryEntry.of_pictures(
+                _name(path), verdict, msg.reason_text, msg.score, msg.threshold, tiles, labels[path]
+            )
+        )
+
+    run_graph(folder, [path for _, path in queries], camera, on_result)
+    return shown, entries
+
+
+def _inspect_here(
+    model: ReferenceModel, folder: Path, queries: list[tuple[str, Path]], camera: Camera, out: Path
+) -> tuple[list[Shown], list[GalleryEntry]]:
+    inspector = Inspector(model)
+    shown, entries = [], []
+    for label, path in queries:
+        try:
+            result = inspector.inspect(images.load(path), camera)
+        except ImageError as error:
+            result = inspector.bad_image(str(error))
+        reason = f"{result.reason.name}: {result.reason_text}"
+        shown.append(_row(label, path, result.verdict, reason, result.score, result.timings_ms.get("total", 0.0)))
+        tiles = dict(inspection_tiles(result))
+        if "overlay" in tiles:
+            _save_overlay(out, path, tiles["overlay"])
+        entries.append(GalleryEntry.of(_name(path), result, label))
+    return shown, entries
