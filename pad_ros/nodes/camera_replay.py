@@ -19,6 +19,7 @@ from std_msgs.msg import Header, String
 from .. import images
 from ..errors import ImageError, InputError
 from ..geometry import Camera
+from ..readers.nerf import find_transforms, read_intrinsics
 from .base import run
 from .convert import camera_from_info, camera_to_info, rgb_to_image
 from .outputs import reliable
@@ -41,11 +42,14 @@ class CameraReplayNode(Node):
         self._frame = declare("camera_frame", "camera_optical_frame", "frame_id of all messages")
         transport = declare("image_transport", "raw", "how to send the images", choices=("raw", "compressed"))
         camera_file = declare(
-            "camera", "", "intrinsics for camera_info: ROS calibration file (YAML); empty: no camera_info"
+            "camera",
+            "",
+            "intrinsics: ROS calibration (YAML) or transforms.json; empty: the data set's own, or no camera_info",
         )
         log = declare("log", "", "file that gets one JSON line per image: its stamp (ns) and its file; empty: none")
         self._files = find_images(folder)
-        self._camera = read_camera(Path(camera_file)) if camera_file else None
+        source = Path(camera_file) if camera_file else find_transforms(Path(folder))
+        self._camera = None if source is None else read_camera(source, self._files[0])
         self._log = open(log, "w", buffering=1) if log else None  # noqa: SIM115  (open as long as the node)
         self._next = 0
         self._compressed = transport == "compressed"
@@ -108,8 +112,11 @@ def find_images(folder: str) -> list[Path]:
     return sorted(files, key=_natural)
 
 
-def read_camera(path: Path) -> Camera:
-    """Intrinsics from a ROS calibration file (YAML, as camera_calibration writes it); InputError if unusable."""
+def read_camera(path: Path, image: Path) -> Camera:
+    """Intrinsics from a ROS calibration file (YAML, as camera_calibration writes it), or for `image` from a
+    transforms.json; InputError if they are unusable."""
+    if path.suffix == ".json":
+        return read_intrinsics(path, image)
     try:
         values = yaml.safe_load(path.read_text())
         matrix, distortion = values["camera_matrix"]["data"], values["distortion_coefficients"]["data"]

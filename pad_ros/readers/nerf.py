@@ -72,6 +72,11 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
     return ReferenceViews(tuple(views), str(path))
 
 
+def read_intrinsics(path: Path, image: Path) -> Camera:
+    """The camera that all frames of a transforms file share, for `image`; InputError where there is no such one."""
+    return _camera(_read_json(path), image, str(path))
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
