@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pycolmap
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
+from ..errors import ModelError
 from ..geometry import Camera, Pose
+from .colmap_binary import read_model
+from .colmap_cameras import colmap_camera, numbered
+
+MAP_FOLDER = "map"
+FEATURES_FILE = "features.safetensors"
+TENSORS = ("descriptors", "descriptor_landmark", "descriptor_view", "keypoints", "view_descriptors", "vocabulary")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,3 +41,89 @@ class SfmMap:
     keypoints: NDArray[np.float32]  # [D, 2] pixel of that observation in its view
     view_descriptors: NDArray[np.float32]  # [V, C'] one vector per view, for retrieval
     features: str  # name of the local features, e.g. "sift"
+    vocabulary: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # [W, C] visual words
+
+
+def save_map(sfm_map: SfmMap, bundle: Path) -> None:
+    """Write `map/` (a COLMAP binary model) and `features.safetensors` into the folder `bundle`."""
+    folder = bundle / MAP_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    _to_colmap(sfm_map).write_binary(folder)
+    tensors = {name: np.ascontiguousarray(getattr(sfm_map, name)) for name in TENSORS}
+    save_file(tensors, bundle / FEATURES_FILE, metadata={"features": sfm_map.features})
+
+
+def load_map(bundle: Path) -> SfmMap:
+    """Read what `save_map` wrote; ModelError where a file is missing, damaged, or contradicts another."""
+    model = read_model(bundle / MAP_FOLDER)
+    tensors, features = _read_features(bundle / FEATURES_FILE)
+    sfm_map = SfmMap(model.names, model.poses, model.cameras, model.points, model.colours, model.errors,
+                     features=features, **tensors)  # fmt: skip
+    problem = _problem(sfm_map)
+    if problem:
+        raise ModelError(f"{bundle}: the SfM map is damaged ({problem}); train the model anew")
+    return sfm_map
+
+
+def _to_colmap(sfm_map: SfmMap) -> pycolmap.Reconstruction:
+    """Ids are our indices + 1, as COLMAP counts; 2D points of an image are its observations in the order of ours."""
+    reconstruction = pycolmap.Reconstruction()
+    camera_ids = numbered(sfm_map.cameras)
+    for camera, number in camera_ids.items():
+        reconstruction.add_camera_with_trivial_rig(colmap_camera(camera, number))
+    slots = np.zeros(len(sfm_map.descriptor_view), np.int64)  # [D] index of the observation among its image's
+    for v, (name, pose, camera) in enumerate(zip(sfm_map.view_names, sfm_map.poses, sfm_map.cameras, strict=True)):
+        own = np.flatnonzero(sfm_map.descriptor_view == v)
+        slots[own] = np.arange(len(own))
+        keypoints = sfm_map.keypoints[own].astype(np.float64)
+        image = pycolmap.Image(name=name, keypoints=keypoints, camera_id=camera_ids[camera], image_id=v + 1)
+        reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(pose.matrix[:3]))
+    order = np.argsort(sfm_map.descriptor_landmark, kind="stable")
+    bounds = np.searchsorted(sfm_map.descriptor_landmark[order], np.arange(len(sfm_map.points) + 1))
+    for p in range(len(sfm_map.points)):
+        track = pycolmap.Track()
+        for d in order[bounds[p] : bounds[p + 1]]:
+            track.add_element(int(sfm_map.descriptor_view[d]) + 1, int(slots[d]))
+        point = pycolmap.Point3D(xyz=sfm_map.points[p], color=sfm_map.colours[p], error=float(sfm_map.errors[p]))
+        point.track = track
+        reconstruction.add_point3D_with_id(p + 1, point)
+    return reconstruction
+
+
+def _read_features(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        with safe_open(path, "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in TENSORS}
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); train the model anew") from error
+    return tensors, str(metadata.get("features", ""))
+
+
+def _problem(m: SfmMap) -> str | None:
+    """What is wrong with the map, None if nothing is."""
+    views, landmarks, count = len(m.view_names), len(m.points), len(m.descriptors)
+    if views == 0 or landmarks == 0 or count == 0:
+        return f"{views} views, {landmarks} landmarks, {count} descriptors"
+    shapes: dict[str, tuple[NDArray[Any], int, int]] = {
+        "descriptors": (m.descriptors, 2, count),
+        "descriptor_landmark": (m.descriptor_landmark, 1, count),
+        "descriptor_view": (m.descriptor_view, 1, count),
+        "keypoints": (m.keypoints, 2, count),
+        "view_descriptors": (m.view_descriptors, 2, views),
+    }
+    for name, (array, dimensions, length) in shapes.items():
+        if array.ndim != dimensions or len(array) != length:
+            return f"{name} has shape {list(array.shape)}, expected {length} rows"
+    if m.keypoints.shape[1] != 2:
+        return f"keypoints have {m.keypoints.shape[1]} columns"
+    if m.vocabulary.ndim != 2 or m.vocabulary.size != m.view_descriptors.shape[1]:
+        return "vocabulary and view descriptors do not belong together"
+    for name, index, end in (("descriptor_landmark", m.descriptor_landmark, landmarks),
+                             ("descriptor_view", m.descriptor_view, views)):  # fmt: skip
+        if index.dtype != np.int32 or index.min() < 0 or index.max() >= end:
+            return f"{name} points outside 0..{end - 1}"
+    for name in ("points", "errors", "keypoints", "descriptors", "view_descriptors", "vocabulary"):
+        if not np.all(np.isfinite(getattr(m, name))):
+            return f"{name} holds values that are not finite"
+    return None

@@ -1,0 +1,97 @@
+"""LandmarkIndex: which landmarks of the map do a query's features show?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Camera, Pose
+from .features import Features
+from .matching import Floats, Pairs, normalised, passes_ratio
+from .retrieval import describe_view, most_similar
+from .sfm_map import SfmMap
+
+
+class LandmarkIndex:
+    """Matches features to landmarks, first everywhere, then near a known pose. Pairs are (feature, landmark)."""
+
+    def __init__(self, sfm_map: SfmMap) -> None:
+        self._map = sfm_map
+        self._means = _mean_descriptors(sfm_map)  # [P, C]
+        self._centre = np.median(sfm_map.points, axis=0)
+        self._centres = np.array([pose.centre for pose in sfm_map.poses])
+        self._axes = np.array([pose.rotation[2] for pose in sfm_map.poses])
+        order = np.argsort(sfm_map.descriptor_view, kind="stable")
+        ends = np.searchsorted(sfm_map.descriptor_view[order], np.arange(len(sfm_map.poses) + 1))
+        self._of_view = [order[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._means)
+
+    def match_all(self, features: Features, ratio: float, apart: float, views: int | None) -> Pairs:
+        """Best landmark of each feature by its mean descriptor, where it passes the ratio test.
+
+        Landmarks less than `apart` (part units) from the best one do not compete with it: they are often the
+        same point, triangulated twice. views: match only what the so many most similar views saw.
+        """
+        among = np.arange(len(self)) if views is None else self._seen_by_similar(features, views)
+        if len(among) < 2 or len(features) == 0:
+            return np.zeros((0, 2), np.int64)
+        cosine = normalised(features.descriptors) @ self._means[among].T
+        rows = np.arange(len(cosine))
+        points = self._map.points[among]
+        best = cosine.argmax(axis=1)
+        first = cosine[rows, best]
+        rival = best.copy()
+        for _ in range(3):
+            same = np.linalg.norm(points[rival] - points[best], axis=1) < apart
+            cosine[rows[same], rival[same]] = -1
+            rival[same] = cosine[same].argmax(axis=1)
+        keep = passes_ratio(first, cosine[rows, rival], ratio)
+        return np.stack([rows[keep], among[best[keep]]], axis=1)
+
+    def match_near(
+        self, features: Features, pose: Pose, camera: Camera, radius: float, min_cosine: float, views: int
+    ) -> Pairs:
+        """Best landmark of each feature among those that project within `radius` px of it at `pose`.
+
+        Compared with every descriptor of the landmark in the `views` views nearest to the pose; a landmark
+        goes to its best feature only.
+        """
+        seen = np.concatenate([self._of_view[v] for v in self._nearest_views(pose, views)])
+        pixels = camera.project(pose.transform(self._map.points[self._map.descriptor_landmark[seen]]))
+        visible = np.all(np.isfinite(pixels), axis=1)
+        seen, pixels = seen[visible], pixels[visible].astype(np.float32)
+        if len(seen) == 0 or len(features) == 0:
+            return np.zeros((0, 2), np.int64)
+        cosine = normalised(features.descriptors) @ normalised(self._map.descriptors[seen]).T
+        at = features.keypoints.astype(np.float32)
+        square = (at[:, :1] - pixels[:, 0]) ** 2 + (at[:, 1:] - pixels[:, 1]) ** 2
+        cosine[square > radius**2] = -1
+        best = cosine.argmax(axis=1)
+        similarity = cosine[np.arange(len(best)), best]
+        landmark = self._map.descriptor_landmark[seen[best]]
+        order = np.argsort(-similarity, kind="stable")
+        order = order[similarity[order] > min_cosine]
+        _, firsts = np.unique(landmark[order], return_index=True)
+        chosen = np.sort(order[firsts])
+        return np.stack([chosen, landmark[chosen].astype(np.int64)], axis=1)
+
+    def _nearest_views(self, pose: Pose, count: int) -> NDArray[np.int64]:
+        """Views by the angle of the optical axes plus that of the centres as seen from the part."""
+        angles = np.arccos(np.clip(self._axes @ pose.rotation[2], -1, 1))
+        distance = max(float(np.linalg.norm(pose.centre - self._centre)), 1e-12)
+        baselines = np.linalg.norm(self._centres - pose.centre, axis=1) / distance
+        return np.argsort(angles + baselines, kind="stable")[:count]
+
+    def _seen_by_similar(self, features: Features, views: int) -> NDArray[np.int64]:
+        described = describe_view(features.descriptors, self._map.vocabulary)
+        similar = most_similar(described, self._map.view_descriptors, views)
+        rows = np.concatenate([self._of_view[v] for v in similar])
+        return np.unique(self._map.descriptor_landmark[rows]).astype(np.int64)
+
+
+def _mean_descriptors(sfm_map: SfmMap) -> Floats:
+    sums = np.zeros((len(sfm_map.points), sfm_map.descriptors.shape[1]), np.float32)
+    np.add.at(sums, sfm_map.descriptor_landmark, normalised(sfm_map.descriptors))
+    return normalised(sums)

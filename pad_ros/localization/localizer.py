@@ -1,0 +1,203 @@
+"""Localizer: the camera's pose for one query image, or the reason why there is none.
+
+Coarse to fine: find the part's window; match its features to one mean descriptor per landmark and solve PnP;
+then match again near where the landmarks project, against what the views closest to that pose saw, and solve anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Array, Camera
+from ..images import Image
+from ..reasons import Reason
+from ..silhouette import Background, Mask, mask_box, part_mask
+from .features import Box, Features, create_features, extract_window, inside_mask
+from .landmarks import LandmarkIndex
+from .matching import Pairs
+from .pnp import PoseEstimate, estimate_pose
+from .result import Localization
+from .sfm_map import SfmMap
+
+MIN_WINDOW = 16  # px, shorter side
+
+
+@dataclass(frozen=True)
+class LocalizationSettings:
+    """How to look for the part, and which poses to trust. window px are pixels of the resized window."""
+
+    # Finding the part and its features
+    window_pixels: int = 400_000  # the part's window is resized to about this many pixels,
+    max_scale: float = 2.0  # but enlarged by no more than this
+    search_pixels: int = 400_000  # the same for the whole frame, where the background does not tell the part
+    search_scale: float = 1.5
+    min_part_share: float = 0.002  # of the frame; less or more than this is no part before its ground
+    max_part_share: float = 0.7
+    box_margin: float = 0.04  # around the part, share of the box's longer side
+    mask_margin: int = 2  # px that features may lie outside the silhouette
+    min_contrast: float = 4.0  # standard deviation of grey levels below which an image shows nothing
+
+    # Matching
+    ratio: float = 0.9  # of the distances to the best and to the second best landmark
+    same_landmark: float = 0.01  # landmarks closer than this share of the part do not compete in the ratio test
+    retrieve_above: int = 30_000  # landmarks from which only those of the most similar views are matched,
+    retrieved_views: int = 20  # and how many views these are
+    guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
+    guided_radius: float = 16.0  # window px around a projected landmark
+    guided_cosine: float = 0.75  # least similarity in there
+
+    # Poses
+    coarse_error: float = 8.0  # window px up to which a match supports the coarse pose
+    max_error: float = 4.0  # the same for the final pose
+    min_coarse_inliers: int = 10
+    min_inliers: int = 20  # chance agreements stay below 12, right poses had 20 and more
+    min_inlier_share: float = 0.3  # of the guided matches
+    max_residual: float = 2.5  # root mean square, window px
+    max_rotation_deviation: float = 1.0  # degrees
+    max_shift_deviation: float = 0.02  # share of the distance
+
+
+class Localizer:
+    """Finds the camera of a query in an SfM map. The same image always gives the same answer."""
+
+    def __init__(self, sfm_map: SfmMap, background: Background, settings: LocalizationSettings | None = None) -> None:
+        self.background = background
+        self.settings = settings or LocalizationSettings()
+        self._points = sfm_map.points
+        self._features = create_features(sfm_map.features)
+        self._landmarks = LandmarkIndex(sfm_map)
+        self._low, self._high = np.percentile(sfm_map.points, [1, 99], axis=0)
+        centres = np.array([pose.centre for pose in sfm_map.poses])
+        self._seen_from_outside = not np.any(self._inside(centres))
+
+    def localize(self, image: Image, camera: Camera) -> Localization:
+        """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
+
+        What the image holds never raises: a query without a trustworthy pose gets a reason.
+        """
+        contrast = float(image[::4, ::4].std())
+        if contrast < self.settings.min_contrast:
+            text = f"the image is nearly uniform (standard deviation {contrast:.1f} grey levels)"
+            return Localization(None, Reason.NO_CONTENT, text)
+        mask = part_mask(image, self.background)
+        box = None if mask is None else self._part_box(mask)
+        if mask is not None and box is not None:
+            found = self._in_window(image, camera, box, mask)
+            if found.localized:
+                return found
+        # Another ground than the trained one, or none that tells the part.
+        height, width = image.shape[:2]
+        return self._search(image, camera, (0, 0, width, height))
+
+    def _part_box(self, mask: Mask) -> Box | None:
+        """The silhouette's box with a margin; None where the mask cannot be a part before its ground."""
+        share = float(mask.mean())
+        box = mask_box(mask)
+        if box is None or not self.settings.min_part_share < share < self.settings.max_part_share:
+            return None
+        return _grown(box, self.settings.box_margin, mask.shape)
+
+    def _search(self, image: Image, camera: Camera, frame: Box) -> Localization:
+        """Find the part in the whole frame by its landmarks, then look again at its window."""
+        s = self.settings
+        features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
+        coarse, count = self._coarse_pose(features, camera)
+        if coarse is None:
+            box = self._densest_window(features, image.shape[:2])
+        else:
+            pixels = camera.project(coarse.pose.transform(self._points))
+            low, high = np.nanpercentile(pixels, [1, 99], axis=0)
+            box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
+        if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
+            return self._fine_pose(features, camera, coarse, count)
+        return self._in_window(image, camera, box, None)
+
+    def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
+        s = self.settings
+        features = extract_window(self._features, image, box, s.window_pixels, s.max_scale)
+        if mask is not None:
+            features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
+        coarse, count = self._coarse_pose(features, camera)
+        return self._fine_pose(features, camera, coarse, count)
+
+    def _match(self, features: Features) -> Pairs:
+        s = self.settings
+        views = s.retrieved_views if len(self._landmarks) > s.retrieve_above else None
+        apart = s.same_landmark * float(np.linalg.norm(self._high - self._low))
+        return self._landmarks.match_all(features, s.ratio, apart, views)
+
+    def _coarse_pose(self, features: Features, camera: Camera) -> tuple[PoseEstimate | None, int]:
+        """A first pose that enough matches support, and the number of matches."""
+        pairs = self._match(features)
+        error = self.settings.coarse_error / features.scale
+        found = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
+        if found is not None and found.inliers.sum() < self.settings.min_coarse_inliers:
+            found = None
+        return found, len(pairs)
+
+    def _fine_pose(self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int) -> Localization:
+        """Match again near the coarse pose, solve anew, and judge the result."""
+        s = self.settings
+        if coarse is None:
+            text = f"no pose explains the matches to the part ({len(features)} features, {count} matches)"
+            return Localization(None, Reason.NOT_LOCALIZED, text, matches=count)
+        pairs = self._landmarks.match_near(features, coarse.pose, camera, s.guided_radius / features.scale,
+                                           s.guided_cosine, s.guided_views)  # fmt: skip
+        error = s.max_error / features.scale
+        fine = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
+        if fine is None:
+            text = f"the first pose did not hold ({len(pairs)} matches near it)"
+            return Localization(None, Reason.NOT_LOCALIZED, text, matches=len(pairs))
+        inliers = int(fine.inliers.sum())
+        weakness = self._weakness(fine, inliers, len(pairs), features.scale)
+        if weakness:
+            return Localization(None, Reason.WEAK_POSE, weakness, inliers, len(pairs), fine.residual_px)
+        return Localization(fine.pose, Reason.NONE, "localized", inliers, len(pairs), fine.residual_px, fine.covariance)
+
+    def _weakness(self, found: PoseEstimate, inliers: int, matches: int, scale: float) -> str | None:
+        """Why the pose is not to be trusted; None if it is."""
+        s = self.settings
+        if inliers < s.min_inliers:
+            return f"only {inliers} of {matches} matches support the pose, {s.min_inliers} are needed"
+        if inliers < s.min_inlier_share * matches:
+            return f"only {inliers} of {matches} matches support the pose, a share of {s.min_inlier_share} is needed"
+        if found.residual_px > s.max_residual / scale:
+            return f"the pose leaves {found.residual_px:.2f} px of error, {s.max_residual / scale:.2f} are allowed"
+        rotation = float(np.degrees(np.sqrt(np.trace(found.covariance[:3, :3]))))
+        distance = float(np.linalg.norm(found.pose.centre - 0.5 * (self._low + self._high)))
+        shift = float(np.sqrt(np.trace(found.covariance[3:, 3:]))) / max(distance, 1e-12)
+        if rotation > s.max_rotation_deviation or shift > s.max_shift_deviation:
+            return f"the matches leave the pose uncertain by {rotation:.1f} deg and {100 * shift:.1f} % of the distance"
+        if self._seen_from_outside and self._inside(found.pose.centre[None])[0]:
+            return "the pose puts the camera inside the part"
+        return None
+
+    def _inside(self, centres: Array) -> NDArray[np.bool_]:
+        return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))
+
+    def _densest_window(self, features: Features, shape: tuple[int, int]) -> Box | None:
+        """Half the frame's short side around the place where most features match the map."""
+        pairs = self._match(features)
+        if len(pairs) < self.settings.min_coarse_inliers:
+            return None
+        points = features.keypoints[pairs[:, 0]]
+        half = 0.25 * min(shape)
+        near = np.abs(points[:, None] - points[None]).max(axis=2) < half
+        centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
+        corner = (int(centre[0] - half), int(centre[1] - half))
+        return _grown((*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _grown(box: Box, margin: float, shape: tuple[int, int]) -> Box | None:
+    """The box grown by a share of its longer side and clipped to the image; None where too little is left."""
+    grow = round(margin * max(box[2] - box[0], box[3] - box[1]))
+    x0, y0 = max(box[0] - grow, 0), max(box[1] - grow, 0)
+    x1, y1 = min(box[2] + grow, shape[1]), min(box[3] + grow, shape[0])
+    return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_WINDOW else None

@@ -1,0 +1,82 @@
+"""Poses and landmarks from unposed views: COLMAP's incremental mapping, in memory.
+
+Schoenberger and Frahm, "Structure-from-Motion Revisited", CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pycolmap
+
+from ..errors import TrainingError
+from ..localization.colmap_cameras import colmap_camera, numbered
+from ..localization.features import Features
+from ..views import ReferenceViews
+from .triangulation import PairMatches, colmap_image, fill_graph
+from .view_matching import focus_point
+
+
+def map_incrementally(
+    views: ReferenceViews, features: Sequence[Features], matches: PairMatches
+) -> pycolmap.Reconstruction:
+    """The largest model that the views give, in a frame and scale of its own; image id = index + 1.
+
+    The cameras' focal lengths are taken as a first guess and refined. TrainingError where no two views go together.
+    """
+    cache = pycolmap.DatabaseCache()
+    camera_ids = numbered(view.camera for view in views.views)
+    for camera, number in camera_ids.items():
+        cache.add_camera(colmap_camera(camera, number))
+        rig = pycolmap.Rig(rig_id=number)
+        rig.add_ref_sensor(pycolmap.sensor_t(pycolmap.SensorType.CAMERA, number))
+        cache.add_rig(rig)
+    for v, (view, found) in enumerate(zip(views.views, features, strict=True)):
+        image = colmap_image(v, view, found, camera_ids[view.camera])
+        frame = pycolmap.Frame(frame_id=v + 1, rig_id=image.camera_id)
+        frame.add_data_id(image.data_id)
+        image.frame_id = v + 1
+        cache.add_frame(frame)
+        cache.add_image(image)
+    fill_graph(cache.correspondence_graph, features, matches)
+
+    options = pycolmap.IncrementalPipelineOptions()
+    options.multiple_models = False
+    options.extract_colors = False
+    options.min_model_size = 3
+    options.random_seed = 0
+    options.mapper.random_seed = 0
+    options.triangulation.random_seed = 0
+    manager = pycolmap.ReconstructionManager()
+    pycolmap.IncrementalPipeline(options, cache, manager).run()
+    models = [manager.get(i) for i in range(manager.size())]
+    if not models:
+        raise TrainingError(f"{views.source}: no two views could be matched well enough to start a map:"
+                            " take sharper views with more overlap, or give poses")  # fmt: skip
+    return max(models, key=lambda model: model.num_reg_images())
+
+
+def normalise_frame(reconstruction: pycolmap.Reconstruction, part_only: bool) -> None:
+    """Move the part to the origin with a bounding sphere of radius 1, z up (the mean of the cameras' up).
+
+    part_only: all landmarks lie on the part, as before a plain background. Otherwise the part is what the
+    optical axes meet at, and the radius is the landmarks' median distance from there.
+    """
+    points = np.array([point.xyz for point in reconstruction.points3D.values()]).reshape(-1, 3)
+    poses = [image.cam_from_world().matrix() for image in reconstruction.images.values() if image.has_pose]
+    rotations = np.array([pose[:, :3] for pose in poses])
+    if part_only:
+        centre = 0.5 * (np.percentile(points, 1, axis=0) + np.percentile(points, 99, axis=0))
+    else:
+        centres = np.array([-pose[:, :3].T @ pose[:, 3] for pose in poses])
+        centre = focus_point(rotations[:, 2], centres)
+    radius = max(float(np.percentile(np.linalg.norm(points - centre, axis=1), 99 if part_only else 50)), 1e-9)
+    up = -rotations[:, 1].mean(axis=0)
+    z = up / max(np.linalg.norm(up), 1e-9) if np.linalg.norm(up) > 0.05 else np.array([0.0, 0.0, 1.0])
+    x = np.cross(z, np.eye(3)[np.argmin(np.abs(z))])
+    x /= np.linalg.norm(x)
+    rotation = np.stack([x, np.cross(z, x), z])
+    scale = 1 / radius
+    transform = pycolmap.Sim3d(scale, pycolmap.Rotation3d(rotation), -scale * rotation @ centre)
+    reconstruction.transform(transform)

@@ -1,0 +1,163 @@
+"""Reference views -> SfM map: features, matches, triangulation with known poses or incremental mapping.
+
+Posed views keep their poses and their frame. Unposed ones are mapped incrementally and put into a frame with
+the part at the origin.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pycolmap
+
+from ..errors import TrainingError
+from ..geometry import Pose
+from ..localization.colmap_cameras import camera_from_colmap
+from ..localization.features import Features, create_features
+from ..localization.retrieval import describe_view, learn_vocabulary
+from ..localization.sfm_map import SfmMap
+from ..progress import progress
+from ..silhouette import Background
+from ..views import ReferenceViews, View
+from .incremental import map_incrementally, normalise_frame
+from .triangulation import PairMatches, triangulate
+from .view_matching import extract_view, match_posed, match_unposed, pairs_by_pose, pairs_by_retrieval
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MappingSettings:
+    """window px are pixels of the resized window that features are taken from."""
+
+    features: str = "sift"
+    window_pixels: int = 400_000  # the part's box is resized to about this many pixels,
+    max_scale: float = 2.0  # but enlarged by no more than this
+    neighbours: int = 16  # views that each posed view is matched with
+    unposed_neighbours: int = 30  # the same for unposed views, found by retrieval
+    max_epipolar_error: float = 3.0  # window px
+    max_reprojection_error: float = 3.0  # window px
+    min_angle_deg: float = 1.5  # between the rays of a landmark
+    min_views: int = 3
+    min_landmarks: int = 50
+
+
+def build_map(
+    views: ReferenceViews, background: Background, settings: MappingSettings | None = None
+) -> tuple[SfmMap, ReferenceViews]:
+    """The SfM map and the posed views that the rest of training uses.
+
+    Unposed views that could not be registered are dropped, with a warning that names them; their cameras' focal
+    lengths are refined. TrainingError where too few views or landmarks are left.
+    """
+    settings = settings or MappingSettings()
+    if len(views) < settings.min_views:
+        raise TrainingError(f"{views.source}: {len(views)} views, a map needs at least {settings.min_views}")
+    extractor = create_features(settings.features)
+    features = [extract_view(extractor, view, background, settings.window_pixels, settings.max_scale)
+                for view in progress(views.views, "features", len(views))]  # fmt: skip
+    matches = _match(views, features, settings)
+    if views.posed:
+        reconstruction = triangulate(views.views, features, matches, settings.max_reprojection_error,
+                                     settings.min_angle_deg)  # fmt: skip
+        used = views
+    else:
+        plain = background.colour is not None or all(view.mask is not None for view in views.views)
+        reconstruction = map_incrementally(views, features, matches)
+        normalise_frame(reconstruction, plain)
+        used, features = _registered(views, features, reconstruction, settings)
+    if reconstruction.num_points3D() < settings.min_landmarks:
+        raise TrainingError(
+            f"{views.source}: only {reconstruction.num_points3D()} landmarks could be triangulated"
+            f" from {len(used)} views ({sum(map(len, features))} features), "
+            f"{settings.min_landmarks} are needed: take sharper views, closer to each other, or check their poses"
+        )
+    return _to_map(reconstruction, used, features, settings.features), used
+
+
+def _match(views: ReferenceViews, features: Sequence[Features], settings: MappingSettings) -> PairMatches:
+    """Matches by pair of indices into `views`."""
+    if views.posed:
+        pairs = pairs_by_pose([view.pose for view in views.views if view.pose], settings.neighbours)
+    else:
+        pairs = pairs_by_retrieval(features, settings.unposed_neighbours)
+    matches: PairMatches = {}
+    for i, j in progress(pairs, "matching", len(pairs)):
+        match = match_posed if views.posed else match_unposed
+        found = match((views.views[i], views.views[j]), (features[i], features[j]), settings.max_epipolar_error)
+        if len(found):
+            matches[i, j] = found
+    return matches
+
+
+def _registered(
+    views: ReferenceViews,
+    features: Sequence[Features],
+    reconstruction: pycolmap.Reconstruction,
+    settings: MappingSettings,
+) -> tuple[ReferenceViews, list[Features]]:
+    """The views that have a pose now, with it and their refined cameras."""
+    kept = {image.name: image for image in reconstruction.images.values() if image.has_pose}
+    dropped = [view.name for view in views.views if view.name not in kept]
+    if len(kept) < settings.min_views:
+        raise TrainingError(f"{views.source}: only {len(kept)} of {len(views)} views could be registered to each other:"
+                            " take sharper views with more overlap, or give poses")  # fmt: skip
+    if dropped:
+        logger.warning("%s: %d of %d views could not be registered and are left out: %s",
+                       views.source, len(dropped), len(views), ", ".join(dropped))  # fmt: skip
+    posed = []
+    for view in views.views:
+        if view.name in kept:
+            image = kept[view.name]
+            pose = Pose(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
+            camera = camera_from_colmap(reconstruction.cameras[image.camera_id])
+            posed.append(replace(view, pose=pose, camera=camera))
+    left = [f for f, view in zip(features, views.views, strict=True) if view.name in kept]
+    return replace(views, views=tuple(posed)), left
+
+
+def _to_map(
+    reconstruction: pycolmap.Reconstruction, views: ReferenceViews, features: Sequence[Features], name: str
+) -> SfmMap:
+    index = {view.name: v for v, view in enumerate(views.views)}
+    points, errors, colours = [], [], []
+    descriptors, landmark, seen_by, keypoints = [], [], [], []
+    for p, point in enumerate(reconstruction.points3D.values()):
+        points.append(point.xyz)
+        errors.append(point.error)
+        shades = []
+        for element in point.track.elements:
+            v = index[reconstruction.images[element.image_id].name]
+            keypoint = features[v].keypoints[element.point2D_idx]
+            descriptors.append(features[v].descriptors[element.point2D_idx])
+            landmark.append(p)
+            seen_by.append(v)
+            keypoints.append(keypoint)
+            shades.append(_pixel(views.views[v], keypoint))
+        colours.append(np.mean(shades, axis=0))
+    used = np.array(descriptors)
+    vocabulary = learn_vocabulary(used)
+    view_of = np.array(seen_by, np.int32)
+    return SfmMap(
+        view_names=tuple(view.name for view in views.views),
+        poses=tuple(view.pose for view in views.views if view.pose),
+        cameras=tuple(view.camera for view in views.views),
+        points=np.array(points),
+        colours=np.array(colours).round().astype(np.uint8),
+        errors=np.array(errors, np.float32),
+        descriptors=used,
+        descriptor_landmark=np.array(landmark, np.int32),
+        descriptor_view=view_of,
+        keypoints=np.array(keypoints, np.float32),
+        view_descriptors=np.stack([describe_view(used[view_of == v], vocabulary) for v in range(len(views))]),
+        features=name,
+        vocabulary=vocabulary,
+    )
+
+
+def _pixel(view: View, keypoint: np.ndarray) -> np.ndarray:
+    height, width = view.image.shape[:2]
+    return view.image[min(int(keypoint[1]), height - 1), min(int(keypoint[0]), width - 1)]

@@ -1,0 +1,82 @@
+"""Landmarks from views with known poses, by COLMAP's incremental triangulator, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pycolmap
+
+from ..errors import TrainingError
+from ..localization.colmap_cameras import colmap_camera, numbered
+from ..localization.features import Features
+from ..localization.matching import Pairs
+from ..views import View
+
+PairMatches = dict[tuple[int, int], Pairs]  # by indices of two views, i < j
+
+
+def triangulate(
+    views: Sequence[View], features: Sequence[Features], matches: PairMatches, max_error: float, min_angle_deg: float
+) -> pycolmap.Reconstruction:
+    """Landmarks refined with the poses held, reprojecting within `max_error` window px; image id = index + 1."""
+    reconstruction = pycolmap.Reconstruction()
+    camera_ids = numbered(view.camera for view in views)
+    for camera, number in camera_ids.items():
+        reconstruction.add_camera_with_trivial_rig(colmap_camera(camera, number))
+    for v, (view, found) in enumerate(zip(views, features, strict=True)):
+        if view.pose is None:
+            raise TrainingError(f"view {view.name} has no pose")
+        image = colmap_image(v, view, found, camera_ids[view.camera])
+        reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(view.pose.matrix[:3]))
+    graph = pycolmap.CorrespondenceGraph()
+    fill_graph(graph, features, matches)
+
+    pixels = max_error / float(np.median([f.scale for f in features]))
+    focal = float(np.median([view.camera.fx for view in views]))
+    options = pycolmap.IncrementalTriangulatorOptions()
+    options.min_angle = min_angle_deg
+    options.random_seed = 0
+    # COLMAP's 2 degrees would be dozens of pixels with a long lens.
+    options.create_max_angle_error = options.continue_max_angle_error = float(np.degrees(pixels / focal))
+    options.merge_max_reproj_error = options.complete_max_reproj_error = pixels
+    observations = pycolmap.ObservationManager(reconstruction, graph)
+    triangulator = pycolmap.IncrementalTriangulator(graph, reconstruction, observations)
+    for v in range(len(views)):
+        triangulator.triangulate_image(options, v + 1)
+    triangulator.complete_all_tracks(options)
+    triangulator.merge_all_tracks(options)
+    observations.filter_all_points3D(pixels, min_angle_deg)
+    if reconstruction.num_points3D():
+        _refine_points(reconstruction, pixels)
+        observations.filter_all_points3D(pixels, min_angle_deg)
+    reconstruction.update_point_3d_errors()
+    return reconstruction
+
+
+def colmap_image(index: int, view: View, features: Features, camera_id: int) -> pycolmap.Image:
+    return pycolmap.Image(name=view.name, keypoints=features.keypoints, camera_id=camera_id, image_id=index + 1)
+
+
+def fill_graph(
+    graph: pycolmap.CorrespondenceGraph, features: Sequence[Features], matches: Mapping[tuple[int, int], Pairs]
+) -> None:
+    """Put verified matches into an empty correspondence graph; image id = index + 1."""
+    for v, found in enumerate(features):
+        graph.add_image(v + 1, len(found))
+    for (i, j), pairs in matches.items():
+        geometry = pycolmap.TwoViewGeometry()
+        geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
+        geometry.inlier_matches = pairs.astype(np.uint32)
+        graph.add_two_view_geometry(i + 1, j + 1, geometry)
+    graph.finalize()
+
+
+def _refine_points(reconstruction: pycolmap.Reconstruction, pixels: float) -> None:
+    options = pycolmap.BundleAdjustmentOptions()
+    options.refine_focal_length = options.refine_extra_params = options.refine_rig_from_world = False
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
+    options.ceres.loss_function_scale = 0.5 * pixels
+    options.ceres.solver_options.max_num_iterations = 25
+    pycolmap.bundle_adjustment(reconstruction, options)

@@ -1,0 +1,117 @@
+"""Features of the reference views, and matches between pairs of views that agree with their geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from ..geometry import Array, Camera, Pose
+from ..localization.colmap_cameras import colmap_camera
+from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
+from ..localization.matching import NearestNeighbours, Pairs, mutual_matches, normalised
+from ..localization.retrieval import describe_view, learn_vocabulary
+from ..silhouette import Background, mask_box, part_mask
+from ..views import View
+
+BOX_MARGIN = 8  # px around the part's silhouette
+MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
+RATIO = 0.85
+MIN_PAIR_MATCHES = 12
+NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
+
+
+def extract_view(
+    features: LocalFeatures, view: View, background: Background, max_pixels: int, max_scale: float
+) -> Features:
+    """Features of the part in `view`: of its silhouette's box where there is one, else of the whole image."""
+    mask = view.mask if view.mask is not None else part_mask(view.image, background)
+    box = None if mask is None else mask_box(mask, BOX_MARGIN)
+    if mask is None or box is None:
+        height, width = view.image.shape[:2]
+        return extract_window(features, view.image, (0, 0, width, height), max_pixels, max_scale)
+    found = extract_window(features, view.image, box, max_pixels, max_scale)
+    return found.take(inside_mask(found.keypoints, mask, MASK_MARGIN))
+
+
+def pairs_by_pose(poses: Sequence[Pose], neighbours: int) -> list[tuple[int, int]]:
+    """Pairs of views (i < j) that look in similar directions from nearby places, about `neighbours` per view.
+
+    The distance is the angle of the optical axes plus that of the centres as seen from what all look at.
+    """
+    axes = np.array([pose.rotation[2] for pose in poses])
+    centres = np.array([pose.centre for pose in poses])
+    depth = max(float(np.median(np.linalg.norm(centres - focus_point(axes, centres), axis=1))), 1e-9)
+    angles = np.arccos(np.clip(axes @ axes.T, -1, 1))
+    baselines = np.linalg.norm(centres[:, None] - centres[None], axis=2) / depth
+    return _nearest_pairs(angles + baselines, neighbours)
+
+
+def pairs_by_retrieval(features: Sequence[Features], neighbours: int) -> list[tuple[int, int]]:
+    """Pairs of views (i < j) that look alike, about `neighbours` per view; all pairs for small sets."""
+    if len(features) <= neighbours + 1:
+        return [(i, j) for i in range(len(features)) for j in range(i + 1, len(features))]
+    vocabulary = learn_vocabulary(np.concatenate([f.descriptors for f in features]))
+    vectors = np.stack([describe_view(f.descriptors, vocabulary) for f in features])
+    return _nearest_pairs(-(vectors @ vectors.T), neighbours)
+
+
+def focus_point(axes: Array, centres: Array) -> Array:
+    """The point [3] nearest to all optical axes [V, 3] through the camera centres [V, 3]."""
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]  # [V, 3, 3] projections off each axis
+    system = across.sum(axis=0) + 1e-6 * np.eye(3)
+    return np.asarray(np.linalg.solve(system, (across @ centres[:, :, None]).sum(axis=0)[:, 0]))
+
+
+def match_posed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
+    """Mutual best matches among those within `max_error` window px of each other's epipolar lines."""
+    (first, second), (a, b) = views, features
+    if first.pose is None or second.pose is None or min(len(a), len(b)) < 2:
+        return NO_PAIRS
+    error = epipolar_error(a.keypoints, b.keypoints, first.camera, second.camera, second.pose @ first.pose.inverse())
+    cosine = normalised(a.descriptors) @ normalised(b.descriptors).T
+    return mutual_matches(np.where(error < max_error / min(a.scale, b.scale), cosine, np.float32(-1)), RATIO)
+
+
+def match_unposed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
+    """Mutual best matches that agree with one two-view geometry; none where too few do."""
+    (first, second), (a, b) = views, features
+    pairs = NearestNeighbours(RATIO).match(a, b)
+    if len(pairs) < MIN_PAIR_MATCHES:
+        return NO_PAIRS
+    options = pycolmap.TwoViewGeometryOptions()
+    options.min_num_inliers = MIN_PAIR_MATCHES
+    options.ransac.max_error = max_error / min(a.scale, b.scale)
+    options.ransac.random_seed = 0
+    cameras = colmap_camera(first.camera), colmap_camera(second.camera)
+    geometry = pycolmap.estimate_two_view_geometry(
+        cameras[0], a.keypoints, cameras[1], b.keypoints, pairs.astype(np.uint32), options
+    )
+    return np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
+
+
+def epipolar_error(p: Array, q: Array, first: Camera, second: Camera, second_from_first: Pose) -> NDArray[np.float32]:
+    """Sampson distance in px, [N, M], of every pixel p [N, 2] in `first` to every q [M, 2] in `second`.
+
+    Hartley and Zisserman, equation 11.9.
+    """
+    t = second_from_first.translation
+    essential = np.array([[0, -t[2], t[1]], [t[2], 0, -t[0]], [-t[1], t[0], 0]]) @ second_from_first.rotation
+    fundamental = np.linalg.inv(second.K).T @ essential @ np.linalg.inv(first.K)
+    p1 = np.concatenate([p, np.ones((len(p), 1))], axis=1)
+    q1 = np.concatenate([q, np.ones((len(q), 1))], axis=1)
+    lines_q, lines_p = p1 @ fundamental.T, q1 @ fundamental
+    product = (lines_q @ q1.T).astype(np.float32)
+    squares_q = (lines_q[:, :2] ** 2).sum(axis=1).astype(np.float32)
+    squares_p = (lines_p[:, :2] ** 2).sum(axis=1).astype(np.float32)
+    return np.abs(product) / np.sqrt(np.maximum(squares_q[:, None] + squares_p[None], np.float32(1e-20)))
+
+
+def _nearest_pairs(distance: NDArray[np.floating], neighbours: int) -> list[tuple[int, int]]:
+    distance = np.array(distance, np.float64)
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, : min(neighbours, len(distance) - 1)]
+    pairs = {(min(i, int(j)), max(i, int(j))) for i in range(len(distance)) for j in nearest[i]}
+    return sorted(pairs)
