@@ -55,7 +55,8 @@ class CameraReplayNode(Node):
         self._compressed = transport == "compressed"
         topic, kind = ("image_raw/compressed", CompressedImage) if self._compressed else ("image_raw", ImageMsg)
         self._images = self.create_publisher(kind, topic, reliable(5))
-        self._infos = self.create_publisher(CameraInfo, "camera_info", reliable(1))
+        # Only where there is something to say: the line waits for a camera_info that is announced.
+        self._infos = self.create_publisher(CameraInfo, "camera_info", reliable(1)) if self._camera else None
         self._names = self.create_publisher(String, "image_name", reliable(5))
         self.create_timer(1.0 / rate, self._tick)
 
@@ -84,7 +85,7 @@ class CameraReplayNode(Node):
         except (ImageError, OSError) as error:
             self.get_logger().error(f"left out: {error}")
             return
-        if self._camera is not None:
+        if self._infos is not None and self._camera is not None:
             self._infos.publish(camera_to_info(self._camera, header))
         self._names.publish(String(data=str(path)))
         self._images.publish(message)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
@@ -88,9 +87,9 @@ def run_graph(
         context = Context()
         context.init()
         stack.callback(context.try_shutdown)
-        client = _Client(context, namespace)
+        client = _Client(context, namespace, camera)
         stack.callback(client.destroy_node)
-        client.run(images, camera, on_result, processes)
+        client.run(images, on_result, processes)
 
 
 class _Process:
@@ -141,11 +140,13 @@ class _Process:
 class _Client(Node):
     """Publishes the images and puts results and pictures together by their stamps."""
 
-    def __init__(self, context: Context, namespace: str) -> None:
+    def __init__(self, context: Context, namespace: str, camera: Camera | None) -> None:
         super().__init__("pad_demo", context=context, namespace=namespace)
         self._context = context
         self._images = self.create_publisher(CompressedImage, "image_raw/compressed", reliable(5))
-        self._infos = self.create_publisher(CameraInfo, "camera_info", QoSProfile(depth=1))
+        self._camera = camera
+        # Only where there is something to say: the line waits for a camera_info that is announced.
+        self._infos = None if camera is None else self.create_publisher(CameraInfo, "camera_info", reliable(1))
         self._results: dict[int, tuple[InspectionResult, float]] = {}
         self._pictures: dict[str, dict[int, ImageMsg]] = {"reference": {}, "heatmap": {}, "heatmap_overlay": {}}
         self.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
@@ -155,19 +156,18 @@ class _Client(Node):
     def run(
         self,
         images: Sequence[Path],
-        camera: Camera | None,
         on_result: Callable[[GraphResult], None],
         processes: Sequence[_Process],
     ) -> None:
         executor = SingleThreadedExecutor(context=self._context)
         executor.add_node(self)
-        self._wait_for_line(executor, camera)
+        self._wait_for_line(executor)
         waiting = deque(enumerate(images, start=1))  # the number is the stamp
         under_way: dict[int, tuple[Path, float]] = {}
         while waiting or under_way:
             while waiting and len(under_way) < IN_FLIGHT:
                 stamp, path = waiting.popleft()
-                self._publish(stamp, path, camera)
+                self._publish(stamp, path)
                 under_way[stamp] = (path, time.monotonic())
             executor.spin_once(timeout_sec=0.1)
             for stamp in [stamp for stamp in under_way if self._complete(stamp)]:
@@ -179,12 +179,12 @@ class _Client(Node):
                     raise PadError(f"{path}: no verdict within {RESULT_TIMEOUT:.0f} s")
         executor.shutdown()
 
-    def _wait_for_line(self, executor: SingleThreadedExecutor, camera: Camera | None) -> None:
+    def _wait_for_line(self, executor: SingleThreadedExecutor) -> None:
         inner = ("localized_view", "reference_view")
         end = time.monotonic() + READY_TIMEOUT
         while not (
             self._images.get_subscription_count()
-            and (camera is None or self._infos.get_subscription_count())
+            and (self._infos is None or self._infos.get_subscription_count())
             and all(self.count_publishers(topic) and self.count_subscribers(topic) for topic in inner)
             and all(self.count_publishers(topic) for topic in ("result", *self._pictures))
         ):
@@ -193,11 +193,11 @@ class _Client(Node):
                 raise PadError("the nodes run, but do not find each other (is DDS traffic on localhost blocked?)")
         time.sleep(0.5)  # they see each other as well, not only we them
 
-    def _publish(self, number: int, path: Path, camera: Camera | None) -> None:
+    def _publish(self, number: int, path: Path) -> None:
         header = Header(frame_id="camera_optical_frame")
         header.stamp.sec = number
-        if camera is not None:
-            self._infos.publish(camera_to_info(camera, header))
+        if self._infos is not None and self._camera is not None:
+            self._infos.publish(camera_to_info(self._camera, header))
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -21,7 +21,7 @@ from ..reasons import Reason
 from .convert import camera_from_info
 from .parameters import Parameters
 
-CAMERA_INFO_WAIT = 1.0  # seconds that the first frames wait for a camera_info that is announced
+CAMERA_INFO_WAIT = 1.0  # seconds that the first frame waits for a camera_info that is announced
 TRIGGER_CHECK = 0.05  # seconds between looks at a waiting trigger
 
 Accept = Callable[[ImageMsg | CompressedImage, str, int], None]  # image, part_id, steady ns
@@ -58,6 +58,7 @@ class Intake:
         )
         self._info: CameraInfo | None = None
         self._info_arrived = threading.Event()
+        self._info_patience = CAMERA_INFO_WAIT
         self._waiting: tuple[Trigger, int] | None = None
 
         qos = QoSProfile(depth=depth)
@@ -79,13 +80,17 @@ class Intake:
         Raises InputError for an unusable camera_info, or one that is announced but does not come.
         """
         announced = self._node.count_publishers(self._info_subscription.topic_name) > 0
-        if announced and not self._info_arrived.wait(CAMERA_INFO_WAIT):
+        if announced and not self._info_arrived.wait(self._info_patience):
+            self._info_patience = 0.0  # later frames are not kept waiting as well
             raise InputError("camera_info has a publisher, but no message came")
         if self._info is None:
             return None
         camera = camera_from_info(self._info)
         if camera is None:
-            raise InputError("camera_info is uncalibrated (K is zero); calibrate the camera or stop publishing it")
+            raise InputError(
+                "camera_info is uncalibrated (K is zero); calibrate the camera, or remap camera_info away to use the "
+                "intrinsics of the model"
+            )
         return camera
 
     def _on_info(self, msg: CameraInfo) -> None:

@@ -112,6 +112,13 @@ def test_camera_info_is_used_and_checked(line):
     assert inspect(line, line.image(GOOD, 96, 128), images, results).reason == R.CAMERA_MISMATCH
 
 
+def test_a_camera_info_that_is_announced_but_never_comes_is_hold(line):
+    line.publisher(CameraInfo, "camera_info")
+    images, results = line.publisher(Image, "image_raw"), line.results()
+    for _ in range(2):
+        assert inspect(line, line.image(GOOD), images, results).reason == R.CAMERA_MISMATCH
+
+
 def test_every_topic_carries_the_stamp_of_the_query(line):
     topics = {
         "localized_view": LocalizedView,

@@ -38,13 +38,14 @@ def write_image(path: Path, red: int) -> Path:
 
 
 @pytest.mark.slow
-def test_three_processes_answer_each_image_once(tmp_path, bundle):
+@pytest.mark.parametrize("camera", [CAMERA, None], ids=["camera_info", "the model's camera"])
+def test_three_processes_answer_each_image_once(tmp_path, bundle, camera):
     files = [write_image(tmp_path / f"{i}.png", red) for i, red in enumerate((75, 200, 0, 255, 100))]
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(files[0].read_bytes()[:60])
     answers: list[demo_graph.GraphResult] = []
     environment = dict(os.environ)
-    demo_graph.run_graph(bundle, [*files, damaged], CAMERA, answers.append, command=fake_command)
+    demo_graph.run_graph(bundle, [*files, damaged], camera, answers.append, command=fake_command)
     assert dict(os.environ) == environment
     assert sorted(a.image for a in answers) == sorted([*files, damaged])
     by_name = {a.image.stem: a for a in answers}
