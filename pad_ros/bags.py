@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from . import images
@@ -17,7 +18,7 @@ from .encodings import camera_from_info, image_to_rgb
 from .errors import ImageError, InputError, PadError
 from .geometry import Camera
 from .images import Image
-from .readers.loading import make_view
+from .readers.loading import collect, guess_camera, make_view
 from .views import ReferenceViews, View
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -36,50 +37,64 @@ class BagImage:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether `path` is a rosbag2: a folder with metadata.yaml, or an .mcap or .db3 file."""
+    """Whether `path` is a rosbag2: a folder with metadata.yaml or recordings in it, or an .mcap or .db3 file."""
     if path.is_dir():
-        return (path / "metadata.yaml").is_file()
+        return (path / "metadata.yaml").is_file() or any(p.suffix.lower() in BAG_SUFFIXES for p in path.iterdir())
     return path.suffix.lower() in BAG_SUFFIXES
 
 
-def read_images(path: Path, topic: str | None = None) -> Iterator[BagImage]:
+def read_images(path: Path, topic: str | None = None, limit: int | None = None) -> Iterator[BagImage]:
     """The images on `topic` (None: the only image topic) in the order they were recorded.
 
-    An image that cannot be decoded is handed on as an ImageError, so that none vanishes. Raises
-    InputError for a bag that is missing, damaged, or has no or several image topics.
+    limit: no more than this many, evenly spread over the recording. An image that cannot be decoded is
+    handed on as an ImageError, so that none vanishes. The camera is that of the first camera_info beside
+    the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics.
     """
     with closing(_open(path)) as reader:
         connections = _image_connections(reader, path, topic)
         base = connections[0].topic.removesuffix("/compressed").rpartition("/")[0]
         infos = [c for c in reader.connections if c.msgtype == INFO_TYPE and c.topic == f"{base}/camera_info"]
-        camera: Camera | None = None
+        wanted = _spread(sum(c.msgcount for c in connections), limit)
         try:
-            if infos:
-                camera = _first_camera(reader, infos)
-            for connection, time_ns, raw in reader.messages(connections=connections):
-                yield _decode(reader, connection, time_ns, raw, camera)
-        except (PadError, GeneratorExit):
-            raise
-        except Exception as error:  # whatever the storage plugin throws on a cut-off file
+            camera = _first_camera(reader, infos) if infos else None
+            for i, (connection, time_ns, raw) in enumerate(reader.messages(connections=connections)):
+                if wanted is None or i in wanted:
+                    yield _decode(reader, connection, time_ns, raw, camera)
+        except PadError as error:
+            raise InputError(f"{path}: {error}") from error
+        except Exception as error:  # whatever the storage throws on a cut-off file
             raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
 
 
 def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
-    """Reference views without poses from the only image topic of a bag, at most MAX_VIEWS of them."""
-    frames = []
-    for frame in read_images(path):
+    """Reference views without poses from the only image topic of a bag, at most MAX_VIEWS of them.
+
+    Images that cannot be decoded are left out with a line on stderr; InputError where none remains.
+    """
+    views = collect(_views(path, max_side), str(path))
+    if not views.views:
+        raise InputError(f"{path}: the bag has no usable images")
+    return views
+
+
+def _views(path: Path, max_side: int | None) -> Iterator[View]:
+    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS)):
         if isinstance(frame.image, ImageError):
-            raise InputError(f"{path}: image at {frame.stamp_ns} ns: {frame.image}")
-        frames.append(frame)
-    if not frames:
-        raise InputError(f"{path}: the bag has no images")
-    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, MAX_VIEWS).round().astype(int))]
-    return ReferenceViews(tuple(_view(i, frame, max_side) for i, frame in enumerate(chosen)), str(path))
+            print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
+            continue
+        name = f"{i:06d}_{frame.stamp_ns}.png"
+        try:
+            camera = frame.camera or guess_camera(frame.image.shape[1], frame.image.shape[0])
+            yield make_view(name, frame.image, None, camera, None, max_side)
+        except InputError as error:
+            raise InputError(f"{path}: image at {frame.stamp_ns} ns: {error}") from error
 
 
-def _view(index: int, frame: BagImage, max_side: int | None) -> View:
-    assert not isinstance(frame.image, ImageError)
-    return make_view(f"{index:06d}_{frame.stamp_ns}.png", frame.image, None, frame.camera, None, max_side)
+def _spread(count: int, limit: int | None) -> frozenset[int] | None:
+    """The indices of at most `limit` of `count` messages; None for all of them."""
+    if limit is None or count <= limit:
+        return None
+    return frozenset(np.linspace(0, count - 1, limit).round().astype(int).tolist())
 
 
 def _open(path: Path) -> AnyReader:
@@ -87,13 +102,13 @@ def _open(path: Path) -> AnyReader:
         raise InputError(f"{path}: no such bag")
     if not is_bag(path):
         raise InputError(f"{path}: not a rosbag2 (a folder with metadata.yaml, an .mcap or a .db3 file)")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise InputError(f"{path}: a bag without metadata.yaml; run `ros2 bag reindex` on it, or name its file")
     try:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
-    except (AnyReaderError, OSError, ValueError, KeyError, AssertionError) as error:
-        raise InputError(f"{path}: the bag cannot be opened ({_first_line(error)})") from error
-    except Exception as error:  # storage and yaml libraries have no common base class
-        raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+    except Exception as error:  # storage, yaml and type libraries have no common base class
+        raise InputError(f"{path}: the bag is damaged or none ({_first_line(error)})") from error
     return reader
 
 

@@ -27,6 +27,7 @@ ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     "mono8": ("u1", 1, cv2.COLOR_GRAY2RGB),
     "8UC1": ("u1", 1, cv2.COLOR_GRAY2RGB),
     "mono16": ("u2", 1, cv2.COLOR_GRAY2RGB),
+    "16UC1": ("u2", 1, cv2.COLOR_GRAY2RGB),
     # OpenCV names Bayer patterns by the second row and column: its BG is ROS's rggb.
     "bayer_rggb8": ("u1", 1, cv2.COLOR_BayerBG2RGB),
     "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2RGB),

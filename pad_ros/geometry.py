@@ -226,7 +226,7 @@ def rotation_angle(a: Pose, b: Pose) -> float:
 
 def translation_error(estimate: Pose, truth: Pose) -> float:
     """Distance of the camera centres over the true camera's distance to the part's origin (a share)."""
-    return float(np.linalg.norm(estimate.centre - truth.centre) / max(np.linalg.norm(truth.centre), 1e-12))
+    return float(np.linalg.norm(estimate.centre - truth.centre)) / max(float(np.linalg.norm(truth.centre)), 1e-12)
 
 
 def keypoints_from_opencv(points: NDArray[np.floating]) -> Array:

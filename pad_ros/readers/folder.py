@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+
+import pycolmap
 
 from .. import images
 from ..errors import InputError
+from ..geometry import Camera
 from ..progress import progress
 from ..views import ReferenceViews
-from .loading import load_view
+from .loading import FOCAL_LIMITS, collect, guess_camera, load_view
+
+SUBFOLDERS = ("train/good", "", "images")  # MAD without poses: what lies in test/ is not known to be good
 
 
 def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
-    """All images below `folder`, without poses; the focal length starts as COLMAP's guess and is refined."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and not p.name.startswith("."))
+    """The images right in `folder` (or in its train/good or images), without poses.
+
+    The focal length is a first guess for mapping to refine: from EXIF where the camera noted it, else
+    1.2 times the longer side, as COLMAP does. InputError where there are no images, or of several sizes.
+    """
+    found = ((folder / sub, image_files(folder / sub)) for sub in SUBFOLDERS)
+    root, files = next(((root, files) for root, files in found if files), (folder, []))
     if not files:
-        raise InputError(f"{folder}: no images ({', '.join(images.SUFFIXES)}), no transforms.json, no COLMAP model")
-    views = [
-        load_view(file.relative_to(folder).as_posix(), file, None, None, max_side)
-        for file in progress(files, "reading views", len(files))
-    ]
-    sizes = {(view.camera.width, view.camera.height) for view in views}
+        raise InputError(
+            f"{folder}: no reference views (no images {', '.join(images.SUFFIXES)} in it or in its images/, "
+            "no transforms.json, no COLMAP model, no rosbag2)"
+        )
+    views = collect(
+        (
+            load_view(file.relative_to(folder).as_posix(), file, partial(_camera_from_exif, file), None, max_side)
+            for file in progress(files, "reading views", len(files))
+        ),
+        str(folder),
+    )
+    sizes = sorted({f"{view.camera.width}x{view.camera.height}" for view in views.views})
     if len(sizes) > 1:
-        raise InputError(f"{folder}: images of different sizes {sorted(sizes)}; use one camera at one zoom")
-    return ReferenceViews(tuple(views), str(folder))
+        raise InputError(f"{root}: images of different sizes ({', '.join(sizes[:4])}); use one camera at one zoom")
+    return views
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files right in `folder` by name; none where it does not exist."""
+    try:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+    return [p for p in entries if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()]
+
+
+def _camera_from_exif(file: Path, width: int, height: int) -> Camera:
+    try:
+        inferred = pycolmap.infer_camera_from_image(file)
+    except (RuntimeError, ValueError):  # a format that COLMAP does not read
+        return guess_camera(width, height)
+    focal = float(inferred.mean_focal_length()) if inferred.has_prior_focal_length else 0.0
+    if not FOCAL_LIMITS[0] <= focal / max(width, height) <= FOCAL_LIMITS[1]:
+        return guess_camera(width, height)
+    return Camera(width, height, focal, focal, width / 2, height / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +17,14 @@ from ..errors import InputError
 from ..geometry import Camera, Pose
 from ..progress import progress
 from ..views import ReferenceViews, View
-from .loading import load_view
+from .loading import collect, load_view
 
 NAMES = ("transforms.json", "transforms_train.json")  # looked for in this order
+GOOD = "train/good"
+MAX_FILE_BYTES = 200_000_000
 DISTORTION = ("k1", "k2", "p1", "p2")
 UNSUPPORTED = ("k3", "k4", "k5", "k6")
+CAMERA_MODELS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 
 
 def find_transforms(folder: Path) -> Path | None:
@@ -39,47 +43,51 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
     if not isinstance(frames, list) or not frames:
         raise InputError(f"{path}: no frames (expected {{'frames': [{{'file_path', 'transform_matrix'}}, ...]}})")
     root = path.parent
-    entries: dict[str, tuple[Path, dict[str, Any]]] = {}
+    good_only = (root / GOOD).is_dir()
+    shots: dict[str, tuple[Path, str, Mapping[str, Any]]] = {}
     left_out = 0
     for i, frame in enumerate(frames):
         where = f"{path}: frame {i}"
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str) or not frame["file_path"]:
             raise InputError(f"{where} has no file_path")
-        file = _image_file(root, frame["file_path"])
+        listed = posixpath.normpath(frame["file_path"])
+        if good_only and not listed.startswith(f"{GOOD}/"):
+            continue
+        file = _image_file(root, listed)
         if file is None:
             if "sharpness" not in frame:
-                raise InputError(f"{where}: image {root / frame['file_path']} does not exist")
+                raise InputError(f"{where}: image {root / listed} does not exist")
             # instant-ngp's own files list blurred frames whose images were deleted later; it skips them too.
             left_out += 1
             continue
-        name = frame["file_path"].removeprefix("./")
-        if name in entries:
+        name = posixpath.join(posixpath.dirname(listed), file.name)
+        if name in shots:
             raise InputError(f"{where}: {name} is listed twice")
-        entries[name] = (file, {**document, **frame, "where": f"{where} ({name})"})
-    if not entries:
-        raise InputError(f"{path}: none of the {len(frames)} images it lists exists below {root}")
+        shots[name] = (file, f"{where} ({name})", {**document, **frame})
+    if not shots:
+        raise InputError(f"{path}: no frame has an image in {root / GOOD if good_only else root}")
     if left_out:
         print(f"{path}: {left_out} of {len(frames)} frames have no image and are left out", file=sys.stderr)
-    good = {name: entry for name, entry in entries.items() if name.startswith("train/good/")}
-    if (root / "train" / "good").is_dir():
-        if not good:
-            raise InputError(f"{path}: none of the frames lies in train/good")
-        entries = good
-    views = [
-        _read_frame(name, file, values, max_side)
-        for name, (file, values) in progress(entries.items(), "reading views", len(entries))
-    ]
-    return ReferenceViews(tuple(views), str(path))
+    return collect(
+        (
+            _read_frame(name, file, values, where, max_side)
+            for name, (file, where, values) in progress(shots.items(), "reading views", len(shots))
+        ),
+        str(path),
+    )
 
 
 def read_intrinsics(path: Path, image: Path) -> Camera:
     """The camera that all frames of a transforms file share, for `image`; InputError where there is no such one."""
-    return _camera(_read_json(path), image, str(path))
+    height, width = images.load(image).shape[:2]
+    return _camera(_read_json(path), str(path), width, height)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES // 10**6} MB")
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -97,28 +105,24 @@ def _image_file(root: Path, file_path: str) -> Path | None:
         return None
 
 
-def _read_frame(name: str, file: Path, values: dict[str, Any], max_side: int | None) -> View:
-    where = values["where"]
+def _read_frame(name: str, file: Path, values: Mapping[str, Any], where: str, max_side: int | None) -> View:
     try:
         matrix = np.asarray(values["transform_matrix"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: transform_matrix is missing or not a matrix of numbers") from error
     try:
         pose = Pose.from_opengl_camera_to_world(matrix)
-        camera = _camera(values, file, where)
     except InputError as error:
-        if where in str(error):
-            raise
         raise InputError(f"{where}: {error}") from error
-    return load_view(name, file, camera, pose, max_side)
+    return load_view(name, file, lambda width, height: _camera(values, where, width, height), pose, max_side)
 
 
-def _camera(values: Mapping[str, Any], file: Path, where: str) -> Camera:
-    if any(_number(values, key, where, 0.0) for key in UNSUPPORTED) or values.get("is_fisheye"):
+def _camera(values: Mapping[str, Any], where: str, width: int, height: int) -> Camera:
+    """The camera that `values` describe; `width` and `height` are the image's, for where they give none."""
+    fisheye = values.get("is_fisheye") or values.get("camera_model", "OPENCV") not in CAMERA_MODELS
+    if fisheye or any(_number(values, key, where, 0.0) for key in UNSUPPORTED):
         raise InputError(f"{where}: only the distortion k1, k2, p1, p2 is supported; undistort the images first")
-    shape = images.load(file).shape if "w" not in values or "h" not in values else None
-    width = int(shape[1] if shape else _number(values, "w", where))
-    height = int(shape[0] if shape else _number(values, "h", where))
+    width, height = int(_number(values, "w", where, width)), int(_number(values, "h", where, height))
     if "fl_x" in values:
         fx = _number(values, "fl_x", where)
     elif "camera_angle_x" in values:
@@ -130,7 +134,10 @@ def _camera(values: Mapping[str, Any], file: Path, where: str) -> Camera:
         fy = _focal(height, _number(values, "camera_angle_y", where), where)
     k1, k2, p1, p2 = (_number(values, key, where, 0.0) for key in DISTORTION)
     cx, cy = _number(values, "cx", where, width / 2), _number(values, "cy", where, height / 2)
-    return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
+    try:
+        return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _focal(size: int, angle: float, where: str) -> float:
@@ -142,5 +149,5 @@ def _focal(size: int, angle: float, where: str) -> float:
 def _number(values: Mapping[str, Any], key: str, where: str, default: float | None = None) -> float:
     value = values.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        raise InputError(f"{where}: {key} must be a finite number, got {value!r}")
+        raise InputError(f"{where}: {key} must be a finite number, got {str(value)[:80]!r}")
     return float(value)
