@@ -19,8 +19,11 @@ from safetensors.numpy import save_file
 
 from .errors import InputError, ModelError
 from .geometry import Camera
+from .images import MAX_PIXELS
 from .localization.sfm_map import SfmMap, load_map, save_map
+from .methods import method_from_dict
 from .rendering.gaussians import Gaussians, load_ply, save_ply
+from .rendering.photographs import PHOTOGRAPHS_FILE, Photograph, load_photographs, save_photographs
 from .scoring.calibration import Calibration
 from .silhouette import Background
 
@@ -29,7 +32,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SPLATS = "splats.ply"
 CALIBRATION = "calibration.safetensors"
-REQUIRED = (SPLATS, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
+REQUIRED = (SPLATS, PHOTOGRAPHS_FILE, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
 MAX_MANIFEST_BYTES = 4_000_000
 MAX_BUNDLE_BYTES = 4_000_000_000
 
@@ -53,6 +56,7 @@ class ReferenceModel:
     calibration: Calibration | None
     training: dict[str, Any]
     created: str  # ISO 8601, UTC
+    photographs: tuple[Photograph, ...] = ()
     hash: str = ""  # sha256 of the manifest, which holds those of all files; empty before saving
 
     def manifest(self) -> dict[str, Any]:
@@ -73,14 +77,19 @@ class ReferenceModel:
 
     @staticmethod
     def check_destination(folder: Path) -> None:
-        """InputError where `save` would overwrite something that is not a reference model, or cannot write."""
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: exists and is not a folder")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-            raise InputError(f"{folder}: exists and holds something else than a reference model; choose another --out")
-        parent = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-        if not os.access(parent, os.W_OK):
-            raise InputError(f"{folder}: cannot be written ({parent} is read-only for you)")
+        """InputError where `save` would replace anything but an older reference model, or cannot write."""
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise InputError(f"{folder}: exists and is not a folder")
+            if folder.is_dir() and any(folder.iterdir()):
+                _check_replaceable(folder)
+            ancestor = next(p for p in folder.absolute().parents if p.exists() or p.is_symlink())
+            if not ancestor.is_dir():
+                raise InputError(f"{folder}: cannot be made, {ancestor} is not a folder")
+            if not os.access(ancestor, os.W_OK | os.X_OK):
+                raise InputError(f"{folder}: cannot be written ({ancestor} is read-only for you)")
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+            raise InputError(f"{folder}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
 
     def save(self, folder: Path) -> ReferenceModel:
         """Write the bundle; an older model in its place is replaced only when the new one is complete.
@@ -88,25 +97,28 @@ class ReferenceModel:
         Returns the model with its hash.
         """
         self.check_destination(folder)
-        folder = folder.absolute()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        folder = folder.resolve()
+        staging = None
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             save_ply(self.gaussians, staging / SPLATS)
             save_map(self.sfm_map, staging)
+            save_photographs(self.photographs, staging / PHOTOGRAPHS_FILE)
             if self.calibration is not None:
                 save_file(self.calibration.to_parts()[0], staging / CALIBRATION)
             files = {path: _sha256(staging / path) for path in _files(staging)}
             text = json.dumps({**self.manifest(), "files": files}, indent=1) + "\n"
-            (staging / MANIFEST).write_text(text, encoding="utf-8")
-            staging.chmod(0o755)
+            (staging / MANIFEST).write_bytes(text.encode())
             for path in _files(staging):
                 _flush(staging / path)
+            staging.chmod(0o755)
             _replace(staging, folder)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
         return dataclasses.replace(self, hash=hashlib.sha256(text.encode()).hexdigest())
 
     @staticmethod
@@ -115,30 +127,35 @@ class ReferenceModel:
 
         Version and hashes are checked before any file is parsed, counts and finiteness after.
         """
-        text, manifest = _read_manifest(folder)
+        digest, manifest = _read_manifest(folder)
         _check_files(folder, manifest)
         try:
-            camera = _camera(manifest["camera"])
-            background = _background(manifest["background"])
+            settings = _group(manifest["settings"], "settings")
+            method = method_from_dict(settings, "settings")
             gaussians = load_ply(folder / SPLATS)
             calibration = _read_calibration(folder, manifest["calibration"])
             model = ReferenceModel(
-                name=_text(manifest["name"]), method=_text(manifest["method"]), settings=dict(manifest["settings"]),
-                camera=camera, background=background, sfm_map=load_map(folder), gaussians=gaussians,
-                calibration=calibration, training=dict(manifest["training"]), created=_text(manifest["created"]),
-                hash=hashlib.sha256(text.encode()).hexdigest(),
+                name=_text(manifest["name"]), method=_text(manifest["method"]), settings=settings,
+                camera=_camera(_group(manifest["camera"], "camera")),
+                background=_background(_group(manifest["background"], "background")), sfm_map=load_map(folder),
+                gaussians=gaussians, calibration=calibration, training=_training(manifest["training"]),
+                created=_text(manifest["created"]), hash=digest,
             )  # fmt: skip
-            count = int(manifest["gaussians"])
+            if calibration is not None:
+                calibration.check(len(gaussians))
+                if len(calibration.levels) != len(method.scoring.scales):
+                    raise ValueError(f"{len(calibration.levels)} levels for {len(method.scoring.scales)} scales")
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             raise ModelError(f"{folder / MANIFEST}: damaged ({type(error).__name__}: {error})") from error
-        if count != len(gaussians) or count == 0:
-            raise ModelError(f"{folder}: {len(gaussians)} Gaussians, the manifest promises {count}")
-        if calibration is not None:
-            calibration.check(count)
+        if manifest.get("gaussians") != len(gaussians) or len(gaussians) == 0:
+            raise ModelError(
+                f"{folder}: {len(gaussians)} Gaussians, the manifest promises {manifest.get('gaussians')!r}"
+            )
         return model
 
 
 def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    """The sha256 of the manifest, and what it says."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; a reference model is made by `pad train VIEWS --out MODEL`")
@@ -147,8 +164,8 @@ def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise ModelError(f"{path}: larger than {MAX_MANIFEST_BYTES // 10**6} MB, not one of ours")
-        text = path.read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        data = path.read_bytes()
+        manifest = json.loads(data.decode("utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -160,7 +177,7 @@ def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
         raise ModelError(
             f"{path}: format version {version!r}, this pad_ros reads {FORMAT_VERSION}; train the model anew or update"
         )
-    return text, manifest
+    return hashlib.sha256(data).hexdigest(), manifest
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -174,6 +191,8 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise ModelError(f"{folder}: {missing[0]} is missing; copy the whole folder, or train the model anew")
     if surplus := sorted(present - set(files)):
         raise ModelError(f"{folder}: {surplus[0]} does not belong to the model")
+    if odd := [name for name in sorted(files) if not (folder / name).is_file()]:
+        raise ModelError(f"{folder}: {odd[0]} is not a file")
     if sum((folder / name).stat().st_size for name in files) > MAX_BUNDLE_BYTES:
         raise ModelError(f"{folder}: larger than {MAX_BUNDLE_BYTES // 10**9} GB, not one of ours")
     for name, digest in files.items():
@@ -190,21 +209,52 @@ def _read_calibration(folder: Path, values: Any) -> Calibration | None:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error})") from error
-    return Calibration.from_parts(arrays, dict(values))
+    values = dict(_group(values, "calibration"))
+    for key in ("threshold", "promised_rate"):  # not finite in a model with too few held-out views
+        if not isinstance(values[key], float | int) or isinstance(values[key], bool):
+            raise TypeError(f"calibration: {key} is {values[key]!r}")
+    _number(values["false_reject_rate"], "false_reject_rate")
+    for key in ("floors", "levels"):
+        values[key] = [_number(x, key) for x in values[key]]
+    return Calibration.from_parts(arrays, values)
 
 
-def _camera(values: Any) -> Camera:
-    return Camera(**{**values, "distortion": tuple(float(x) for x in values["distortion"])})
+def _camera(values: Mapping[str, Any]) -> Camera:
+    distortion = [_number(x, "distortion") for x in values["distortion"]]
+    width, height = values["width"], values["height"]
+    if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS or any(distortion):
+        raise ValueError(f"impossible camera {dict(values)}")
+    fx, fy, cx, cy = (_number(values[key], key) for key in ("fx", "fy", "cx", "cy"))
+    return Camera(width, height, fx, fy, cx, cy)
 
 
-def _background(values: Any) -> Background:
-    colour = values["colour"]
-    if colour is not None:
-        r, g, b = (float(x) for x in colour)
-        colour = (r, g, b)
-        if not all(math.isfinite(x) for x in colour):
-            raise ValueError("background colour is not finite")
-    return Background(colour, float(values["tolerance"]))
+def _background(values: Mapping[str, Any]) -> Background:
+    tolerance = _number(values["tolerance"], "tolerance")
+    if values["colour"] is None:
+        return Background(None, tolerance)
+    r, g, b = (_number(x, "colour") for x in values["colour"])
+    if not all(0 <= x <= 255 for x in (r, g, b, tolerance)):
+        raise ValueError("background outside 0..255")
+    return Background((r, g, b), tolerance)
+
+
+def _training(values: Any) -> dict[str, Any]:
+    training = _group(values, "training")
+    for key, value in _group(training.get("held_out", {}), "held_out").items():
+        _number(value, key)
+    return training
+
+
+def _group(values: Any, name: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise TypeError(f"{name}: expected a group of values, got {type(values).__name__}")
+    return values
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+    return float(value)
 
 
 def _text(value: Any) -> str:
@@ -229,8 +279,25 @@ def _sha256(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
+    path.chmod(0o644)  # safetensors writes files that only their owner can read; cells run as another user
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _check_replaceable(folder: Path) -> None:
+    """InputError unless `folder` holds a reference model of ours and nothing else that would be lost with it."""
+    try:
+        _, manifest = _read_manifest(folder)
+    except ModelError as error:
+        raise InputError(
+            f"{folder}: exists and holds something else than a reference model; choose another --out"
+        ) from error
+    files = manifest.get("files")
+    listed = set(files) if isinstance(files, dict) else set()
+    if foreign := sorted(set(_files(folder)) - listed - {MANIFEST}):
+        raise InputError(
+            f"{folder}: {foreign[0]} is not part of the model there; move it away, or choose another --out"
+        )
 
 
 def _replace(staging: Path, folder: Path) -> None:
@@ -239,11 +306,13 @@ def _replace(staging: Path, folder: Path) -> None:
         staging.rename(folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    folder.rename(old / "model")
     try:
+        folder.rename(old / "model")
         staging.rename(folder)
-    except OSError:
-        (old / "model").rename(folder)
+    except BaseException:  # Ctrl-C too: the old model comes back
+        if (old / "model").exists() and not folder.exists():
+            (old / "model").rename(folder)
         raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)

@@ -115,4 +115,5 @@ def _points(reader: _Reader) -> tuple[NDArray[np.float64], NDArray[np.uint8], ND
         reader.skip(reader.count(), 8)
     reader.finish()
     table = np.array([rows[number] for number in sorted(rows)], np.float64).reshape(-1, 7)
-    return table[:, :3], table[:, 3:6].astype(np.uint8), table[:, 6].astype(np.float32)
+    with np.errstate(over="ignore"):  # the map refuses what is not finite
+        return table[:, :3], table[:, 3:6].astype(np.uint8), table[:, 6].astype(np.float32)

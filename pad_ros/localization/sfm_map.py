@@ -123,6 +123,11 @@ def _problem(m: SfmMap) -> str | None:
                              ("descriptor_view", m.descriptor_view, views)):  # fmt: skip
         if index.dtype != np.int32 or index.min() < 0 or index.max() >= end:
             return f"{name} points outside 0..{end - 1}"
+    if m.descriptors.dtype not in (np.uint8, np.float32):
+        return f"descriptors of type {m.descriptors.dtype}"
+    for name in ("keypoints", "view_descriptors", "vocabulary"):
+        if getattr(m, name).dtype != np.float32:
+            return f"{name} of type {getattr(m, name).dtype}"
     for name in ("points", "errors", "keypoints", "descriptors", "view_descriptors", "vocabulary"):
         if not np.all(np.isfinite(getattr(m, name))):
             return f"{name} holds values that are not finite"

@@ -1,0 +1,81 @@
+"""A tiny reference model, made without training: a ball of Gaussians, seen by a ring of views."""
+
+import numpy as np
+import torch
+
+from pad_ros.geometry import Camera, Pose
+from pad_ros.localization.sfm_map import SfmMap
+from pad_ros.methods import load_method
+from pad_ros.model import ReferenceModel
+from pad_ros.rendering.gaussians import Gaussians
+from pad_ros.scoring.calibration import Calibration
+from pad_ros.silhouette import Background
+
+CAMERA = Camera(64, 48, 80.0, 80.0, 32.0, 24.0)
+
+
+def make_map(views: int = 3, landmarks: int = 12, seed: int = 0) -> SfmMap:
+    """Every view sees every landmark; descriptors are random."""
+    rng = np.random.default_rng(seed)
+    angles = np.linspace(0, 2 * np.pi, views, endpoint=False)
+    centres = 3 * np.stack([np.cos(angles), np.sin(angles), np.full(views, 0.3)], axis=1)
+    poses = tuple(Pose.look_at(centre, np.zeros(3), np.array([0.0, 0, 1])) for centre in centres)
+    points = rng.uniform(-0.3, 0.3, (landmarks, 3))
+    seen = [CAMERA.project(pose.transform(points)) for pose in poses]
+    return SfmMap(
+        view_names=tuple(f"train/good/{i}.png" for i in range(views)),
+        poses=poses,
+        cameras=(CAMERA,) * views,
+        points=points,
+        colours=rng.integers(0, 256, (landmarks, 3)).astype(np.uint8),
+        errors=rng.uniform(0.1, 1.0, landmarks).astype(np.float32),
+        descriptors=rng.integers(0, 256, (views * landmarks, 128)).astype(np.uint8),
+        descriptor_landmark=np.tile(np.arange(landmarks), views).astype(np.int32),
+        descriptor_view=np.repeat(np.arange(views), landmarks).astype(np.int32),
+        keypoints=np.concatenate(seen).astype(np.float32),
+        view_descriptors=rng.normal(size=(views, 8)).astype(np.float32),
+        features="sift",
+        vocabulary=rng.normal(size=(2, 4)).astype(np.float32),
+    )
+
+
+def make_gaussians(count: int = 20, sh_degree: int = 1, seed: int = 0) -> Gaussians:
+    generator = torch.Generator().manual_seed(seed)
+    return Gaussians(
+        means=0.2 * torch.randn(count, 3, generator=generator),
+        quats=torch.randn(count, 4, generator=generator),
+        scales=0.03 + 0.05 * torch.rand(count, 3, generator=generator),
+        opacities=0.2 + 0.7 * torch.rand(count, generator=generator),
+        sh=0.3 * torch.randn(count, (sh_degree + 1) ** 2, 3, generator=generator),
+    )
+
+
+def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Calibration:
+    rng = np.random.default_rng(seed)
+    return Calibration(
+        residual_mean=rng.uniform(0, 5, (gaussians, 1)).astype(np.float32),
+        residual_deviation=rng.uniform(0, 2, (gaussians, 1)).astype(np.float32),
+        scores=rng.uniform(0.5, 1.5, 9).astype(np.float32),
+        threshold=1.6,
+        false_reject_rate=0.01,
+        promised_rate=0.1,
+        floors=(1.5,),
+        levels=tuple(1.0 + i for i in range(scales)),
+    )
+
+
+def make_model(gaussians: int = 20, calibrated: bool = True, name: str = "ball") -> ReferenceModel:
+    """A model of the preset `pad` that can be saved, loaded and rendered; it knows no real part."""
+    method = load_method("pad")
+    return ReferenceModel(
+        name=name,
+        method=method.name,
+        settings=method.to_dict(),
+        camera=CAMERA,
+        background=Background((255.0, 255.0, 255.0), 10.0),
+        sfm_map=make_map(),
+        gaussians=make_gaussians(gaussians),
+        calibration=make_calibration(gaussians, len(method.scoring.scales)) if calibrated else None,
+        training={"views": 3, "held_out": {"psnr": 30.0, "psnr_part": 25.0, "ssim": 0.97, "views": 1}, "seconds": 1.0},
+        created="2026-01-01T00:00:00+00:00",
+    )
