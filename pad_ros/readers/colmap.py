@@ -138,8 +138,9 @@ def _text_images(data: bytes) -> list[_Shot]:
     for line in lines:
         if not line.strip() or line.startswith("#"):
             continue
-        _, *pose, camera, name = line.split(maxsplit=9)
-        shots.append(_shot(name, [float(x) for x in pose], int(camera)))
+        _, qw, qx, qy, qz, tx, ty, tz, camera, name = line.split(maxsplit=9)
+        pose = [float(x) for x in (qw, qx, qy, qz, tx, ty, tz)]
+        shots.append(_shot(name.rstrip(), pose, int(camera)))
         next(lines, None)  # its 2D points, an empty line where it has none
     return shots
 

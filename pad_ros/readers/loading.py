@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import images
-from ..errors import ImageError, InputError
+from ..errors import InputError
 from ..geometry import Camera, Pose, undistort_image
 from ..images import Image
 from ..views import ReferenceViews, View
@@ -35,8 +35,6 @@ def load_view(name: str, path: Path, camera: Camera | CameraOf, pose: Pose | Non
         if not isinstance(camera, Camera):
             camera = camera(image.shape[1], image.shape[0])
         return make_view(name, image, alpha, camera, pose, max_side)
-    except ImageError:
-        raise
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
