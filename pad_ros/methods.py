@@ -1,7 +1,7 @@
 """Method presets: config/methods/*.yaml as validated dataclasses.
 
 A preset names only what differs from the defaults of the dataclasses; every key is checked, so that
-a misspelt setting is an error and not silently the default.
+a misspelt setting is an error and not silently the default. Numbers are finite and never negative.
 """
 
 from __future__ import annotations
@@ -59,13 +59,15 @@ def load_method(name: str, overrides: Sequence[str] = ()) -> Method:
         raise InputError(f"no method preset is called {name!r}; there are: {', '.join(names)}")
     path = folder / f"{name}.yaml"
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+        values = _yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings, got {type(values).__name__}")
     for override in overrides:
         _apply(values, override)
+    if "name" in values:
+        raise InputError(f"{path}: the name of a preset is that of its file, and cannot be set")
     return method_from_dict({**values, "name": name}, str(path))
 
 
@@ -87,9 +89,17 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(target, dict):
             raise InputError(f"--set {override}: {group} is a single value, not a group of settings")
     try:
-        target[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        target[last] = _yaml(text)
+    except ValueError as error:
         raise InputError(f"--set {override}: the value is not valid YAML") from error
+
+
+def _yaml(text: str) -> Any:
+    """The plain values in `text`; ValueError where it is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:  # ValueError: of impossible dates, as it is
+        raise ValueError(str(error)) from error
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -109,10 +119,14 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list, got {value!r}")
+        if not value:
+            raise InputError(f"{where}: the list is empty")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, entry, where) for entry in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e15:
+        value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise InputError(f"{where}: expected {kind.__name__}, got {value!r}")
+        raise InputError(f"{where}: expected {kind.__name__}, got {str(value)[:80]!r}")
+    if kind in (int, float) and not 0 <= value < 1e15:
+        raise InputError(f"{where}: expected a number from 0 up, got {value}")
     return value
