@@ -58,11 +58,12 @@ $(STAMPS)/venv:
 	  { echo "make: no virtual environment; on Debian or Ubuntu: apt install python3-venv" >&2; exit 3; }
 	@mkdir -p $(STAMPS) && touch $(VENV)/COLCON_IGNORE $@
 
+# --no-compile: most of what is in torch and its like is never imported, so byte-compiling it all only costs time.
 # pip first, messages second. The editable install puts this folder on sys.path by a plain .pth file
 # (compat): the messages lie in site-packages/pad_ros, and pad_ros/__init__.py joins the two.
 $(STAMPS)/packages: $(STAMPS)/venv setup.py setup.cfg pyproject.toml constraints.txt $(REQUIREMENTS)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'setuptools>=77,<80'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt 'setuptools>=77,<80'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-build-isolation \
 	  --config-settings editable_mode=compat --editable . $(addprefix --requirement ,$(REQUIREMENTS))
 	@touch $@
 
