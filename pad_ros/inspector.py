@@ -55,7 +55,10 @@ class Inspector:
     def _renderer(self) -> Renderer:
         calibration = self.model.calibration
         features = None if calibration is None else calibration.features()
-        return Renderer(self.model.gaussians, self.model.background, features, self.device)
+        return Renderer(
+            self.model.gaussians, self.model.background, features, self.device,
+            self.model.photographs, self.method.scoring.photographs,
+        )  # fmt: skip
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -146,7 +149,7 @@ class Inspector:
         """A HOLD verdict that carries its reason."""
         calibration = self.model.calibration
         threshold = float("nan") if calibration is None else calibration.threshold
-        return Inspection(Verdict.HOLD, reason, text, float("nan"), threshold, (), localization, None, None, image, {})
+        return Inspection(Verdict.HOLD, reason, text, float("nan"), threshold, (), localization, None, None, image)
 
     def bad_image(self, text: str) -> Inspection:
         """HOLD for a query that could not even be decoded."""

@@ -4,7 +4,7 @@ The rendering at the current pose gives colours and depth; moving the camera by 
 each rendered pixel over the query (forward warp through the depth), so the Jacobian comes from
 image gradients alone and no pass back through the rasterizer is needed (inverse compositional;
 Baker & Matthews 2004, section 3.2; depth as in direct visual odometry). A defect must not pull the
-pose: residuals are weighted by Tukey's biweight with a scale from their median.
+pose: residuals are weighted after Huber, with a scale from their median.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from ..geometry import Camera, Pose
+from ..geometry import Camera, Pose, rotation_angle
 from ..images import Image
+from ..kernels import kernel
 from ..rendering.result import ReferenceRendering
 
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
@@ -26,15 +26,17 @@ Floats = NDArray[np.float32]
 
 MIN_PIXELS = 200
 MIN_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
-TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
+HUBER = 1.345  # 95 % efficiency for Gaussian residuals
+LOSS_CAP = 0.15  # of one pixel, colour in 0..1: a defect counts no more than a badly rendered edge
 
 
 @dataclass(frozen=True)
 class RefinementSettings:
-    """Levels are fractions of the query's resolution, coarse to fine, one rendering each."""
+    """The first rendering serves all of `levels` (fractions of the resolution), each later one full resolution."""
 
-    levels: tuple[float, ...] = (0.25, 0.5, 1.0, 1.0)
-    steps: int = 10  # inner Gauss-Newton steps per level
+    levels: tuple[float, ...] = (0.25, 0.5)
+    renderings: int = 4  # at most, the one that judges the result included
+    steps: int = 10  # Gauss-Newton steps per linearisation
     max_rotation_deg: float = 3.0  # a correction beyond these is a divergence, not a refinement
     max_translation: float = 0.05  # share of the distance to the part
 
@@ -62,39 +64,42 @@ def refine_pose(
 ) -> Refinement:
     """Refine `pose` of a query [H, W, 3] taken with the pinhole `camera`; `render` gives the part at a pose."""
     settings = settings or RefinementSettings()
-    query = image.astype(np.float32) / 255
-    start = pose
-    loss_before = float("nan")
-    for level in settings.levels:
-        scaled = camera.resized(max(int(camera.width * level), 16), max(int(camera.height * level), 16))
-        rendering = render(scaled, pose)
-        problem = _Problem.of(query, rendering, scaled)
-        if problem is None:
-            continue
-        if level == 1.0 and np.isnan(loss_before):
-            loss_before = _loss(query, render(camera, start), camera)
-        pose = problem.solve(pose, settings.steps)
-    final = render(camera, pose)
-    loss = _loss(query, final, camera)
-    if np.isnan(loss_before):
-        loss_before = _loss(query, render(camera, start), camera)
-    correction = start.matrix @ np.linalg.inv(pose.matrix)
-    angle = np.degrees(np.linalg.norm(cv2.Rodrigues(correction[:3, :3])[0]))
+    query: Floats = image.astype(np.float32) / np.float32(255)
+    rendering = render(camera, pose)
+    loss_before = _loss(query, rendering)
+    best = Refinement(pose, False, loss_before, loss_before, None)
+    for i in range(1, settings.renderings):
+        warp = np.eye(4)
+        for level in (*settings.levels, 1.0) if i == 1 else (1.0,):
+            problem = _Problem.of(query, rendering, level)
+            if problem is None:
+                return best
+            warp = problem.solve(warp, settings.steps)
+        candidate = Pose(warp @ rendering.pose.matrix)
+        if not _plausible(pose, candidate, settings):
+            break
+        rendering = render(camera, candidate)
+        loss = _loss(query, rendering)
+        if loss >= best.loss:
+            break
+        problem = _Problem.of(query, rendering, 1.0)
+        best = Refinement(candidate, True, loss_before, loss, problem.covariance() if problem else None)
+    return best
+
+
+def _plausible(start: Pose, pose: Pose, settings: RefinementSettings) -> bool:
     shift = np.linalg.norm(start.centre - pose.centre) / max(float(np.linalg.norm(start.translation)), 1e-9)
-    accepted = bool(loss < loss_before and angle <= settings.max_rotation_deg and shift <= settings.max_translation)
-    if not accepted:
-        return Refinement(start, False, loss_before, loss_before, None)
-    problem = _Problem.of(query, final, camera)
-    return Refinement(pose, True, loss_before, loss, problem.covariance() if problem else None)
+    turn = np.degrees(rotation_angle(start, pose))
+    return bool(turn <= settings.max_rotation_deg and shift <= settings.max_translation)
 
 
-def _loss(query: Floats, rendering: ReferenceRendering, camera: Camera) -> float:
-    """Mean absolute difference, each pixel capped, over the rendered part and a margin around it."""
+def _loss(query: Floats, rendering: ReferenceRendering) -> float:
+    """Mean absolute difference, each pixel's capped, over the rendered part and a margin around it."""
     seen = cv2.dilate((rendering.alpha > 0.5).astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     if seen.sum() < MIN_PIXELS:
         return float("inf")
     difference = np.abs(query[seen] - rendering.rgb[seen]).mean(axis=1)
-    return float(np.minimum(difference, 0.15).mean())
+    return float(np.minimum(difference, LOSS_CAP).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,18 +113,26 @@ class _Problem:
     jacobian: Floats  # [M, 3, 6] of the rendered colours by the twist
 
     @staticmethod
-    def of(query: Floats, rendering: ReferenceRendering, camera: Camera) -> _Problem | None:
-        if query.shape[:2] != (camera.height, camera.width):
-            query = cv2.resize(query, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-        usable = rendering.alpha > 0.5
+    def of(query: Floats, rendering: ReferenceRendering, level: float) -> _Problem | None:
+        """At a fraction of the rendering's resolution; None where too little of the part is in sight."""
+        camera, rgb, alpha, depth = rendering.camera, rendering.rgb, rendering.alpha, rendering.depth
+        if level != 1.0:
+            size = (max(round(camera.width * level), 16), max(round(camera.height * level), 16))
+            camera = camera.resized(*size)
+            query, rgb, weighted, alpha = (
+                np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA))
+                for x in (query, rgb, depth * alpha, alpha)
+            )
+            depth = weighted / np.maximum(alpha, 1e-6)
+        usable = alpha > 0.5
         usable[[0, -1], :] = False
         usable[:, [0, -1]] = False
         rows, columns = np.nonzero(usable)
         if len(rows) < min(MIN_PIXELS, 0.002 * usable.size):
             return None
-        gx = 0.5 * (rendering.rgb[rows, columns + 1] - rendering.rgb[rows, columns - 1])
-        gy = 0.5 * (rendering.rgb[rows + 1, columns] - rendering.rgb[rows - 1, columns])
-        z = rendering.depth[rows, columns]
+        gx = 0.5 * (rgb[rows, columns + 1] - rgb[rows, columns - 1])
+        gy = 0.5 * (rgb[rows + 1, columns] - rgb[rows - 1, columns])
+        z = depth[rows, columns]
         x = (columns + 0.5 - camera.cx) / camera.fx
         y = (rows + 0.5 - camera.cy) / camera.fy
         by_u, by_v = gx * camera.fx, gy * camera.fy  # [M, 3] colour per unit of the normalised image plane
@@ -131,7 +144,7 @@ class _Problem:
         jacobian[..., 4] = by_v / z[:, None]
         jacobian[..., 5] = -(by_u * x[:, None] + by_v * y[:, None]) / z[:, None]
         points = np.stack([x * z, y * z, z], axis=1).astype(np.float32)
-        return _Problem(query, camera, points, rendering.rgb[rows, columns], jacobian)
+        return _Problem(query, camera, points, rgb[rows, columns], jacobian)
 
     def residuals(self, twist_matrix: NDArray[np.float64]) -> Floats:  # [M, 3], NaN outside the query
         c = self.camera
@@ -140,29 +153,35 @@ class _Problem:
         v = c.fy * moved[:, 1] / moved[:, 2] + c.cy - 0.5
         return _sample(self.query, u.astype(np.float32), v.astype(np.float32)) - self.colours
 
-    def solve(self, pose: Pose, steps: int) -> Pose:
-        """Inverse compositional Gauss-Newton: the Jacobian stays, the warp is composed with the inverse step."""
-        warp = np.eye(4)
+    def solve(self, warp: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+        """The warp [4, 4] of the rendered points that fits the query best, from `warp` on.
+
+        Inverse compositional Gauss-Newton: the Jacobian stays, the warp takes the inverse of each step.
+        """
         for _ in range(steps):
             residuals = self.residuals(warp)
-            scale = max(1.4826 * float(np.nanmedian(np.abs(residuals))), MIN_SCALE)
-            hessian, gradient = _normal_equations(self.jacobian, residuals, np.float32(TUKEY * scale))
+            hessian, gradient = _normal_equations(self.jacobian, residuals, np.float32(HUBER * _scale(residuals)))
             hessian[np.diag_indices(6)] *= 1 + 1e-4
             try:
                 step = np.linalg.solve(hessian, gradient)
             except np.linalg.LinAlgError:
                 break
             warp = warp @ Pose.identity().retract(step).inverse().matrix
-            pixels = abs(step[:3]).max() * self.camera.fx
-            if pixels < 2e-3:
+            if self._motion(step) < 1e-3:
                 break
-        return Pose(warp @ pose.matrix)
+        return warp
+
+    def _motion(self, step: NDArray[np.float64]) -> float:
+        """How many pixels a small twist moves the points, on average."""
+        moved = np.cross(step[:3], self.points) + step[3:]
+        flow = (moved[:, :2] - self.points[:, :2] * (moved[:, 2:] / self.points[:, 2:])) / self.points[:, 2:]
+        return float(np.abs(flow).mean() * self.camera.fx)
 
     def covariance(self) -> NDArray[np.float64] | None:
         """Inverse of the normal equations at zero, for neighbouring pixels whose errors are correlated."""
         residuals = self.residuals(np.eye(4))
-        scale = max(1.4826 * float(np.nanmedian(np.abs(residuals))), MIN_SCALE)
-        hessian, _ = _normal_equations(self.jacobian, residuals, np.float32(TUKEY * scale))
+        scale = _scale(residuals)
+        hessian, _ = _normal_equations(self.jacobian, residuals, np.float32(HUBER * scale))
         correlated = 3 * 9  # three channels, and a patch of about 3x3 pixels, err together
         try:
             return np.asarray(np.linalg.inv(hessian) * scale**2 * correlated)
@@ -170,7 +189,12 @@ class _Problem:
             return None
 
 
-@njit(cache=True, fastmath=False)
+def _scale(residuals: Floats) -> float:
+    """Robust standard deviation; the median over all pixels is that of flat areas, edges have more."""
+    return max(1.4826 * float(np.nanmedian(np.abs(residuals))), MIN_SCALE)
+
+
+@kernel
 def _sample(image: Floats, u: Floats, v: Floats) -> Floats:
     """Bilinear samples [M, 3] of an image at pixel indices (u, v); NaN outside."""
     height, width, _ = image.shape
@@ -187,20 +211,19 @@ def _sample(image: Floats, u: Floats, v: Floats) -> Floats:
     return out
 
 
-@njit(cache=True, fastmath=False)
+@kernel
 def _normal_equations(
-    jacobian: Floats, residuals: Floats, cutoff: np.float32
+    jacobian: Floats, residuals: Floats, cutoff: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tukey-weighted J^T W J [6, 6] and J^T W r [6]."""
+    """Huber-weighted J^T W J [6, 6] and J^T W r [6]."""
     hessian = np.zeros((6, 6))
     gradient = np.zeros(6)
     for i in range(residuals.shape[0]):
         for c in range(3):
             r = residuals[i, c]
-            if not abs(r) < cutoff:  # also skips NaN
+            if np.isnan(r):
                 continue
-            t = r / cutoff
-            weight = (1 - t * t) ** 2
+            weight = min(1.0, cutoff / max(abs(r), 1e-12))
             for a in range(6):
                 wj = weight * jacobian[i, c, a]
                 gradient[a] += wj * r

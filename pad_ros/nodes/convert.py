@@ -23,7 +23,9 @@ __all__ = [
     "compressed_to_rgb",
     "floats_to_image",
     "image_to_floats",
+    "image_to_photograph",
     "image_to_rgb",
+    "photograph_to_image",
     "rgb_to_image",
 ]
 
@@ -36,6 +38,19 @@ def compressed_to_rgb(msg: CompressedImage) -> Image:
 def rgb_to_image(image: NDArray[np.uint8], header: Header) -> ImageMsg:
     """An rgb8 message of an image [H, W, 3]."""
     return _message(image, "rgb8", header)
+
+
+def photograph_to_image(colours: NDArray[np.uint8], seen: NDArray[np.bool_], header: Header) -> ImageMsg:
+    """An rgba8 message of colours [H, W, 3] that are known where `seen` [H, W]."""
+    return _message(np.dstack([colours, np.where(seen, np.uint8(255), np.uint8(0))]), "rgba8", header)
+
+
+def image_to_photograph(msg: ImageMsg) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The reverse of `photograph_to_image`; ImageError if the message is damaged."""
+    if msg.encoding != "rgba8":
+        raise ImageError(f"expected encoding rgba8, got '{msg.encoding}'")
+    pixels = np.array(message_pixels(msg, "u1", 4))
+    return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] > 0
 
 
 def floats_to_image(values: NDArray[np.float32], header: Header) -> ImageMsg:

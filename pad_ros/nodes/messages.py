@@ -27,7 +27,9 @@ from .convert import (
     camera_to_info,
     floats_to_image,
     image_to_floats,
+    image_to_photograph,
     image_to_rgb,
+    photograph_to_image,
     rgb_to_image,
 )
 from .stages import Frame
@@ -136,6 +138,10 @@ def frame_to_reference(frame: Frame) -> ReferenceView:
     msg.depth = floats_to_image(rendering.depth, frame.header)
     if rendering.features.shape[2]:
         msg.features = floats_to_image(rendering.features, frame.header)
+    msg.photographs = [
+        photograph_to_image(colours, seen, frame.header)
+        for colours, seen in zip(rendering.photographs, rendering.seen, strict=True)
+    ]
     msg.camera_info = camera_to_info(rendering.camera, frame.header)
     msg.pose = pose_to_msg(rendering.pose)
     return msg
@@ -158,7 +164,14 @@ def frame_from_reference(msg: ReferenceView) -> Frame:
         raise ImageError(
             f"reference view: images of sizes {rgb.shape}, {alpha.shape}, {depth.shape} do not belong together"
         )
-    rendering = ReferenceRendering(rgb, alpha, depth, features, camera, pose_from_msg(msg.pose))
+    photographs = [image_to_photograph(image) for image in msg.photographs]
+    if any(seen.shape != alpha.shape for _, seen in photographs):
+        raise ImageError("reference view: photographs and rendering differ in size")
+    rendering = ReferenceRendering(
+        rgb, alpha, depth, features, camera, pose_from_msg(msg.pose),
+        np.array([colours for colours, _ in photographs], np.uint8).reshape(-1, *alpha.shape, 3),
+        np.array([seen for _, seen in photographs], np.bool_).reshape(-1, *alpha.shape),
+    )  # fmt: skip
     return replace(frame, rendering=rendering, render_ms=msg.render_ms)
 
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ._jit import kernel
+from ..kernels import kernel
 
 
 @kernel

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._cpu_tiles import LOG2_CUT, TILE
-from ._jit import kernel
+from ..kernels import kernel
 from ._simd import (
     LANES,
     any_lane,

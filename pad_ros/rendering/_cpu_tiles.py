@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ._jit import kernel
+from ..kernels import kernel
 
 TILE = 16
 LOG_255 = 5.541263545158426

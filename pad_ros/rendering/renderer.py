@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from ..geometry import Camera, Pose
 from ..silhouette import Background
 from .gaussians import Gaussians
+from .photographs import Photograph, nearest, warp
 from .rasterize import rasterization
 from .result import ReferenceRendering
 
@@ -17,6 +20,8 @@ MARGIN = 12  # px around the part's projection
 
 class Renderer:
     """Renders Gaussians, and any per-Gaussian features [N, C] beside their colours, at given poses.
+
+    The `nearest_photographs` of `photographs` (by viewing direction) are warped to the pose as well.
 
     Only the window that the part projects into is rasterized; the rest is background.
     """
@@ -27,6 +32,8 @@ class Renderer:
         background: Background,
         features: NDArray[np.float32] | None = None,
         device: str = "cpu",
+        photographs: Sequence[Photograph] = (),
+        nearest_photographs: int = 0,
     ) -> None:
         self.gaussians = gaussians.to(device)
         self.background = background
@@ -34,7 +41,10 @@ class Renderer:
         extra = np.zeros((len(gaussians), 0), np.float32) if features is None else features
         self._features = torch.from_numpy(np.ascontiguousarray(extra)).to(device)  # [N, C]
         self._colour = torch.tensor([*background.rgb01, *[0.0] * extra.shape[1]], device=device)[None]
+        self._photographs = tuple(photographs)
+        self._nearest = nearest_photographs
         self._means = gaussians.means.double().cpu().numpy()
+        self._centre = np.median(self._means, axis=0)
 
     def window(self, camera: Camera, pose: Pose) -> tuple[int, int, int, int] | None:
         """x0, y0, width, height of the part's projection plus a margin; None if it is out of sight."""
@@ -49,8 +59,8 @@ class Renderer:
         return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
 
     @torch.no_grad()
-    def render(self, camera: Camera, pose: Pose) -> ReferenceRendering:
-        """The part at `pose`, seen by the pinhole `camera`."""
+    def render(self, camera: Camera, pose: Pose, without: str | None = None) -> ReferenceRendering:
+        """The part at `pose`, seen by the pinhole `camera`; the photograph named `without` is not used."""
         height, width = camera.height, camera.width
         channels = self._features.shape[1]
         rgb = np.empty((height, width, 3), np.float32)
@@ -75,4 +85,10 @@ class Renderer:
             features[part] = image[..., 3 : 3 + channels]
             depth[part] = image[..., -1]
             alpha[part] = alphas[0, ..., 0].cpu().numpy()
-        return ReferenceRendering(rgb, alpha, depth, features, camera, pose)
+        chosen = [photograph for photograph in self._photographs if photograph.name != without]
+        chosen = nearest(chosen, pose, self._centre, self._nearest) if self._nearest else []
+        photographs = np.zeros((len(chosen), height, width, 3), np.uint8)
+        seen = np.zeros((len(chosen), height, width), np.bool_)
+        for i, photograph in enumerate(chosen):
+            photographs[i], seen[i] = warp(photograph, depth, alpha, camera, pose)
+        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, photographs, seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,9 @@ class ReferenceRendering:
 
     rgb [H, W, 3] in 0..1 on the model's background; alpha [H, W] in 0..1; depth [H, W] along z
     in part units, expected value over the Gaussians hit, 0 where alpha is 0. features [H, W, C]:
-    further per-Gaussian quantities (expected residuals), blended like colours.
+    further per-Gaussian quantities (expected residuals), blended like colours. photographs uint8
+    [K, H, W, 3]: what reference photographs show of the same surface points, where they saw them
+    (seen, bool [K, H, W]).
     """
 
     rgb: NDArray[np.float32]
@@ -25,6 +27,8 @@ class ReferenceRendering:
     features: NDArray[np.float32]
     camera: Camera
     pose: Pose
+    photographs: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 0, 3), np.uint8))
+    seen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0, 0), np.bool_))
 
     @property
     def rgb8(self) -> NDArray[np.uint8]:

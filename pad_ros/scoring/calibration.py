@@ -55,5 +55,5 @@ class Calibration:
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
         """The reverse of `to_parts`; KeyError or TypeError where something is missing."""
-        return Calibration(**{name: arrays[name] for name in ARRAYS},
-                           **{**values, "floors": tuple(values["floors"]), "levels": tuple(values["levels"])})  # fmt: skip
+        lists = {name: tuple(float(x) for x in values[name]) for name in ("floors", "levels")}
+        return Calibration(**{name: arrays[name] for name in ARRAYS}, **{**values, **lists})

@@ -16,7 +16,7 @@ from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..silhouette import Background
 from .calibration import Calibration
-from .comparison import lab, shift_tolerant_difference
+from .comparison import residuals
 from .decision import find_defects
 from .result import AnomalyMap, Inspection
 
@@ -27,14 +27,10 @@ Floats = NDArray[np.float32]
 class ScoringSettings:
     """How query and rendering are compared."""
 
+    photographs: int = 4  # nearest reference photographs that are compared beside the rendering
     shift: int = 1  # px of misalignment that are forgiven
     scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
     min_area: int = 4  # px, of a reported defect region
-
-
-def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats:
-    """The cues of difference [H, W, C] between an undistorted query and the rendering at its pose."""
-    return shift_tolerant_difference(lab(image), lab(rendering.rgb), shift)[..., None]
 
 
 def evidence(

@@ -7,7 +7,7 @@ same refinement and comparison as a query; they give the threshold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,19 @@ from ..geometry import Camera, Pose
 from ..localization.refinement import RefinementSettings, refine_pose
 from ..progress import progress
 from ..rendering.gaussians import Gaussians
+from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
 from ..scoring.calibration import Calibration
+from ..scoring.comparison import residuals
 from ..scoring.decision import conformal_threshold
-from ..scoring.scorer import ScoringSettings, evidence, residuals
-from ..silhouette import Background
+from ..scoring.scorer import ScoringSettings, evidence
+from ..silhouette import Background, mask_box
 from ..views import View
 from .residuals import residual_statistics
 
 Floats = NDArray[np.float32]
+
+WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,25 @@ def jittered(pose: Pose, degrees: float, translation: float, rng: np.random.Gene
     return Pose.from_rt(np.eye(3), shift) @ pose @ turn
 
 
+def take_photographs(
+    gaussians: Gaussians, views: Sequence[View], background: Background, device: str
+) -> tuple[Photograph, ...]:
+    """The part's window of each view (with pose), with the depth that the Gaussians give it there."""
+    renderer = Renderer(gaussians, background, device=device)
+    taken = []
+    for view in progress(views, "reference photographs", len(views)):
+        assert view.pose is not None
+        height, width = view.image.shape[:2]
+        box = None if view.mask is None else mask_box(view.mask, WINDOW_MARGIN)
+        x0, y0, x1, y1 = box or (0, 0, width, height)
+        depth = renderer.render(view.camera, view.pose).depth[y0:y1, x0:x1]
+        camera = view.camera.cropped(x0, y0, x1 - x0, y1 - y0)
+        taken.append(
+            Photograph(view.name, view.image[y0:y1, x0:x1].copy(), depth.astype(np.float16), camera, view.pose)
+        )
+    return tuple(taken)
+
+
 def calibrate(
     gaussians: Gaussians,
     fitted: tuple[View, ...],
@@ -55,21 +78,26 @@ def calibrate(
     scoring: ScoringSettings,
     refinement: RefinementSettings,
     false_reject_rate: float,
+    photographs: Sequence[Photograph],
     device: str,
     seed: int,
     settings: CalibrationSettings | None = None,
 ) -> Calibration:
-    """Residual statistics from `fitted` views and the threshold from `held_out` ones (all with poses)."""
+    """Residual statistics from `fitted` views and the threshold from `held_out` ones (all with poses).
+
+    No view is compared with its own photograph.
+    """
     settings = settings or CalibrationSettings()
     rng = np.random.default_rng(seed)
-    renderer = Renderer(gaussians, background, device=device)
+    plain = Renderer(gaussians, background, device=device)
+    renderer = Renderer(gaussians, background, None, device, photographs, scoring.photographs)
 
     def samples() -> Iterator[tuple[Camera, Pose, Floats]]:
         chosen = fitted[:: max(1, len(fitted) // settings.max_views)]
         for view in progress(chosen, "gathering residuals", len(chosen)):
             assert view.pose is not None
             pose = jittered(view.pose, settings.jitter_deg, settings.jitter_translation, rng)
-            rendering = renderer.render(view.camera, pose)
+            rendering = renderer.render(view.camera, pose, without=view.name)
             yield view.camera, pose, residuals(view.image, rendering, scoring.shift)
 
     statistics = residual_statistics(gaussians, samples(), device)
@@ -79,13 +107,13 @@ def calibrate(
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
         promised_rate=float("nan"), floors=floors, levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
-    full = Renderer(gaussians, background, calibration.features(), device)
+    full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
     maxima = []
     for view in progress(held_out, "scoring held-out views", len(held_out)):
         assert view.pose is not None
         start = jittered(view.pose, settings.start_deg, settings.start_translation, rng)
-        pose = refine_pose(view.image, view.camera, start, renderer.render, refinement).pose
-        rendering = full.render(view.camera, pose)
+        pose = refine_pose(view.image, view.camera, start, plain.render, refinement).pose
+        rendering = full.render(view.camera, pose, without=view.name)
         residual = residuals(view.image, rendering, scoring.shift)
         maxima.append([m.max() for m in evidence(residual, rendering, floors, scoring.scales)])
     peaks = np.asarray(maxima, np.float32)  # [V, S]

@@ -15,7 +15,7 @@ from ..model import ReferenceModel
 from ..rendering.device import resolve_device
 from ..silhouette import Background, estimate_background, part_mask
 from ..views import ReferenceViews, View
-from .calibration import calibrate
+from .calibration import calibrate, take_photographs
 from .initialise import initial_gaussians
 from .mapping import build_map
 from .splatting import fit_gaussians, rendering_quality
@@ -23,7 +23,7 @@ from .splatting import fit_gaussians, rendering_quality
 MIN_VIEWS = 8
 HOLD_OUT_EVERY = 8
 RESERVE_PER_VIEW = 0.35  # seconds per view that calibration is expected to take on two cores
-MIN_FIT_SECONDS = 5.0
+MIN_FIT_SHARE = 0.4  # of the budget, whatever mapping took
 
 
 def train(
@@ -53,13 +53,15 @@ def train(
         fitted, sfm_map.points, sfm_map.colours, method.splatting.gaussians, method.splatting.sh_degree, rng
     )
     mapping_seconds = time.monotonic() - began
-    fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SECONDS)
+    fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SHARE * budget)
     gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
     quality = rendering_quality(gaussians, held_out, background, device)
     _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
+    photographs = take_photographs(gaussians, masked, background, device)
     calibration = calibrate(
-        gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate, device, seed
-    )
+        gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate, photographs,
+        device, seed,
+    )  # fmt: skip
     return ReferenceModel(
         name=name,
         method=method.name,
@@ -75,6 +77,7 @@ def train(
             "budget_s": budget, "seconds": round(time.monotonic() - began, 1),
         },
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        photographs=photographs,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from reference_rasterizer import rasterize as reference
 from torch import Tensor
 
 from pad_ros.geometry import Pose
-from pad_ros.rendering._jit import kernel
+from pad_ros.kernels import kernel
 from pad_ros.rendering.rasterize import rasterization
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pad_ros.rendering import _simd as simd
-from pad_ros.rendering._jit import for_each, kernel
+from pad_ros.kernels import for_each, kernel
 
 
 @kernel

@@ -19,12 +19,10 @@ from typing import Any
 import numba
 
 
-def _sources() -> tuple[tuple[str, float, int], ...]:
-    files = sorted(Path(__file__).parent.glob("_*.py"))
+def _stamp(source: Path) -> tuple[tuple[str, float, int], ...]:
+    """What a kernel in `source` is compiled from: the modules beside it whose functions it may inline."""
+    files = sorted({*source.parent.glob("_*.py"), source})
     return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
-
-
-_SOURCES = _sources()
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,11 +36,12 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     # Numba drops a cached kernel when its own file changes; ours inline functions of their sibling files too.
     cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if cache_file is not None and hasattr(cache_file, "_source_stamp"):
-        cache_file._source_stamp = _SOURCES
+        cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
     return compiled
 
 
 def thread_count() -> int:
+    """How many threads `for_each` spreads work over."""
     return max(1, int(numba.config.NUMBA_NUM_THREADS))
 
 
@@ -56,7 +55,7 @@ class _Pool:
     def executor(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="rasterizer")
+                self._executor = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="pad-kernel")
             return self._executor
 
     def forget(self) -> None:

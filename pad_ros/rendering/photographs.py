@@ -1,0 +1,156 @@
+"""Reference photographs seen from another pose: what a splat blurs, a photograph has.
+
+The rendered depth says where each pixel's surface point lies; the views nearest to the pose are looked
+up there, where their own depth says that they saw the point (image-based rendering with a depth test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..errors import InputError, ModelError
+from ..geometry import Camera, Pose
+from ..kernels import for_each, kernel, thread_count
+
+PHOTOGRAPHS_FILE = "photographs.safetensors"
+DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth may be off and still show the point
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """The part's window of one reference view."""
+
+    name: str
+    image: Pixels  # [h, w, 3]
+    depth: NDArray[np.float16]  # [h, w] rendered, along z in part units, 0 beside the part
+    camera: Camera  # of the window
+    pose: Pose
+
+
+def nearest(photographs: Sequence[Photograph], pose: Pose, centre: NDArray[np.float64], count: int) -> list[Photograph]:
+    """The `count` photographs taken from the directions nearest to that of `pose`, seen from `centre` [3]."""
+    directions = np.array([photograph.pose.centre - centre for photograph in photographs]).reshape(-1, 3)
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    towards = pose.centre - centre
+    order = np.argsort(-(directions @ towards), kind="stable")
+    return [photographs[i] for i in order[:count]]
+
+
+def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask]:
+    """The photograph's colours [H, W, 3] at the pixels of a rendering with `depth` and `alpha` [H, W], and
+    where it saw them [H, W]."""
+    colours = np.zeros((*depth.shape, 3), np.uint8)
+    seen = np.zeros(depth.shape, np.bool_)
+    tolerance = np.float32(DEPTH_TOLERANCE * np.linalg.norm(photograph.pose.translation))
+    transform = (photograph.pose @ pose.inverse()).matrix.astype(np.float32)
+    source = photograph.camera.K.astype(np.float32)
+    target = camera.K.astype(np.float32)
+    view_depth = photograph.depth.astype(np.float32)
+    bands = np.linspace(0, len(depth), 4 * thread_count() + 1).astype(np.int64)
+    for_each(
+        lambda i: _warp(
+            depth, alpha, target, transform, photograph.image, view_depth, source, tolerance,
+            colours, seen, bands[i], bands[i + 1],
+        ),
+        len(bands) - 1,
+    )  # fmt: skip
+    return colours, seen
+
+
+@kernel
+def _warp(
+    depth: Floats, alpha: Floats, target: Floats, transform: Floats, image: Pixels, view_depth: Floats,
+    source: Floats, tolerance: float, colours: Pixels, seen: Mask, first: int, last: int,
+) -> None:  # fmt: skip
+    height, width = view_depth.shape
+    half = np.float32(0.5)
+    one = np.float32(1)
+    m = transform
+    for y in range(first, last):
+        for x in range(depth.shape[1]):
+            z = depth[y, x]
+            if alpha[y, x] < half or z <= 0:
+                continue
+            px = (np.float32(x) + half - target[0, 2]) / target[0, 0] * z
+            py = (np.float32(y) + half - target[1, 2]) / target[1, 1] * z
+            qx = m[0, 0] * px + m[0, 1] * py + m[0, 2] * z + m[0, 3]
+            qy = m[1, 0] * px + m[1, 1] * py + m[1, 2] * z + m[1, 3]
+            qz = m[2, 0] * px + m[2, 1] * py + m[2, 2] * z + m[2, 3]
+            if qz <= 0:
+                continue
+            u = source[0, 0] * qx / qz + source[0, 2] - half
+            v = source[1, 1] * qy / qz + source[1, 2] - half
+            if not (u >= 0 and v >= 0 and u < width - 1 and v < height - 1):
+                continue
+            i, j = int(u), int(v)
+            a, b = u - np.float32(i), v - np.float32(j)
+            off = tolerance + one
+            for dj in range(2):
+                for di in range(2):
+                    there = view_depth[j + dj, i + di]
+                    if there > 0:
+                        off = min(off, abs(there - qz))
+            if off > tolerance:
+                continue
+            for c in range(3):
+                top = (one - a) * np.float32(image[j, i, c]) + a * np.float32(image[j, i + 1, c])
+                bottom = (one - a) * np.float32(image[j + 1, i, c]) + a * np.float32(image[j + 1, i + 1, c])
+                colours[y, x, c] = np.uint8((one - b) * top + b * bottom + half)
+            seen[y, x] = True
+
+
+def save_photographs(photographs: Sequence[Photograph], path: Path) -> None:
+    """Write one file of all photographs."""
+    tensors: dict[str, NDArray[np.generic]] = {
+        "poses": np.array([p.pose.matrix for p in photographs], np.float64).reshape(-1, 4, 4),
+        "cameras": np.array(
+            [[p.camera.fx, p.camera.fy, p.camera.cx, p.camera.cy] for p in photographs], np.float64
+        ).reshape(-1, 4),
+    }
+    for i, photograph in enumerate(photographs):
+        tensors[f"image.{i}"] = np.ascontiguousarray(photograph.image)
+        tensors[f"depth.{i}"] = np.ascontiguousarray(photograph.depth)
+    save_file(tensors, path, metadata={f"name.{i}": p.name for i, p in enumerate(photographs)})
+
+
+def load_photographs(path: Path) -> tuple[Photograph, ...]:
+    """Read what `save_photographs` wrote; ModelError where it is damaged."""
+    try:
+        with safe_open(path, "numpy") as file:
+            poses, cameras = file.get_tensor("poses"), file.get_tensor("cameras")
+            names = file.metadata() or {}
+            read = [
+                (names[f"name.{i}"], file.get_tensor(f"image.{i}"), file.get_tensor(f"depth.{i}"))
+                for i in range(len(poses))
+            ]
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: cannot be read ({error})") from error
+    if poses.shape != (len(read), 4, 4) or cameras.shape != (len(read), 4):
+        raise ModelError(f"{path}: poses and cameras of the photographs do not fit")
+    return tuple(
+        _checked(path, name, image, depth, camera, pose)
+        for (name, image, depth), camera, pose in zip(read, cameras, poses, strict=True)
+    )
+
+
+def _checked(
+    path: Path, name: str, image: Pixels, depth: NDArray[np.float16], camera: Floats, pose: NDArray[np.float64]
+) -> Photograph:
+    sound = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and depth.shape == image.shape[:2]
+    if not sound or depth.dtype != np.float16 or not np.all(np.isfinite(depth)):
+        raise ModelError(f"{path}: photograph {name} is damaged")
+    try:
+        return Photograph(name, image, depth, Camera(image.shape[1], image.shape[0], *map(float, camera)), Pose(pose))
+    except InputError as error:
+        raise ModelError(f"{path}: photograph {name}: {error}") from error
