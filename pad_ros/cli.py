@@ -29,20 +29,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
         return status
     except PadError as error:
-        print(f"pad: error: {error}", file=sys.stderr)
-        return error.exit_status
+        return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
         print("pad: interrupted; nothing was left half-written", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, an --out that cannot be written
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}", 2)
     except Exception as error:  # the user gets a line, a developer the traceback
         if os.environ.get("PAD_DEBUG"):
             raise
         where = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(f"pad: internal error: {where} (set PAD_DEBUG=1 for details and report it)", file=sys.stderr)
-        return 2
+        return _fail(f"internal error: {where} (set PAD_DEBUG=1 for details and report it)", 2)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"pad: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=_seed, default=0)
     train.set_defaults(run=_train)
 
     inspect = commands.add_parser("inspect", help="verdict and heatmap for images")
@@ -112,31 +118,44 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+    return _number(text, 0.0, float("inf"), "a positive number")
 
 
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return _number(text, 0.0, 1.0, "between 0 and 1")
+
+
+def _number(text: str, low: float, high: float, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low < value < high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:12]) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
 
 
 def _train(arguments: argparse.Namespace) -> int:
     from .methods import load_method
     from .model import ReferenceModel
+    from .rendering.device import resolve_device
     from .training.train import train
     from .views import read_views
 
+    # What can be wrong is found before hours of work, not after.
     ReferenceModel.check_destination(arguments.out)
     method = load_method(arguments.method, arguments.overrides)
+    device = resolve_device(arguments.device)
     views = read_views(arguments.views, max_side=arguments.max_side)
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
-        false_reject_rate=arguments.false_reject_rate, device=arguments.device, seed=arguments.seed,
+        false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
     )  # fmt: skip
     _print_info(model.save(arguments.out))
     return 0
@@ -147,9 +166,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from .inspector import Inspector
     from .reports import InspectionWriter
 
+    files = _image_files(arguments.images)
     inspector = Inspector.load(arguments.model, arguments.device)
     with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
-        for path in _image_files(arguments.images):
+        for path in files:
             try:
                 image = images.load(path)
             except InputError as error:
@@ -178,6 +198,7 @@ def _bag(arguments: argparse.Namespace) -> int:
     from .reports import InspectionWriter
 
     inspector = Inspector.load(arguments.model, arguments.device)
+    found = False
     with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
         for frame in read_images(arguments.bag, arguments.topic):
             name = f"{frame.stamp_ns}"
@@ -185,6 +206,9 @@ def _bag(arguments: argparse.Namespace) -> int:
                 writer.add(name, inspector.bad_image(str(frame.image)))
             else:
                 writer.add(name, inspector.inspect(frame.image, frame.camera))
+            found = True
+    if not found:
+        raise InputError(f"{arguments.bag}: the bag has no images")
     return 0 if writer.all_passed else 1
 
 
@@ -235,7 +259,7 @@ def _image_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not found:
                 raise InputError(f"{path}: no images ({', '.join(SUFFIXES)}) in this folder")
             files += found
