@@ -30,6 +30,7 @@ from .silhouette import Background
 FORMAT = "pad_ros reference model"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+SEAL = "sha256"  # of the manifest without this entry
 SPLATS = "splats.ply"
 CALIBRATION = "calibration.safetensors"
 REQUIRED = (SPLATS, PHOTOGRAPHS_FILE, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
@@ -108,8 +109,8 @@ class ReferenceModel:
             if self.calibration is not None:
                 save_file(self.calibration.to_parts()[0], staging / CALIBRATION)
             files = {path: _sha256(staging / path) for path in _files(staging)}
-            text = json.dumps({**self.manifest(), "files": files}, indent=1) + "\n"
-            (staging / MANIFEST).write_bytes(text.encode())
+            digest, text = seal_manifest({**self.manifest(), "files": files})
+            (staging / MANIFEST).write_text(text, encoding="utf-8")
             for path in _files(staging):
                 _flush(staging / path)
             staging.chmod(0o755)
@@ -119,7 +120,7 @@ class ReferenceModel:
         finally:
             if staging is not None:
                 shutil.rmtree(staging, ignore_errors=True)
-        return dataclasses.replace(self, hash=hashlib.sha256(text.encode()).hexdigest())
+        return dataclasses.replace(self, hash=digest)
 
     @staticmethod
     def load(folder: Path) -> ReferenceModel:
@@ -127,7 +128,8 @@ class ReferenceModel:
 
         Version and hashes are checked before any file is parsed, counts and finiteness after.
         """
-        digest, manifest = _read_manifest(folder)
+        text, manifest = _read_manifest(folder)
+        digest = _check_seal(folder, text, manifest)
         _check_files(folder, manifest)
         try:
             settings = _group(manifest["settings"], "settings")
@@ -155,7 +157,7 @@ class ReferenceModel:
 
 
 def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
-    """The sha256 of the manifest, and what it says."""
+    """The text of the manifest, and what it says."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder; a reference model is made by `pad train VIEWS --out MODEL`")
@@ -164,8 +166,8 @@ def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise ModelError(f"{path}: larger than {MAX_MANIFEST_BYTES // 10**6} MB, not one of ours")
-        data = path.read_bytes()
-        manifest = json.loads(data.decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        manifest = json.loads(text)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -177,7 +179,24 @@ def _read_manifest(folder: Path) -> tuple[str, Mapping[str, Any]]:
         raise ModelError(
             f"{path}: format version {version!r}, this pad_ros reads {FORMAT_VERSION}; train the model anew or update"
         )
-    return hashlib.sha256(data).hexdigest(), manifest
+    return text, manifest
+
+
+def seal_manifest(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """(sha256 of the manifest, the file's text with that hash in it): a threshold must not change unseen."""
+    content = {key: value for key, value in manifest.items() if key != SEAL}
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return digest, json.dumps({**content, SEAL: digest}, indent=1) + "\n"
+
+
+def _check_seal(folder: Path, text: str, manifest: Mapping[str, Any]) -> str:
+    """The model's hash; ModelError where any byte of the manifest is not as `save` wrote it."""
+    digest, expected = seal_manifest(manifest)
+    if text != expected:
+        raise ModelError(
+            f"{folder / MANIFEST}: damaged or edited (its hash is not its own); copy or train the model anew"
+        )
+    return digest
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from pad_ros import model as model_module
 from pad_ros.errors import InputError, ModelError
 from pad_ros.methods import method_from_dict
-from pad_ros.model import CALIBRATION, MANIFEST, SPLATS, ReferenceModel
+from pad_ros.model import CALIBRATION, MANIFEST, SPLATS, ReferenceModel, seal_manifest
 
 FEATURES = "features.safetensors"
 FILES = (SPLATS, FEATURES, CALIBRATION, "map/cameras.bin", "map/images.bin", "map/points3D.bin")
@@ -43,13 +43,13 @@ def seal(folder):
     manifest = json.loads((folder / MANIFEST).read_text())
     for name in manifest["files"]:
         manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(seal_manifest(manifest)[1])
 
 
 def edit(folder, change):
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(seal_manifest(manifest)[1])
 
 
 def refused(folder):
@@ -325,6 +325,27 @@ def test_manifests_that_are_none(bundle, text):
     refused(bundle)
 
 
+@settings(deadline=None, max_examples=60)
+@given(where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_any_flipped_byte_of_the_manifest(pristine, tmp_path_factory, where, flip):
+    folder = tmp_path_factory.mktemp("sealed") / "model"
+    shutil.copytree(pristine, folder)
+    data = bytearray((folder / MANIFEST).read_bytes())
+    data[int(where * len(data))] ^= flip
+    (folder / MANIFEST).write_bytes(data)
+    refused(folder)
+    shutil.rmtree(folder)
+
+
+def test_an_edited_threshold(bundle):
+    text = (bundle / MANIFEST).read_text()
+    manifest = json.loads(text)
+    threshold = json.dumps(manifest["calibration"]["threshold"])
+    assert text.count(f'"threshold": {threshold}') == 1
+    (bundle / MANIFEST).write_text(text.replace(f'"threshold": {threshold}', '"threshold": 1000.0'))
+    assert "damaged or edited" in refused(bundle)
+
+
 def test_wrong_count_of_gaussians(bundle):
     edit(bundle, lambda m: m.update(gaussians=m["gaussians"] + 1))
     assert "promises" in refused(bundle)
@@ -413,7 +434,7 @@ def test_any_change_to_the_manifest(pristine, tmp_path_factory, data):
         del target[last]
     folder = tmp_path_factory.mktemp("manifest") / "model"
     shutil.copytree(pristine, folder)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(seal_manifest(manifest)[1])
     try:
         loaded = ReferenceModel.load(folder)
     except ModelError as error:
