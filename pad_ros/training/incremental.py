@@ -11,6 +11,7 @@ import numpy as np
 import pycolmap
 
 from ..errors import TrainingError
+from ..geometry import Camera
 from ..localization.colmap_cameras import colmap_camera, numbered
 from ..localization.features import Features
 from ..views import ReferenceViews
@@ -23,12 +24,12 @@ def map_incrementally(
 ) -> pycolmap.Reconstruction:
     """The largest model that the views give, in a frame and scale of its own; image id = index + 1.
 
-    The cameras' focal lengths are taken as a first guess and refined. TrainingError where no two views go together.
+    Guessed cameras (see `is_guess`) have their focal length refined. TrainingError where no two views go together.
     """
     cache = pycolmap.DatabaseCache()
     camera_ids = numbered(view.camera for view in views.views)
     for camera, number in camera_ids.items():
-        cache.add_camera(colmap_camera(camera, number))
+        cache.add_camera(_single_focal(camera, number) if is_guess(camera) else colmap_camera(camera, number))
         rig = pycolmap.Rig(rig_id=number)
         rig.add_ref_sensor(pycolmap.sensor_t(pycolmap.SensorType.CAMERA, number))
         cache.add_rig(rig)
@@ -39,12 +40,14 @@ def map_incrementally(
         image.frame_id = v + 1
         cache.add_frame(frame)
         cache.add_image(image)
-    fill_graph(cache.correspondence_graph, features, matches)
+    fill_graph(cache.correspondence_graph, matches)
 
     options = pycolmap.IncrementalPipelineOptions()
     options.multiple_models = False
     options.extract_colors = False
     options.min_model_size = 3
+    options.constant_cameras = {number for camera, number in camera_ids.items() if not is_guess(camera)}
+    options.mapper.abs_pose_refine_focal_length = any(is_guess(camera) for camera in camera_ids)
     options.random_seed = 0
     options.mapper.random_seed = 0
     options.triangulation.random_seed = 0
@@ -55,6 +58,16 @@ def map_incrementally(
         raise TrainingError(f"{views.source}: no two views could be matched well enough to start a map:"
                             " take sharper views with more overlap, or give poses")  # fmt: skip
     return max(models, key=lambda model: model.num_reg_images())
+
+
+def is_guess(camera: Camera) -> bool:
+    """Square pixels and a principal point in the very centre: what readers assume, not what a calibration finds."""
+    return camera.fx == camera.fy and camera.cx == camera.width / 2 and camera.cy == camera.height / 2
+
+
+def _single_focal(camera: Camera, camera_id: int) -> pycolmap.Camera:
+    return pycolmap.Camera(model="SIMPLE_PINHOLE", width=camera.width, height=camera.height,
+                           params=[camera.fx, camera.cx, camera.cy], camera_id=camera_id)  # fmt: skip
 
 
 def normalise_frame(reconstruction: pycolmap.Reconstruction, part_only: bool) -> None:

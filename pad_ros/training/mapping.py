@@ -7,7 +7,7 @@ the part at the origin.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..errors import TrainingError
 from ..geometry import Pose
 from ..localization.colmap_cameras import camera_from_colmap
 from ..localization.features import Features, create_features
+from ..localization.matching import Pairs
 from ..localization.retrieval import describe_view, learn_vocabulary
 from ..localization.sfm_map import SfmMap
 from ..progress import progress
@@ -59,16 +60,13 @@ def build_map(
     extractor = create_features(settings.features)
     features = [extract_view(extractor, view, background, settings.window_pixels, settings.max_scale)
                 for view in progress(views.views, "features", len(views))]  # fmt: skip
-    matches = _match(views, features, settings)
-    if views.posed:
-        reconstruction = triangulate(views.views, features, matches, settings.max_reprojection_error,
-                                     settings.min_angle_deg)  # fmt: skip
-        used = views
-    else:
-        plain = background.colour is not None or all(view.mask is not None for view in views.views)
-        reconstruction = map_incrementally(views, features, matches)
-        normalise_frame(reconstruction, plain)
-        used, features = _registered(views, features, reconstruction, settings)
+    used = views
+    if not views.posed:
+        used, features = _find_poses(views, features, background, settings)
+    pairs = pairs_by_pose([view.pose for view in used.views if view.pose], settings.neighbours)
+    matches = _match(used, features, pairs, settings, match_posed)
+    reconstruction = triangulate(used.views, features, matches, settings.max_reprojection_error,
+                                 settings.min_angle_deg)  # fmt: skip
     if reconstruction.num_points3D() < settings.min_landmarks:
         raise TrainingError(
             f"{views.source}: only {reconstruction.num_points3D()} landmarks could be triangulated"
@@ -78,28 +76,27 @@ def build_map(
     return _to_map(reconstruction, used, features, settings.features), used
 
 
-def _match(views: ReferenceViews, features: Sequence[Features], settings: MappingSettings) -> PairMatches:
-    """Matches by pair of indices into `views`."""
-    if views.posed:
-        pairs = pairs_by_pose([view.pose for view in views.views if view.pose], settings.neighbours)
-    else:
-        pairs = pairs_by_retrieval(features, settings.unposed_neighbours)
+def _match(
+    views: ReferenceViews,
+    features: Sequence[Features],
+    pairs: Sequence[tuple[int, int]],
+    settings: MappingSettings,
+    match: Callable[[tuple[View, View], tuple[Features, Features], float], Pairs],
+) -> PairMatches:
     matches: PairMatches = {}
     for i, j in progress(pairs, "matching", len(pairs)):
-        match = match_posed if views.posed else match_unposed
         found = match((views.views[i], views.views[j]), (features[i], features[j]), settings.max_epipolar_error)
         if len(found):
             matches[i, j] = found
     return matches
 
 
-def _registered(
-    views: ReferenceViews,
-    features: Sequence[Features],
-    reconstruction: pycolmap.Reconstruction,
-    settings: MappingSettings,
+def _find_poses(
+    views: ReferenceViews, features: Sequence[Features], background: Background, settings: MappingSettings
 ) -> tuple[ReferenceViews, list[Features]]:
-    """The views that have a pose now, with it and their refined cameras."""
+    """The views that could be registered to each other, with poses and refined cameras, and their features."""
+    pairs = pairs_by_retrieval(features, settings.unposed_neighbours)
+    reconstruction = map_incrementally(views, features, _match(views, features, pairs, settings, match_unposed))
     kept = {image.name: image for image in reconstruction.images.values() if image.has_pose}
     dropped = [view.name for view in views.views if view.name not in kept]
     if len(kept) < settings.min_views:
@@ -108,14 +105,14 @@ def _registered(
     if dropped:
         logger.warning("%s: %d of %d views could not be registered and are left out: %s",
                        views.source, len(dropped), len(views), ", ".join(dropped))  # fmt: skip
-    posed = []
-    for view in views.views:
+    normalise_frame(reconstruction, background.colour is not None or all(v.mask is not None for v in views.views))
+    posed, left = [], []
+    for view, found in zip(views.views, features, strict=True):
         if view.name in kept:
             image = kept[view.name]
             pose = Pose(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
-            camera = camera_from_colmap(reconstruction.cameras[image.camera_id])
-            posed.append(replace(view, pose=pose, camera=camera))
-    left = [f for f, view in zip(features, views.views, strict=True) if view.name in kept]
+            posed.append(replace(view, pose=pose, camera=camera_from_colmap(reconstruction.cameras[image.camera_id])))
+            left.append(found)
     return replace(views, views=tuple(posed)), left
 
 

@@ -30,7 +30,9 @@ def triangulate(
         image = colmap_image(v, view, found, camera_ids[view.camera])
         reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(view.pose.matrix[:3]))
     graph = pycolmap.CorrespondenceGraph()
-    fill_graph(graph, features, matches)
+    for v, found in enumerate(features):
+        graph.add_image(v + 1, len(found))
+    fill_graph(graph, matches)
 
     pixels = max_error / float(np.median([f.scale for f in features]))
     focal = float(np.median([view.camera.fx for view in views]))
@@ -58,12 +60,8 @@ def colmap_image(index: int, view: View, features: Features, camera_id: int) -> 
     return pycolmap.Image(name=view.name, keypoints=features.keypoints, camera_id=camera_id, image_id=index + 1)
 
 
-def fill_graph(
-    graph: pycolmap.CorrespondenceGraph, features: Sequence[Features], matches: Mapping[tuple[int, int], Pairs]
-) -> None:
-    """Put verified matches into an empty correspondence graph; image id = index + 1."""
-    for v, found in enumerate(features):
-        graph.add_image(v + 1, len(found))
+def fill_graph(graph: pycolmap.CorrespondenceGraph, matches: Mapping[tuple[int, int], Pairs]) -> None:
+    """Put verified matches between the images of the correspondence graph; image id = index + 1."""
     for (i, j), pairs in matches.items():
         geometry = pycolmap.TwoViewGeometry()
         geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED

@@ -18,8 +18,10 @@ from ..views import View
 
 BOX_MARGIN = 8  # px around the part's silhouette
 MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
-RATIO = 0.85
-MIN_PAIR_MATCHES = 12
+RATIO = 0.85  # among the features near the epipolar line
+UNPOSED_RATIO = 0.8
+MIN_PAIR_MATCHES = 15
+MAX_TRIALS = 1000  # a pair of views that overlap needs far fewer
 NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
 
 
@@ -78,14 +80,18 @@ def match_posed(views: tuple[View, View], features: tuple[Features, Features], m
 def match_unposed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
     """Mutual best matches that agree with one two-view geometry; none where too few do."""
     (first, second), (a, b) = views, features
-    pairs = NearestNeighbours(RATIO).match(a, b)
+    pairs = NearestNeighbours(UNPOSED_RATIO).match(a, b)
     if len(pairs) < MIN_PAIR_MATCHES:
         return NO_PAIRS
     options = pycolmap.TwoViewGeometryOptions()
     options.min_num_inliers = MIN_PAIR_MATCHES
     options.ransac.max_error = max_error / min(a.scale, b.scale)
     options.ransac.random_seed = 0
+    options.ransac.max_num_trials = MAX_TRIALS
+    options.detect_watermark = False
     cameras = colmap_camera(first.camera), colmap_camera(second.camera)
+    for camera in cameras:  # tries the essential matrix, but takes the fundamental one where the focal length is off
+        camera.has_prior_focal_length = True
     geometry = pycolmap.estimate_two_view_geometry(
         cameras[0], a.keypoints, cameras[1], b.keypoints, pairs.astype(np.uint32), options
     )
