@@ -18,7 +18,7 @@ from .encodings import camera_from_info, image_to_rgb
 from .errors import ImageError, InputError, PadError
 from .geometry import Camera
 from .images import Image
-from .readers.loading import collect, guess_camera, make_view
+from .readers.loading import collect, guess_camera, make_view, with_guess
 from .views import ReferenceViews, View
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -85,7 +85,8 @@ def _views(path: Path, max_side: int | None) -> Iterator[View]:
         name = f"{i:06d}_{frame.stamp_ns}.png"
         try:
             camera = frame.camera or guess_camera(frame.image.shape[1], frame.image.shape[0])
-            yield make_view(name, frame.image, None, camera, None, max_side)
+            view = make_view(name, frame.image, None, camera, None, max_side)
+            yield view if frame.camera else with_guess(view)
         except InputError as error:
             raise InputError(f"{path}: image at {frame.stamp_ns} ns: {error}") from error
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pycolmap
 
 from .. import images
 from ..errors import InputError
-from ..geometry import Camera
 from ..progress import progress
-from ..views import ReferenceViews
-from .loading import FOCAL_LIMITS, collect, guess_camera, load_view
+from ..views import ReferenceViews, View
+from .loading import FOCAL_LIMITS, collect, guess_camera, load_view, with_guess
 
 SUBFOLDERS = ("train/good", "", "images")  # MAD without poses: what lies in test/ is not known to be good
 
@@ -32,7 +30,7 @@ def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
         )
     views = collect(
         (
-            load_view(file.relative_to(folder).as_posix(), file, partial(_camera_from_exif, file), None, max_side)
+            _read_photograph(file.relative_to(folder).as_posix(), file, max_side)
             for file in progress(files, "reading views", len(files))
         ),
         str(folder),
@@ -52,12 +50,13 @@ def image_files(folder: Path) -> list[Path]:
     return [p for p in entries if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()]
 
 
-def _camera_from_exif(file: Path, width: int, height: int) -> Camera:
+def _read_photograph(name: str, file: Path, max_side: int | None) -> View:
+    view = load_view(name, file, guess_camera, None, max_side)
     try:
         inferred = pycolmap.infer_camera_from_image(file)
     except (RuntimeError, ValueError):  # a format that COLMAP does not read
-        return guess_camera(width, height)
-    focal = float(inferred.mean_focal_length()) if inferred.has_prior_focal_length else 0.0
-    if not FOCAL_LIMITS[0] <= focal / max(width, height) <= FOCAL_LIMITS[1]:
-        return guess_camera(width, height)
-    return Camera(width, height, focal, focal, width / 2, height / 2)
+        return with_guess(view)
+    share = float(inferred.mean_focal_length()) / max(inferred.width, inferred.height)
+    if not inferred.has_prior_focal_length or not FOCAL_LIMITS[0] <= share <= FOCAL_LIMITS[1]:
+        return with_guess(view)
+    return with_guess(view, share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,10 +23,15 @@ MAX_TOTAL_PIXELS = 1_500_000_000  # of all views together: 4.5 GB
 CameraOf = Callable[[int, int], Camera]  # (width, height) of the stored image -> its camera
 
 
-def guess_camera(width: int, height: int) -> Camera:
-    """A camera for an image about which nothing is known."""
-    focal = GUESSED_FOCAL * max(width, height)
+def guess_camera(width: int, height: int, share: float = GUESSED_FOCAL) -> Camera:
+    """A camera for an image without calibration: its focal length a `share` of the longer side."""
+    focal = share * max(width, height)
     return Camera(width, height, focal, focal, width / 2, height / 2)
+
+
+def with_guess(view: View, share: float = GUESSED_FOCAL) -> View:
+    """The view with a guessed camera for its final size: shrinking may have rounded its pixels out of square."""
+    return replace(view, camera=guess_camera(view.camera.width, view.camera.height, share))
 
 
 def load_view(name: str, path: Path, camera: Camera | CameraOf, pose: Pose | None, max_side: int | None) -> View:

@@ -11,7 +11,7 @@ from pad_ros import images
 from pad_ros.errors import ImageError, InputError
 from pad_ros.geometry import Camera
 from pad_ros.readers import loading
-from pad_ros.readers.loading import collect, make_view
+from pad_ros.readers.loading import collect, guess_camera, make_view
 from pad_ros.views import read_views
 
 
@@ -98,8 +98,13 @@ def test_max_side(tmp_path, max_side, size):
     view = read_views(tmp_path, max_side).views[0]
     assert (view.camera.width, view.camera.height) == size
     assert view.image.shape == (size[1], size[0], 3)
-    assert view.camera.fx == pytest.approx(1.2 * size[0])
-    assert view.camera.fy == pytest.approx(1.2 * 48 * size[1] / 40)
+    assert view.camera == guess_camera(*size)  # square pixels, although 40 x 33 are not quite those of 48 x 40
+
+
+def test_max_side_of_a_known_camera(tmp_path):
+    write_nerf(tmp_path, 1, fl_x=60.0, cx=20.0)
+    camera = read_views(tmp_path, 40).views[0].camera
+    assert camera == Camera(WIDTH, HEIGHT, 60.0, 60.0, 20.0, HEIGHT / 2).resized(40, 33)
 
 
 def test_max_side_with_mask_and_pose(tmp_path):
