@@ -20,7 +20,6 @@ setup(
     ],
     install_requires=[
         "jinja2>=3.1",
-        "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=1.26",
         "opencv-python-headless>=4.9",
