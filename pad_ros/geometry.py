@@ -89,9 +89,8 @@ class Camera:
         """Viewing rays [N, 3] with z = 1 (camera frame) of pixels [N, 2]."""
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         if self.distorted:
-            xy = cv2.undistortPoints(pixels[:, None], self.K, np.array(self.distortion), criteria=UNDISTORT_CRITERIA)[
-                :, 0
-            ]
+            coefficients = np.array(self.distortion)
+            xy = cv2.undistortPoints(pixels[:, None], self.K, coefficients, criteria=UNDISTORT_CRITERIA)[:, 0]
         else:
             xy = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)
@@ -203,7 +202,8 @@ class Pose:
     def from_quaternion(quaternion: Array, translation: Array) -> Pose:
         """From a quaternion (w, x, y, z), normalised here, and a translation [3]."""
         q = np.asarray(quaternion, dtype=np.float64)
-        norm = np.linalg.norm(q)
+        with np.errstate(over="ignore"):  # refused below
+            norm = np.linalg.norm(q)
         if q.shape != (4,) or not np.isfinite(norm) or norm < 1e-9:
             raise InputError(f"not a quaternion: {q.tolist()}")
         w, x, y, z = q / norm

@@ -152,7 +152,9 @@ def test_a_pose_is_made_exactly_rigid_and_constant():
     assert pose.matrix[0, 3] == 0
 
 
-@pytest.mark.parametrize("quaternion", [(0, 0, 0, 0), (np.nan, 0, 0, 1), (1, 0, 0), (np.inf, 0, 0, 0)])
+@pytest.mark.parametrize(
+    "quaternion", [(0, 0, 0, 0), (np.nan, 0, 0, 1), (1, 0, 0), (np.inf, 0, 0, 0), (1e200, 1e200, 0, 0)]
+)
 def test_not_a_quaternion(quaternion):
     with pytest.raises(InputError):
         Pose.from_quaternion(np.array(quaternion, float), np.zeros(3))
