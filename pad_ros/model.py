@@ -141,7 +141,8 @@ class ReferenceModel:
                 camera=_camera(_group(manifest["camera"], "camera")),
                 background=_background(_group(manifest["background"], "background")), sfm_map=load_map(folder),
                 gaussians=gaussians, calibration=calibration, training=_training(manifest["training"]),
-                created=_text(manifest["created"]), hash=digest,
+                photographs=load_photographs(folder / PHOTOGRAPHS_FILE), created=_text(manifest["created"]),
+                hash=digest,
             )  # fmt: skip
             if calibration is not None:
                 calibration.check(len(gaussians))

@@ -8,6 +8,7 @@ from pad_ros.localization.sfm_map import SfmMap
 from pad_ros.methods import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.rendering.gaussians import Gaussians
+from pad_ros.rendering.photographs import Photograph
 from pad_ros.scoring.calibration import Calibration
 from pad_ros.silhouette import Background
 
@@ -64,6 +65,20 @@ def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Cal
     )
 
 
+def make_photographs(count: int = 2, seed: int = 0) -> tuple[Photograph, ...]:
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Photograph(
+            name=f"train/good/{i}.png",
+            image=rng.integers(0, 256, (10 + i, 12, 3)).astype(np.uint8),
+            depth=rng.uniform(2, 4, (10 + i, 12)).astype(np.float16),
+            camera=CAMERA.cropped(20, 15, 12, 10 + i),
+            pose=Pose.look_at(np.array([3.0, i, 1]), np.zeros(3), np.array([0.0, 0, 1])),
+        )
+        for i in range(count)
+    )
+
+
 def make_model(gaussians: int = 20, calibrated: bool = True, name: str = "ball") -> ReferenceModel:
     """A model of the preset `pad` that can be saved, loaded and rendered; it knows no real part."""
     method = load_method("pad")
@@ -75,6 +90,7 @@ def make_model(gaussians: int = 20, calibrated: bool = True, name: str = "ball")
         background=Background((255.0, 255.0, 255.0), 10.0),
         sfm_map=make_map(),
         gaussians=make_gaussians(gaussians),
+        photographs=make_photographs(),
         calibration=make_calibration(gaussians, len(method.scoring.scales)) if calibrated else None,
         training={"views": 3, "held_out": {"psnr": 30.0, "psnr_part": 25.0, "ssim": 0.97, "views": 1}, "seconds": 1.0},
         created="2026-01-01T00:00:00+00:00",

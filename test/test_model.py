@@ -20,9 +20,10 @@ from pad_ros import model as model_module
 from pad_ros.errors import InputError, ModelError
 from pad_ros.methods import method_from_dict
 from pad_ros.model import CALIBRATION, MANIFEST, SPLATS, ReferenceModel, seal_manifest
+from pad_ros.rendering.photographs import PHOTOGRAPHS_FILE
 
 FEATURES = "features.safetensors"
-FILES = (SPLATS, FEATURES, CALIBRATION, "map/cameras.bin", "map/images.bin", "map/points3D.bin")
+FILES = (SPLATS, PHOTOGRAPHS_FILE, FEATURES, CALIBRATION, "map/cameras.bin", "map/images.bin", "map/points3D.bin")
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,12 @@ def test_round_trip(tmp_path, calibrated):
             assert np.asarray(theirs).dtype == np.asarray(ours).dtype
         else:
             assert theirs == ours
+    assert len(loaded.photographs) == len(model.photographs) > 0
+    for ours, theirs in zip(model.photographs, loaded.photographs, strict=True):
+        assert (theirs.name, theirs.camera) == (ours.name, ours.camera)
+        for name in ("image", "depth"):
+            np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name))
+        np.testing.assert_allclose(theirs.pose.matrix, ours.pose.matrix, atol=1e-12)
     if model.calibration is None:
         assert loaded.calibration is None
         return
