@@ -38,14 +38,14 @@ class LandmarkIndex:
         if len(among) < 2 or len(features) == 0:
             return np.zeros((0, 2), np.int64)
         cosine = normalised(features.descriptors) @ self._means[among].T
-        rows = np.arange(len(cosine))
-        points = self._map.points[among]
+        rows, points = np.arange(len(cosine)), self._map.points[among]
         best = cosine.argmax(axis=1)
         first = cosine[rows, best]
-        rival = best.copy()
-        for _ in range(3):
-            same = np.linalg.norm(points[rival] - points[best], axis=1) < apart
-            cosine[rows[same], rival[same]] = -1
+        cosine[rows, best] = -1
+        rival = cosine.argmax(axis=1)
+        for _ in range(2):
+            same = np.flatnonzero(np.linalg.norm(points[rival] - points[best], axis=1) < apart)
+            cosine[same, rival[same]] = -1
             rival[same] = cosine[same].argmax(axis=1)
         keep = passes_ratio(first, cosine[rows, rival], ratio)
         return np.stack([rows[keep], among[best[keep]]], axis=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
@@ -22,7 +24,7 @@ from ..scoring.result import Inspection
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
 from .messages import frame_to_localized, frame_to_reference, localization_to_pose, pose_to_msg, result_msg
-from .stages import Frame
+from .stages import Frame, hold
 
 
 def reliable(depth: int) -> QoSProfile:
@@ -34,6 +36,7 @@ class LocalizerOutput:
     """`localized_view`, `pose`, and the transform camera -> part on /tf (where tf2_msgs is installed)."""
 
     def __init__(self, node: Node, part_frame: str, depth: int) -> None:
+        self._node = node
         self._part_frame = part_frame
         self._view = node.create_publisher(LocalizedView, "localized_view", reliable(depth))
         self._pose = node.create_publisher(PoseWithCovarianceStamped, "pose", reliable(depth))
@@ -43,8 +46,10 @@ class LocalizerOutput:
             self._tf = node.create_publisher(self._tf_msgs.TFMessage, "/tf", reliable(100))
 
     def publish(self, frame: Frame) -> None:
-        if _wanted(self._view):
-            self._view.publish(frame_to_localized(frame))
+        _hand_on(self._view, frame_to_localized, frame)
+        _log_failure(self._node, "pose", lambda: self._publish_pose(frame))
+
+    def _publish_pose(self, frame: Frame) -> None:
         pose = frame.localization.pose
         if pose is None:
             return
@@ -65,13 +70,16 @@ class RendererOutput:
     """`reference_view`, `reference` (rgb8), `reference/depth` (32FC1)."""
 
     def __init__(self, node: Node, depth: int) -> None:
+        self._node = node
         self._view = node.create_publisher(ReferenceView, "reference_view", reliable(depth))
         self._reference = node.create_publisher(ImageMsg, "reference", reliable(depth))
         self._depth = node.create_publisher(ImageMsg, "reference/depth", reliable(depth))
 
     def publish(self, frame: Frame) -> None:
-        if _wanted(self._view):
-            self._view.publish(frame_to_reference(frame))
+        _hand_on(self._view, frame_to_reference, frame)
+        _log_failure(self._node, "reference", lambda: self._publish_pictures(frame))
+
+    def _publish_pictures(self, frame: Frame) -> None:
         if frame.rendering is None:
             return
         if _wanted(self._reference):
@@ -107,11 +115,13 @@ class ScorerOutput:
             self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
             return
         name, digest = ("", "") if model is None else (model.name, model.hash)
-        self._result.publish(result_msg(inspection, frame.header, frame.part_id, name, digest))
         try:
-            self._publish_pictures(frame, inspection)
-        except Exception as error:  # the verdict is out; a picture must not end the node
-            self._node.get_logger().error(f"pictures of the result: {type(error).__name__}: {error}")
+            self._result.publish(result_msg(inspection, frame.header, frame.part_id, name, digest))
+        except Exception as error:  # an inspection that does not fit into the message must not vanish
+            held = hold(Reason.INTERNAL_ERROR, f"result: {type(error).__name__}: {error}", inspection.timings_ms)
+            self._result.publish(result_msg(held, frame.header, frame.part_id, name, digest))
+            return
+        _log_failure(self._node, "heatmap", lambda: self._publish_pictures(frame, inspection))
 
     def _publish_pictures(self, frame: Frame, inspection: Inspection) -> None:
         if inspection.anomaly_map is None or frame.image is None or frame.camera is None:
@@ -148,6 +158,25 @@ def _detections(vision_msgs: ModuleType, frame: Frame, inspection: Inspection) -
         detection.results.append(hypothesis)
         array.detections.append(detection)
     return array
+
+
+def _hand_on(publisher: Publisher, convert: Callable[[Frame], object], frame: Frame) -> None:
+    """Publish a frame for the next stage; one that does not fit into the message goes on as a failed one."""
+    if not _wanted(publisher):
+        return
+    try:
+        publisher.publish(convert(frame))
+    except Exception as error:  # it must end in a result all the same
+        failed = frame.failed(Reason.INTERNAL_ERROR, f"{publisher.topic}: {type(error).__name__}: {error}")
+        publisher.publish(convert(replace(failed, image=None, camera=None)))
+
+
+def _log_failure(node: Node, what: str, publish: Callable[[], None]) -> None:
+    """Publish what is only there to be looked at: where that fails, the line goes on."""
+    try:
+        publish()
+    except Exception as error:
+        node.get_logger().error(f"{what} not published: {type(error).__name__}: {error}")
 
 
 def _wanted(publisher: Publisher) -> bool:

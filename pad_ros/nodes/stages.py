@@ -147,11 +147,16 @@ def _decode(query: Query) -> Image:
     return image_to_rgb(query.message)
 
 
+def hold(reason: Reason, text: str, timings_ms: dict[str, float] | None = None) -> Inspection:
+    """A HOLD that needs no model."""
+    return Inspection(Verdict.HOLD, reason, text, NAN, NAN, (), None, None, None, None, timings_ms or {})
+
+
 def _held(frame: Frame, reason: Reason, text: str) -> Inspection:
     """HOLD; a reason that belongs to PASS or REJECT here can only be a mistake."""
     if reason in (Reason.NONE, Reason.ANOMALY):
         reason, text = Reason.INTERNAL_ERROR, text or "a stage gave neither pose nor reason"
-    return Inspection(Verdict.HOLD, reason, text, NAN, NAN, (), frame.localization, None, None, frame.image)
+    return replace(hold(reason, text), localization=frame.localization, image=frame.image)
 
 
 def _describe(stage: str, error: Exception) -> str:

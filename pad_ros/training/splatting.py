@@ -32,6 +32,7 @@ class SplattingSettings:
     sh_degree: int = 2  # raised from 0 over the first quarter
     ssim_weight: float = 0.2
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
+    opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
     margin: int = 8  # px around the part's box that are rendered too, so that floaters there are seen
     relocate_every: int = 100  # steps
     relocate_until: float = 0.8  # share of the fit; afterwards the Gaussians only settle
@@ -178,7 +179,7 @@ def fit_gaussians(
             if share >= 1:
                 break
             if not order:
-                order = torch.randperm(len(train), generator=generator).tolist()
+                order = torch.randperm(len(views), generator=generator).tolist()
             view = train[order.pop()]
             degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
             rgb, alpha = view.render(parameters.gaussians(), colour, degree)
@@ -188,7 +189,9 @@ def fit_gaussians(
                 weight = settings.silhouette_weight / alpha.numel()
                 by_alpha = (alpha.detach() - view.silhouette).sign() * weight
             torch.autograd.backward([rgb, alpha], [by_rgb, by_alpha])
-            assert parameters.means.grad is not None
+            assert parameters.means.grad is not None and parameters.logits.grad is not None
+            opacities = torch.sigmoid(parameters.logits.detach())
+            parameters.logits.grad += settings.opacity_weight / len(opacities) * opacities * (1 - opacities)
             pull += torch.linalg.norm(parameters.means.grad, dim=1)
             parameters.step(share)
             smoothed = loss if step == 0 else 0.98 * smoothed + 0.02 * loss
@@ -200,9 +203,8 @@ def fit_gaussians(
     with torch.no_grad():
         fitted = parameters.gaussians()
         keep = fitted.opacities > settings.dead_opacity
-        return Gaussians(*(x[keep].contiguous() for x in (
-            fitted.means, torch.nn.functional.normalize(fitted.quats, dim=-1), fitted.scales, fitted.opacities, fitted.sh,
-        )))  # fmt: skip
+        quats = torch.nn.functional.normalize(fitted.quats, dim=-1)
+        return Gaussians(fitted.means[keep], quats[keep], fitted.scales[keep], fitted.opacities[keep], fitted.sh[keep])
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """The ROS graph: each published image gives exactly one result, whatever it holds, as cell and as three nodes."""
 
 import array
+import dataclasses
 import shutil
 
 import cv2
 import numpy as np
 import pytest
-from fake_inspector import CAMERA, POSE, write_bundle
+from fake_inspector import CAMERA, POSE, FakeInspector, write_bundle
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
@@ -21,6 +22,8 @@ from pad_ros.nodes.localizer import LocalizerNode  # noqa: E402
 from pad_ros.nodes.messages import pose_from_msg  # noqa: E402
 from pad_ros.nodes.renderer import RendererNode  # noqa: E402
 from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
+from pad_ros.reasons import Reason  # noqa: E402
+from pad_ros.scoring.result import DefectKind, DefectRegion  # noqa: E402
 
 GOOD, DEFECT, CRASH, EMPTY = 75, 200, 255, 0
 R = InspectionResult
@@ -88,6 +91,30 @@ def test_whatever_goes_wrong_is_hold_and_the_line_lives(line):
         assert (result.verdict, result.reason) == (R.HOLD, reason)
         assert result.reason_text
         assert np.isnan(result.score)
+    assert inspect(line, line.image(GOOD), images, results).verdict == R.PASS
+
+
+@pytest.mark.parametrize("stage", ["localize", "render", "score"])
+def test_what_does_not_fit_into_a_message_is_hold(line, monkeypatch, stage):
+    """A stage that returns nonsense: the frame still ends in its one result."""
+    right = getattr(FakeInspector, stage)
+
+    def nonsense(self, *arguments):
+        result = right(self, *arguments)
+        if stage == "localize":
+            return dataclasses.replace(result, inliers=-1, reason=Reason.NOT_LOCALIZED, pose=None)
+        if stage == "render":
+            return dataclasses.replace(result, depth=None)
+        return dataclasses.replace(result, defects=(DefectRegion((-5, 0, 1, 1), 1, 1.0, None, DefectKind.ADDED),))
+
+    images, results = line.publisher(Image, "image_raw"), line.results()
+    for topic, kind in (("localized_view", LocalizedView), ("reference_view", ReferenceView)):
+        line.listen(kind, topic)
+        line.wait_matched(topic)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeInspector, stage, nonsense)
+        verdict = inspect(line, line.image(GOOD), images, results).verdict
+        assert verdict == R.HOLD or (stage == "render" and verdict == R.PASS)  # in one process depth is not looked at
     assert inspect(line, line.image(GOOD), images, results).verdict == R.PASS
 
 
