@@ -149,7 +149,7 @@ def _decode(query: Query) -> Image:
 
 def hold(reason: Reason, text: str, timings_ms: dict[str, float] | None = None) -> Inspection:
     """A HOLD that needs no model."""
-    return Inspection(Verdict.HOLD, reason, text, NAN, NAN, (), None, None, None, None, timings_ms or {})
+    return Inspection(Verdict.HOLD, reason, text, NAN, NAN, (), None, None, None, None, timings_ms=timings_ms or {})
 
 
 def _held(frame: Frame, reason: Reason, text: str) -> Inspection:
