@@ -6,6 +6,8 @@ import dataclasses
 import json
 import shutil
 import time
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from .. import images
@@ -68,12 +70,10 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
 
 
 def _require_ros() -> None:
-    try:
-        import rclpy  # noqa: F401
-    except ImportError as error:
+    if find_spec("rclpy") is None:
         raise MissingDependencyError(
             "the demo runs ROS 2 nodes, but rclpy is not installed: run `make setup`, source a ROS 2, or add --no-ros"
-        ) from error
+        )
 
 
 def _clear(out: Path) -> None:
@@ -130,10 +130,8 @@ def _inspect_with_ros(
         verdict, reason = Verdict(msg.verdict), f"{Reason(msg.reason).name}: {msg.reason_text}"
         shown.append(_row(labels[path], path, verdict, reason, msg.score, msg.total_ms))
         tiles = []
-        try:
+        with suppress(ImageError):  # the truncated one has nothing to show
             tiles.append(("query", images.load(path)))
-        except ImageError:
-            pass  # the truncated one has nothing to show
         if answer.reference is not None:
             tiles.append(("reference", answer.reference))
         if answer.heatmap is not None:

@@ -59,9 +59,14 @@ class GalleryEntry:
 
     @staticmethod
     def of_pictures(
-        name: str, verdict: Verdict, reason_text: str, score: float, threshold: float, tiles: Sequence[tuple[str, Image]],
+        name: str,
+        verdict: Verdict,
+        reason_text: str,
+        score: float,
+        threshold: float,
+        tiles: Sequence[tuple[str, Image]],
         label: str | None = None,
-    ) -> GalleryEntry:  # fmt: skip
+    ) -> GalleryEntry:
         """An entry from whole pictures, for results that came as messages."""
         whole = np.s_[:, :]
         return GalleryEntry(

@@ -119,11 +119,9 @@ class _Problem:
         if level != 1.0:
             size = (max(round(camera.width * level), 16), max(round(camera.height * level), 16))
             camera = camera.resized(*size)
-            query, rgb, weighted, alpha = (
-                np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA))
-                for x in (query, rgb, depth * alpha, alpha)
-            )
-            depth = weighted / np.maximum(alpha, 1e-6)
+            query, rgb, weighted = _shrunk(query, size), _shrunk(rgb, size), _shrunk(depth * alpha, size)
+            alpha = _shrunk(alpha, size)
+            depth = (weighted / np.maximum(alpha, np.float32(1e-6))).astype(np.float32)
         usable = alpha > 0.5
         usable[[0, -1], :] = False
         usable[:, [0, -1]] = False
@@ -187,6 +185,11 @@ class _Problem:
             return np.asarray(np.linalg.inv(hessian) * scale**2 * correlated)
         except np.linalg.LinAlgError:
             return None
+
+
+def _shrunk(values: Floats, size: tuple[int, int]) -> Floats:
+    out: Floats = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    return out
 
 
 def _scale(residuals: Floats) -> float:

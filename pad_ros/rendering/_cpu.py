@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels import for_each, thread_count
 from . import _cpu_harmonics as harmonics
 from . import _cpu_project as projection
 from . import _cpu_raster as compositing
 from . import _cpu_tiles as tiles
-from ..kernels import for_each, thread_count
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

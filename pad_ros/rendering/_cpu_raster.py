@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._cpu_tiles import LOG2_CUT, TILE
 from ..kernels import kernel
+from ._cpu_tiles import LOG2_CUT, TILE
 from ._simd import (
     LANES,
     any_lane,

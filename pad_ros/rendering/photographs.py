@@ -150,7 +150,8 @@ def _checked(
     sound = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and depth.shape == image.shape[:2]
     if not sound or depth.dtype != np.float16 or not np.all(np.isfinite(depth)):
         raise ModelError(f"{path}: photograph {name} is damaged")
+    fx, fy, cx, cy = (float(x) for x in camera)
     try:
-        return Photograph(name, image, depth, Camera(image.shape[1], image.shape[0], *map(float, camera)), Pose(pose))
+        return Photograph(name, image, depth, Camera(image.shape[1], image.shape[0], fx, fy, cx, cy), Pose(pose))
     except InputError as error:
         raise ModelError(f"{path}: photograph {name}: {error}") from error

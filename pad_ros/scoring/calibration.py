@@ -56,4 +56,5 @@ class Calibration:
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
         """The reverse of `to_parts`; KeyError or TypeError where something is missing."""
         lists = {name: tuple(float(x) for x in values[name]) for name in ("floors", "levels")}
-        return Calibration(**{name: arrays[name] for name in ARRAYS}, **{**values, **lists})
+        fields: dict[str, Any] = {**values, **lists, **{name: arrays[name] for name in ARRAYS}}
+        return Calibration(**fields)

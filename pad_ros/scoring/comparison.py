@@ -52,9 +52,7 @@ def shift_tolerant_difference(query: Floats, reference: Floats, known: Mask, rad
 
 
 @kernel
-def _difference(
-    query: Floats, reference: Floats, known: Mask, radius: int, out: Floats, first: int, last: int
-) -> None:
+def _difference(query: Floats, reference: Floats, known: Mask, radius: int, out: Floats, first: int, last: int) -> None:
     height, width, channels = query.shape
     for y in range(first, last):
         for x in range(width):

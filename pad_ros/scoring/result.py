@@ -58,5 +58,5 @@ class Inspection:
     rendering: ReferenceRendering | None
     anomaly_map: AnomalyMap | None
     image: Image | None  # the query as judged
-    p_value: float = float("nan")  # share of good views that score at least as high (conformal)
     timings_ms: dict[str, float] = field(default_factory=dict)  # localize, render, score, total
+    p_value: float = float("nan")  # share of good views that score at least as high (conformal)

@@ -17,8 +17,8 @@ from ..rendering.result import ReferenceRendering
 from ..silhouette import Background
 from .calibration import Calibration
 from .comparison import residuals
-from .decision import find_defects
-from .result import AnomalyMap, Inspection
+from .decision import find_defects, p_value
+from .result import AnomalyMap, DefectRegion, Inspection
 
 Floats = NDArray[np.float32]
 
@@ -86,15 +86,19 @@ class Scorer:
         if not math.isfinite(score):
             return Inspection(
                 Verdict.HOLD, Reason.INTERNAL_ERROR, "the comparison gave no finite score",
-                math.nan, threshold, (), localization, rendering, anomaly_map, image,
+                math.nan, threshold, (), localization, rendering, None, image,
             )  # fmt: skip
-        if score <= threshold:
-            return Inspection(
-                Verdict.PASS, Reason.NONE, f"score {score:.2f} <= threshold {threshold:.2f}",
-                score, threshold, (), localization, rendering, anomaly_map, image,
-            )  # fmt: skip
-        defects = find_defects(anomaly_map.values, threshold, image, rendering, self.background, self.settings.min_area)
-        text = f"score {score:.2f} > threshold {threshold:.2f}, {len(defects)} defect region(s)"
+        verdict, reason = Verdict.PASS, Reason.NONE
+        defects: tuple[DefectRegion, ...] = ()
+        text = f"score {score:.2f} <= threshold {threshold:.2f}"
+        if score > threshold:
+            verdict, reason = Verdict.REJECT, Reason.ANOMALY
+            defects = find_defects(
+                anomaly_map.values, threshold, image, rendering, self.background, self.settings.min_area
+            )
+            kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
+            text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
         return Inspection(
-            Verdict.REJECT, Reason.ANOMALY, text, score, threshold, defects, localization, rendering, anomaly_map, image
-        )
+            verdict, reason, text, score, threshold, defects, localization, rendering, anomaly_map, image,
+            p_value=p_value(score, calibration.scores),
+        )  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pad_ros.rendering import _simd as simd
 from pad_ros.kernels import for_each, kernel
+from pad_ros.rendering import _simd as simd
 
 
 @kernel
