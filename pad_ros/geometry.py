@@ -229,6 +229,14 @@ def translation_error(estimate: Pose, truth: Pose) -> float:
     return float(np.linalg.norm(estimate.centre - truth.centre)) / max(float(np.linalg.norm(truth.centre)), 1e-12)
 
 
+def largest_cosine(centres: Array, centre: Array, part: Array) -> float:
+    """Cosine of the angle, seen from the point `part` [3], between `centre` [3] and the nearest of `centres` [N, 3]."""
+    directions = centres - part
+    directions = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    towards = (centre - part) / max(float(np.linalg.norm(centre - part)), 1e-12)
+    return float((directions @ towards).max())
+
+
 def keypoints_from_opencv(points: NDArray[np.floating]) -> Array:
     """OpenCV keypoints put pixel centres at integers; ours lie at +0.5."""
     return np.asarray(points, dtype=np.float64) + 0.5

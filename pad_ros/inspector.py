@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import ImageError, InputError
-from .geometry import Camera, undistort_image
+from .geometry import Camera, Pose, largest_cosine, undistort_image
 from .images import Image, validate
 from .localization.localizer import Localizer
 from .localization.refinement import refine_pose
@@ -46,6 +50,10 @@ class Inspector:
     @cached_property
     def _localizer(self) -> Localizer:
         return Localizer(self.model.sfm_map, self.model.background, self.method.localization)
+
+    @cached_property
+    def _view_centres(self) -> NDArray[np.float64]:
+        return np.array([pose.centre for pose in self.model.sfm_map.poses])
 
     @cached_property
     def _plain_renderer(self) -> Renderer:
@@ -93,10 +101,25 @@ class Inspector:
         found = self._localizer.localize(image, camera)
         if found.pose is None:
             return found
+        problem = self._uncovered(found.pose)
+        if problem:
+            return replace(found, pose=None, reason=Reason.OUTSIDE_COVERAGE, reason_text=problem)
         refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
         covariance = found.covariance if refined.covariance is None else refined.covariance
-        return Localization(
-            refined.pose, found.reason, found.reason_text, found.inliers, found.matches, found.residual_px, covariance
+        return replace(found, pose=refined.pose, covariance=covariance)
+
+    def _uncovered(self, pose: Pose) -> str | None:
+        """Why the reference views cannot answer for this viewpoint, None if they can."""
+        calibration = self.model.calibration
+        if calibration is None:
+            return None
+        centre = self.model.gaussians.means.double().median(dim=0).values.numpy()
+        angle = np.arccos(np.clip(largest_cosine(self._view_centres, pose.centre, centre), -1, 1))
+        if angle <= calibration.coverage:
+            return None
+        return (
+            f"seen from {np.degrees(angle):.0f} degrees beside the nearest reference view, "
+            f"{np.degrees(calibration.coverage):.0f} are covered: add reference views from there"
         )
 
     def render(self, localization: Localization, camera: Camera) -> ReferenceRendering:

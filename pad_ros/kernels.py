@@ -11,12 +11,15 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numba
+import torch
 
 
 def _stamp(source: Path) -> tuple[tuple[str, float, int], ...]:
@@ -38,6 +41,22 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     if cache_file is not None and hasattr(cache_file, "_source_stamp"):
         cache_file._source_stamp = _stamp(Path(function.__code__.co_filename))
     return compiled
+
+
+@contextmanager
+def only_our_threads() -> Iterator[None]:
+    """Torch and OpenCV with one thread each, so that their pools do not fight the kernels' for the cores.
+
+    With them a fit on two cores takes three times as long.
+    """
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def thread_count() -> int:

@@ -60,22 +60,21 @@ class LandmarkIndex:
         """
         seen = np.concatenate([self._of_view[v] for v in self._nearest_views(pose, views)])
         pixels = camera.project(pose.transform(self._map.points[self._map.descriptor_landmark[seen]]))
-        visible = np.all(np.isfinite(pixels), axis=1)
-        seen, pixels = seen[visible], pixels[visible].astype(np.float32)
-        if len(seen) == 0 or len(features) == 0:
-            return np.zeros((0, 2), np.int64)
-        cosine = normalised(features.descriptors) @ normalised(self._map.descriptors[seen]).T
-        at = features.keypoints.astype(np.float32)
-        square = (at[:, :1] - pixels[:, 0]) ** 2 + (at[:, 1:] - pixels[:, 1]) ** 2
-        cosine[square > radius**2] = -1
-        best = cosine.argmax(axis=1)
-        similarity = cosine[np.arange(len(best)), best]
-        landmark = self._map.descriptor_landmark[seen[best]]
-        order = np.argsort(-similarity, kind="stable")
-        order = order[similarity[order] > min_cosine]
+        # Few candidates lie near a feature, so pairs are found by position first and compared then.
+        at, pixels = features.keypoints.astype(np.float32), pixels.astype(np.float32)
+        beside = np.abs(at[:, :1] - pixels[:, 0]) < radius
+        beside &= np.abs(at[:, 1:] - pixels[:, 1]) < radius
+        feature, candidate = np.nonzero(beside)
+        described = normalised(self._map.descriptors[seen])
+        similarity = np.einsum("ij,ij->i", normalised(features.descriptors)[feature], described[candidate])
+        landmark = self._map.descriptor_landmark[seen[candidate]]
+        good = np.flatnonzero(similarity > min_cosine)
+        order = good[np.argsort(-similarity[good], kind="stable")]
+        _, firsts = np.unique(feature[order], return_index=True)
+        order = order[np.sort(firsts)]
         _, firsts = np.unique(landmark[order], return_index=True)
-        chosen = np.sort(order[firsts])
-        return np.stack([chosen, landmark[chosen].astype(np.int64)], axis=1)
+        chosen = order[np.sort(firsts)]
+        return np.stack([feature[chosen], landmark[chosen].astype(np.int64)], axis=1)
 
     def _nearest_views(self, pose: Pose, count: int) -> NDArray[np.int64]:
         """Views by the angle of the optical axes plus that of the centres as seen from the part."""

@@ -46,7 +46,8 @@ class LocalizationSettings:
     retrieve_above: int = 30_000  # landmarks from which only those of the most similar views are matched,
     retrieved_views: int = 20  # and how many views these are
     guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
-    guided_radius: float = 16.0  # window px around a projected landmark
+    guided_radius: float = 16.0  # window px around a projected landmark,
+    final_radius: float = 6.0  # and once more, closer, around the pose found so
     guided_cosine: float = 0.75  # least similarity in there
 
     # Poses
@@ -144,10 +145,13 @@ class Localizer:
         if coarse is None:
             text = f"no pose explains the matches to the part ({len(features)} features, {count} matches)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=count)
-        pairs = self._landmarks.match_near(features, coarse.pose, camera, s.guided_radius / features.scale,
-                                           s.guided_cosine, s.guided_views)  # fmt: skip
-        error = s.max_error / features.scale
-        fine = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
+        fine: PoseEstimate | None = coarse
+        for radius in (s.guided_radius, s.final_radius):
+            if fine is not None:
+                pairs = self._landmarks.match_near(features, fine.pose, camera, radius / features.scale,
+                                                   s.guided_cosine, s.guided_views)  # fmt: skip
+                fine = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera,
+                                     s.max_error / features.scale)  # fmt: skip
         if fine is None:
             text = f"the first pose did not hold ({len(pairs)} matches near it)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=len(pairs))

@@ -26,6 +26,7 @@ class Calibration:
     false_reject_rate: float  # asked for
     promised_rate: float  # what the number of views allows to promise
     floors: tuple[float, ...]  # [C] smallest deviation of each cue
+    coverage: float  # rad: no query may be seen from further beside the reference views
     levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
 
     def features(self) -> NDArray[np.float32]:
@@ -44,6 +45,8 @@ class Calibration:
         ):
             raise ModelError("calibration: values that are not finite, or negative deviations")
         positive = (*self.floors, *self.levels)
+        if not self.coverage > 0:
+            raise ModelError("calibration: the covered angle must be positive")
         if not positive or not all(0 < value < float("inf") for value in positive):
             raise ModelError("calibration: floors and levels must be positive")
 

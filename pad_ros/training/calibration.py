@@ -8,12 +8,12 @@ same refinement and comparison as a query; they give the threshold.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera, Pose
+from ..geometry import Camera, Pose, largest_cosine
 from ..localization.refinement import RefinementSettings, refine_pose
 from ..progress import progress
 from ..rendering.gaussians import Gaussians
@@ -70,6 +70,18 @@ def take_photographs(
     return tuple(taken)
 
 
+def covered_angle(views: Sequence[View], gaussians: Gaussians) -> float:
+    """How far (rad, seen from the part) a query may be from the nearest reference view.
+
+    Reference views lie this far from each other at most, and half as much again is allowed: the model
+    was fitted to, and checked on, views with such gaps between them.
+    """
+    centre = gaussians.means.double().median(dim=0).values.cpu().numpy()
+    centres = np.array([view.pose.centre for view in views if view.pose is not None])
+    cosines = np.array([largest_cosine(np.delete(centres, i, axis=0), c, centre) for i, c in enumerate(centres)])
+    return float(min(1.5 * np.arccos(cosines.clip(-1, 1)).max(), np.pi))
+
+
 def calibrate(
     gaussians: Gaussians,
     fitted: tuple[View, ...],
@@ -105,7 +117,8 @@ def calibrate(
     calibration = Calibration(
         residual_mean=statistics.mean, residual_deviation=statistics.deviation,
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
-        promised_rate=float("nan"), floors=floors, levels=tuple(1.0 for _ in scoring.scales),
+        promised_rate=float("nan"), floors=floors, coverage=covered_angle(fitted + held_out, gaussians), 
+        levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
     full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
     maxima = []
@@ -120,7 +133,7 @@ def calibrate(
     levels = np.median(peaks, axis=0)
     scores = (peaks / levels).max(axis=1).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
-    return Calibration(
-        statistics.mean, statistics.deviation, scores, threshold, false_reject_rate, promised, floors,
-        tuple(float(level) for level in levels),
+    return replace(
+        calibration, scores=scores, threshold=threshold, promised_rate=promised,
+        levels=tuple(float(level) for level in levels),
     )  # fmt: skip

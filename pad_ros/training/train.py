@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from ..errors import TrainingError
+from ..kernels import only_our_threads
 from ..methods import Method
 from ..model import ReferenceModel
 from ..rendering.device import resolve_device
@@ -49,19 +50,20 @@ def train(
     masked = tuple(_with_mask(view, background) for view in posed.views)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)
-    start = initial_gaussians(
-        fitted, sfm_map.points, sfm_map.colours, method.splatting.gaussians, method.splatting.sh_degree, rng
-    )
-    mapping_seconds = time.monotonic() - began
-    fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SHARE * budget)
-    gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
-    quality = rendering_quality(gaussians, held_out, background, device)
-    _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
-    photographs = take_photographs(gaussians, masked, background, device)
-    calibration = calibrate(
-        gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate, photographs,
-        device, seed,
-    )  # fmt: skip
+    with only_our_threads():
+        start = initial_gaussians(
+            fitted, sfm_map.points, sfm_map.colours, method.splatting.gaussians, method.splatting.sh_degree, rng
+        )
+        mapping_seconds = time.monotonic() - began
+        fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SHARE * budget)
+        gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
+        quality = rendering_quality(gaussians, held_out, background, device)
+        _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
+        photographs = take_photographs(gaussians, masked, background, device)
+        calibration = calibrate(
+            gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate, photographs,
+            device, seed,
+        )  # fmt: skip
     return ReferenceModel(
         name=name,
         method=method.name,
