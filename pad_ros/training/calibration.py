@@ -112,12 +112,12 @@ def calibrate(
             rendering = renderer.render(view.camera, pose, without=view.name)
             yield view.camera, pose, residuals(view.image, rendering, scoring.shift)
 
-    statistics = residual_statistics(gaussians, samples(), device)
+    statistics = residual_statistics(plain, samples())
     floors = tuple(float(x) for x in statistics.overall_deviation)
     calibration = Calibration(
         residual_mean=statistics.mean, residual_deviation=statistics.deviation,
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
-        promised_rate=float("nan"), floors=floors, coverage=covered_angle(fitted + held_out, gaussians), 
+        promised_rate=float("nan"), floors=floors, coverage=covered_angle(fitted + held_out, gaussians),
         levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
     full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
+from ..rendering.renderer import Renderer
 
 Floats = NDArray[np.float32]
 
@@ -33,17 +34,20 @@ class ResidualStatistics:
     overall_deviation: Floats
 
 
-def residual_statistics(
-    gaussians: Gaussians, samples: Iterable[tuple[Camera, Pose, Floats]], device: str = "cpu"
-) -> ResidualStatistics:
-    """From (camera, pose, residual maps [H, W, C]) of good views."""
-    n = len(gaussians)
+def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Floats]]) -> ResidualStatistics:
+    """From (camera, pose, residual maps [H, W, C]) of good views, for the Gaussians of `renderer`."""
+    n = len(renderer.gaussians)
     weight = np.zeros((n, 1))
     first: NDArray[np.float64] | None = None
     second: NDArray[np.float64] | None = None
     for camera, pose, residual in samples:
-        channels = np.concatenate([residual, residual**2, np.ones_like(residual[..., :1])], axis=2)
-        sums = _spread(gaussians, camera, pose, channels, device)
+        window = renderer.window(camera, pose)
+        if window is None:
+            continue
+        x0, y0, w, h = window
+        part = residual[y0 : y0 + h, x0 : x0 + w]
+        channels = np.concatenate([part, part**2, np.ones_like(part[..., :1])], axis=2)
+        sums = _spread(renderer.gaussians, camera, pose, window, channels, renderer.device)
         c = residual.shape[2]
         if first is None or second is None:
             first, second = np.zeros((n, c)), np.zeros((n, c))
@@ -61,14 +65,16 @@ def residual_statistics(
     return ResidualStatistics(mean.astype(np.float32), deviation.astype(np.float32), overall.astype(np.float32))
 
 
-def _spread(gaussians: Gaussians, camera: Camera, pose: Pose, values: Floats, device: str) -> NDArray[np.float64]:
-    """For each Gaussian [N, C] the sum of `values` [H, W, C] over pixels, weighted by its share of the pixel."""
+def _spread(
+    gaussians: Gaussians, camera: Camera, pose: Pose, window: tuple[int, int, int, int], values: Floats, device: str
+) -> NDArray[np.float64]:
+    """For each Gaussian [N, C] the sum of `values` [h, w, C] over a window, weighted by its share of the pixels."""
     channels = torch.zeros(len(gaussians), values.shape[2], device=device, requires_grad=True)
     rendered, _, _ = rasterization(
         gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, channels,
         torch.from_numpy(pose.matrix.astype(np.float32))[None].to(device),
         torch.from_numpy(camera.K.astype(np.float32))[None].to(device),
-        camera.width, camera.height,
+        camera.width, camera.height, window=window,
     )  # fmt: skip
     rendered.backward(torch.from_numpy(values)[None].to(device))
     assert channels.grad is not None
