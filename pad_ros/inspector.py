@@ -74,7 +74,7 @@ class Inspector:
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
-        camera = self.model.camera
+        camera = self.model.camera.pinhole()
         pose = self.model.sfm_map.poses[0]
         self.inspect(self._plain_renderer.render(camera, pose).rgb8)
 

@@ -57,6 +57,7 @@ def make_view(
     _check_camera(camera, width, height)
     if alpha is not None and bool((alpha == 255).all()):
         alpha = None
+    distortion = camera.distortion
     if camera.distorted:
         image = undistort_image(image, camera)
         if alpha is not None:
@@ -67,7 +68,7 @@ def make_view(
         camera = camera.resized(max(round(width * scale), 1), max(round(height * scale), 1))
         image = images.validate(_shrink(image, camera), f"shrunk to {max_side} px")
         alpha = None if alpha is None else _shrink(alpha, camera)
-    return View(name, image, camera, pose, None if alpha is None else alpha > 127)
+    return View(name, image, camera, pose, None if alpha is None else alpha > 127, distortion)
 
 
 def collect(views: Iterable[View], source: str) -> ReferenceViews:

@@ -68,7 +68,7 @@ def train(
         name=name,
         method=method.name,
         settings=method.to_dict(),
-        camera=masked[0].camera,
+        camera=dataclasses.replace(masked[0].camera, distortion=masked[0].distortion),
         background=background,
         sfm_map=sfm_map,
         gaussians=gaussians.to("cpu"),
