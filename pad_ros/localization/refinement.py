@@ -194,7 +194,8 @@ def _shrunk(values: Floats, size: tuple[int, int]) -> Floats:
 
 def _scale(residuals: Floats) -> float:
     """Robust standard deviation; the median over all pixels is that of flat areas, edges have more."""
-    return max(1.4826 * float(np.nanmedian(np.abs(residuals))), MIN_SCALE)
+    known = np.abs(residuals[np.isfinite(residuals)])
+    return max(1.4826 * float(np.median(known)), MIN_SCALE) if len(known) else MIN_SCALE
 
 
 @kernel
