@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from ..reasons import Reason
 from .base import StageNode, run
 from .intake import Intake
-from .outputs import LocalizerOutput
+from .outputs import NEXT_STAGE_PATIENCE, LocalizerOutput
 from .stages import Query, localize, rejected
 
 
@@ -34,7 +34,7 @@ class LocalizerNode(StageNode):
         self._output.publish(rejected(Query(None, header, part_id, since_ns), reason, text))
 
     def _localize(self, query: Query) -> None:
-        self._output.publish(localize(self.inspector, query, self._intake.camera))
+        self._output.publish(localize(self.inspector, query, self._intake.camera), NEXT_STAGE_PATIENCE)
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,8 @@ from .convert import floats_to_image, rgb_to_image
 from .messages import frame_to_localized, frame_to_reference, localization_to_pose, pose_to_msg, result_msg
 from .stages import Frame, hold
 
+NEXT_STAGE_PATIENCE = 5.0  # seconds that a frame waits for the next stage to be there (start, restart)
+
 
 def reliable(depth: int) -> QoSProfile:
     """Keep-last and reliable: best effort loses large images between processes."""
@@ -45,8 +48,9 @@ class LocalizerOutput:
         if self._tf_msgs is not None:
             self._tf = node.create_publisher(self._tf_msgs.TFMessage, "/tf", reliable(100))
 
-    def publish(self, frame: Frame) -> None:
-        _hand_on(self._view, frame_to_localized, frame)
+    def publish(self, frame: Frame, patience: float = 0.0) -> None:
+        """`patience`: seconds to wait for the next stage, where that is another process."""
+        _hand_on(self._node, self._view, frame_to_localized, frame, patience)
         _log_failure(self._node, "pose", lambda: self._publish_pose(frame))
 
     def _publish_pose(self, frame: Frame) -> None:
@@ -75,8 +79,9 @@ class RendererOutput:
         self._reference = node.create_publisher(ImageMsg, "reference", reliable(depth))
         self._depth = node.create_publisher(ImageMsg, "reference/depth", reliable(depth))
 
-    def publish(self, frame: Frame) -> None:
-        _hand_on(self._view, frame_to_reference, frame)
+    def publish(self, frame: Frame, patience: float = 0.0) -> None:
+        """`patience`: as for the localizer."""
+        _hand_on(self._node, self._view, frame_to_reference, frame, patience)
         _log_failure(self._node, "reference", lambda: self._publish_pictures(frame))
 
     def _publish_pictures(self, frame: Frame) -> None:
@@ -160,9 +165,16 @@ def _detections(vision_msgs: ModuleType, frame: Frame, inspection: Inspection) -
     return array
 
 
-def _hand_on(publisher: Publisher, convert: Callable[[Frame], object], frame: Frame) -> None:
+def _hand_on(
+    node: Node, publisher: Publisher, convert: Callable[[Frame], object], frame: Frame, patience: float
+) -> None:
     """Publish a frame for the next stage; one that does not fit into the message goes on as a failed one."""
+    end = time.monotonic() + patience
+    while not _wanted(publisher) and time.monotonic() < end:
+        time.sleep(0.01)
     if not _wanted(publisher):
+        if patience:
+            node.get_logger().error(f"nobody takes {publisher.topic}: a frame ends here without a result")
         return
     try:
         publisher.publish(convert(frame))

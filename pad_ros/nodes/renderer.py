@@ -10,7 +10,7 @@ from pad_ros.msg import LocalizedView
 from ..reasons import Reason
 from .base import StageNode, run
 from .messages import frame_from_localized, header_only
-from .outputs import RendererOutput, reliable
+from .outputs import NEXT_STAGE_PATIENCE, RendererOutput, reliable
 from .stages import render
 
 
@@ -32,7 +32,7 @@ class RendererNode(StageNode):
             frame = frame_from_localized(msg)
         except Exception as error:  # a message from elsewhere may hold anything
             frame = header_only(msg, Reason.INTERNAL_ERROR, f"localized view: {error}")
-        self._output.publish(render(self.inspector, frame))
+        self._output.publish(render(self.inspector, frame), NEXT_STAGE_PATIENCE)
 
 
 def main() -> int:

@@ -201,7 +201,7 @@ def test_compressed_images(graph):
 
 
 def test_triggers_take_one_image_each(graph):
-    graph.add(CellNode, triggered=True, trigger_timeout=0.5)
+    graph.add(CellNode, triggered=True, trigger_timeout=3.0)
     images, triggers, results = (
         graph.publisher(Image, "image_raw"),
         graph.publisher(Trigger, "trigger"),
