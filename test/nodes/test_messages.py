@@ -80,9 +80,13 @@ def test_reference_view_round_trip(features):
     before = frame()
     rendering = FakeInspector("x").render(before.localization, CAMERA)
     rendering = dataclasses.replace(rendering, features=np.repeat(rendering.alpha[..., None], features, axis=2))
+    random = np.random.default_rng(features)
+    colours = random.integers(0, 255, (features, *rendering.alpha.shape, 3)).astype(np.uint8)
+    seen = random.random((features, *rendering.alpha.shape)) > 0.5
+    rendering = dataclasses.replace(rendering, photographs=colours, seen=seen)
     before = dataclasses.replace(before, rendering=rendering, render_ms=2.5)
     after = messages.frame_from_reference(through_wire(messages.frame_to_reference(before)))
-    for name in ("rgb", "alpha", "depth", "features"):
+    for name in ("rgb", "alpha", "depth", "features", "photographs", "seen"):
         np.testing.assert_array_equal(getattr(after.rendering, name), getattr(rendering, name))
     assert after.rendering.camera == CAMERA
     np.testing.assert_allclose(after.rendering.pose.matrix, POSE.matrix, atol=1e-15)
