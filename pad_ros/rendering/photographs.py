@@ -134,7 +134,7 @@ def load_photographs(path: Path) -> tuple[Photograph, ...]:
                 (names[f"name.{i}"], file.get_tensor(f"image.{i}"), file.get_tensor(f"depth.{i}"))
                 for i in range(len(poses))
             ]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: cannot be read ({error})") from error
     if poses.shape != (len(read), 4, 4) or cameras.shape != (len(read), 4):
         raise ModelError(f"{path}: poses and cameras of the photographs do not fit")

@@ -1,0 +1,114 @@
+"""Photometric refinement of a pose, on a part made of Gaussians."""
+
+import numpy as np
+import pytest
+from splat_scenes import CAMERA, WHITE, box, orbit, put_off
+
+from pad_ros.geometry import Pose, rotation_angle, translation_error
+from pad_ros.localization.refinement import RefinementSettings, refine_pose
+from pad_ros.rendering.renderer import Renderer
+
+DEGREES, SHARE = 0.6, 0.006  # what a pose from landmarks is wrong by
+
+
+@pytest.fixture(scope="module")
+def render():
+    return Renderer(box(), WHITE).render
+
+
+def photograph(render, pose):
+    """An 8-bit image of the part with a camera's noise."""
+    image = render(CAMERA, pose).rgb8
+    noise = np.random.default_rng(0).normal(0, 1.5, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def pixel_error(pose, truth):
+    """How far the part's points land from where they should, px."""
+    points = np.random.default_rng(0).uniform(-0.6, 0.6, (200, 3))
+    moved = CAMERA.project(pose.transform(points)) - CAMERA.project(truth.transform(points))
+    return float(np.linalg.norm(moved, axis=1).mean())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pose_that_is_a_little_wrong_is_put_right(render, seed):
+    truth = orbit(6)[seed]
+    start = put_off(truth, DEGREES, SHARE, np.random.default_rng(seed))
+    found = refine_pose(photograph(render, truth), CAMERA, start, render)
+    assert found.accepted and found.loss < found.loss_before
+    assert pixel_error(found.pose, truth) < pixel_error(start, truth) / 5
+    assert rotation_angle(found.pose, truth) < np.radians(DEGREES) / 4
+    assert found.covariance.shape == (6, 6)
+    np.testing.assert_allclose(found.covariance, found.covariance.T, rtol=1e-4, atol=1e-12)
+    assert np.all(np.linalg.eigvalsh(found.covariance) > 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_defect_does_not_pull_the_pose(render, seed):
+    truth = orbit(6)[seed]
+    image = photograph(render, truth)
+    image[50:78, 45:70] = (255, 0, 255)
+    start = put_off(truth, DEGREES, SHARE, np.random.default_rng(seed))
+    found = refine_pose(image, CAMERA, start, render)
+    assert found.accepted
+    assert pixel_error(found.pose, truth) < pixel_error(start, truth) / 4
+
+
+def test_the_right_pose_stays(render):
+    truth = orbit(6)[1]
+    found = refine_pose(photograph(render, truth), CAMERA, truth, render)
+    assert pixel_error(found.pose, truth) < 0.03
+    assert found.loss <= found.loss_before
+
+
+def test_what_does_not_lower_the_loss_is_refused(render):
+    """A renderer that shows the same whatever the pose: no candidate can be better than the start."""
+    truth = orbit(6)[0]
+    start = put_off(truth, DEGREES, SHARE, np.random.default_rng(0))
+    stubborn = render(CAMERA, start)
+    found = refine_pose(photograph(render, truth), CAMERA, start, lambda camera, pose: stubborn)
+    assert not found.accepted
+    assert found.pose is start and found.loss == found.loss_before and found.covariance is None
+
+
+@pytest.mark.parametrize("kind", ["black", "white", "noise", "another view"])
+def test_an_image_of_something_else_never_leads_far_away(render, kind):
+    start = orbit(6)[2]
+    image = {
+        "black": np.zeros((128, 128, 3), np.uint8),
+        "white": np.full((128, 128, 3), 255, np.uint8),
+        "noise": np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8),
+        "another view": photograph(render, orbit(6)[4]),
+    }[kind]
+    settings = RefinementSettings()
+    found = refine_pose(image, CAMERA, start, render, settings)
+    assert np.all(np.isfinite(found.pose.matrix))
+    assert found.loss <= found.loss_before
+    assert rotation_angle(found.pose, start) <= np.radians(settings.max_rotation_deg) + 1e-6
+    assert translation_error(found.pose, start) <= settings.max_translation + 1e-6
+    if not found.accepted:
+        assert found.pose is start
+
+
+def test_a_part_out_of_sight_is_left_where_it_is(render):
+    image = photograph(render, orbit(6)[0])
+    start = Pose.look_at(np.array([4.0, 0, 0]), np.array([8.0, 0, 0]), np.array([0, 0, 1.0]))  # it looks away
+    found = refine_pose(image, CAMERA, start, render)
+    assert not found.accepted and found.pose is start and found.loss == float("inf")
+
+
+def test_a_part_half_out_of_the_image_is_refined_all_the_same(render):
+    truth = orbit(6)[0].retract(np.array([0, 0, 0, 1.1, 0, 0]))
+    start = put_off(truth, DEGREES / 2, SHARE / 2, np.random.default_rng(3))
+    found = refine_pose(photograph(render, truth), CAMERA, start, render)
+    assert found.accepted
+    assert pixel_error(found.pose, truth) < pixel_error(start, truth) / 3
+
+
+def test_refining_is_repeatable(render):
+    truth = orbit(6)[3]
+    image = photograph(render, truth)
+    start = put_off(truth, DEGREES, SHARE, np.random.default_rng(0))
+    first, second = (refine_pose(image, CAMERA, start, render) for _ in range(2))
+    np.testing.assert_array_equal(first.pose.matrix, second.pose.matrix)
+    assert first.loss == second.loss
