@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..geometry import Camera, Pose
 from .features import Features
@@ -60,11 +61,13 @@ class LandmarkIndex:
         """
         seen = np.concatenate([self._of_view[v] for v in self._nearest_views(pose, views)])
         pixels = camera.project(pose.transform(self._map.points[self._map.descriptor_landmark[seen]]))
+        visible = np.all(np.isfinite(pixels), axis=1)
+        seen, pixels = seen[visible], pixels[visible]
+        if len(seen) == 0 or len(features) == 0:
+            return np.zeros((0, 2), np.int64)
         # Few candidates lie near a feature, so pairs are found by position first and compared then.
-        at, pixels = features.keypoints.astype(np.float32), pixels.astype(np.float32)
-        beside = np.abs(at[:, :1] - pixels[:, 0]) < radius
-        beside &= np.abs(at[:, 1:] - pixels[:, 1]) < radius
-        feature, candidate = np.nonzero(beside)
+        near = cKDTree(features.keypoints).sparse_distance_matrix(cKDTree(pixels), radius, output_type="ndarray")
+        feature, candidate = near["i"], near["j"]
         described = normalised(self._map.descriptors[seen])
         similarity = np.einsum("ij,ij->i", normalised(features.descriptors)[feature], described[candidate])
         landmark = self._map.descriptor_landmark[seen[candidate]]

@@ -43,20 +43,20 @@ class LocalizationSettings:
     # Matching
     ratio: float = 0.9  # of the distances to the best and to the second best landmark
     same_landmark: float = 0.01  # landmarks closer than this share of the part do not compete in the ratio test
-    retrieve_above: int = 30_000  # landmarks from which only those of the most similar views are matched,
+    retrieve_above: int = 10_000  # landmarks from which only those of the most similar views are matched,
     retrieved_views: int = 20  # and how many views these are
     guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
     guided_radius: float = 16.0  # window px around a projected landmark,
-    final_radius: float = 6.0  # and once more, closer, around the pose found so
-    guided_cosine: float = 0.75  # least similarity in there
+    final_radius: float = 4.0  # and once more, closer, around the pose found so
+    guided_cosine: float = 0.85  # least similarity in there
 
     # Poses
     coarse_error: float = 8.0  # window px up to which a match supports the coarse pose
-    max_error: float = 4.0  # the same for the final pose
+    max_error: float = 2.5  # the same for the final pose
     min_coarse_inliers: int = 10
-    min_inliers: int = 20  # chance agreements stay below 12, right poses had 20 and more
-    min_inlier_share: float = 0.3  # of the guided matches
-    max_residual: float = 2.5  # root mean square, window px
+    min_inliers: int = 20  # foreign objects reached 14, right poses 95 and more
+    min_inlier_share: float = 0.5  # of the guided matches; right poses had 0.7 and more
+    max_residual: float = 1.8  # root mean square, window px
     max_rotation_deviation: float = 1.0  # degrees
     max_shift_deviation: float = 0.02  # share of the distance
 
