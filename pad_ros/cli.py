@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="make a part, train, run the ROS 2 graph on it, write a report")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
     demo.add_argument("--part", default="bracket")
-    demo.add_argument("--budget", type=_positive, default=150.0, metavar="SECONDS", help="training time")
+    demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
     demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
     demo.set_defaults(run=_demo)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
 from ..errors import TrainingError
 from ..rendering.gaussians import Gaussians
 from ..views import View
 
+FLOATER_MARGIN = 6  # px
 VOXELS = 64  # per side of the box that the hull is looked for in
 SH_C0 = 0.28209479177387814
 
@@ -39,9 +44,9 @@ def hull_points(
     found = [_carve(rng.uniform(low, high, size=(500_000, 3)), masked)]
     # The part fills little of the box: from now on draw only from the voxels (and their neighbours) that hold some.
     size = (high - low) / VOXELS
-    cells = np.unique(((found[0] - low) / size).astype(np.int64), axis=0)
-    neighbours = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3), axis=-1).reshape(-1, 3)
-    cells = np.unique((cells[:, None] + neighbours).reshape(-1, 3), axis=0)
+    grid = np.zeros((VOXELS + 2,) * 3, bool)
+    grid[tuple(((found[0] - low) / size).astype(np.int64).T + 1)] = True
+    cells = np.argwhere(binary_dilation(grid, np.ones((3, 3, 3), bool))) - 1
     total = len(found[0])
     for _ in range(20):
         if total >= count or len(cells) == 0:
@@ -53,15 +58,39 @@ def hull_points(
     return rng.permutation(np.concatenate(found))[:count]
 
 
-def _carve(points: NDArray[np.float64], views: list[View]) -> NDArray[np.float64]:
+def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians:
+    """The Gaussians whose centres lie in the visual hull, or within FLOATER_MARGIN px of it in every view.
+
+    The fit renders only the part's window, so nothing there removes what floats outside all windows.
+    """
+    grown = []
+    for view in views:
+        if view.mask is not None:
+            kernel = np.ones((2 * FLOATER_MARGIN + 1,) * 2, np.uint8)
+            grown.append(replace(view, mask=cv2.dilate(view.mask.astype(np.uint8), kernel).astype(bool)))
+    keep = torch.from_numpy(_in_hull(gaussians.means.double().cpu().numpy(), grown)).to(gaussians.means.device)
+    return Gaussians(
+        gaussians.means[keep], gaussians.quats[keep], gaussians.scales[keep], gaussians.opacities[keep],
+        gaussians.sh[keep],
+    )  # fmt: skip
+
+
+def _in_hull(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
+    """Which of the points [N, 3] no more than one view in 50 excludes; views must have masks."""
+    kept = np.arange(len(points))
     dissent = np.zeros(len(points), dtype=np.int32)
     for view in views:
         assert view.mask is not None
-        seen, x, y = _pixels(points, view)
-        dissent[seen] += ~view.mask[y, x]
-        keep = dissent <= len(views) // 50
-        points, dissent = points[keep], dissent[keep]
-    return points
+        seen, x, y = _pixels(points[kept], view)
+        dissent[kept[seen]] += ~view.mask[y, x]
+        kept = kept[dissent[kept] <= len(views) // 50]
+    inside = np.zeros(len(points), bool)
+    inside[kept] = True
+    return inside
+
+
+def _carve(points: NDArray[np.float64], views: list[View]) -> NDArray[np.float64]:
+    return points[_in_hull(points, views)]
 
 
 def _pixels(points: NDArray[np.float64], view: View) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

@@ -184,11 +184,12 @@ def fit_gaussians(
             degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
             rgb, alpha = view.render(parameters.gaussians(), colour, degree)
             loss, by_rgb = photometric_gradient(rgb.detach(), view.target, settings.ssim_weight)
-            by_alpha = None
+            outputs, gradients = [rgb], [by_rgb]
             if view.silhouette is not None:
                 weight = settings.silhouette_weight / alpha.numel()
-                by_alpha = (alpha.detach() - view.silhouette).sign() * weight
-            torch.autograd.backward([rgb, alpha], [by_rgb, by_alpha])
+                outputs.append(alpha)
+                gradients.append((alpha.detach() - view.silhouette).sign() * weight)
+            torch.autograd.backward(outputs, gradients)
             assert parameters.means.grad is not None and parameters.logits.grad is not None
             opacities = torch.sigmoid(parameters.logits.detach())
             parameters.logits.grad += settings.opacity_weight / len(opacities) * opacities * (1 - opacities)

@@ -17,13 +17,14 @@ from ..rendering.device import resolve_device
 from ..silhouette import Background, estimate_background, part_mask
 from ..views import ReferenceViews, View
 from .calibration import calibrate, take_photographs
-from .initialise import initial_gaussians
+from .initialise import initial_gaussians, without_floaters
 from .mapping import build_map
 from .splatting import fit_gaussians, rendering_quality
 
 MIN_VIEWS = 8
 HOLD_OUT_EVERY = 8
 RESERVE_PER_VIEW = 0.35  # seconds per view that calibration is expected to take on two cores
+MIN_PSNR = 17.0  # dB on the part's pixels of held-out views
 MIN_FIT_SHARE = 0.4  # of the budget, whatever mapping took
 
 
@@ -57,13 +58,21 @@ def train(
         mapping_seconds = time.monotonic() - began
         fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SHARE * budget)
         gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
+        gaussians = without_floaters(gaussians, fitted)
         quality = rendering_quality(gaussians, held_out, background, device)
         _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
         photographs = take_photographs(gaussians, masked, background, device)
-        calibration = calibrate(
-            gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate, photographs,
-            device, seed,
-        )  # fmt: skip
+        calibration = None
+        if quality.psnr_part >= MIN_PSNR:
+            calibration = calibrate(
+                gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate,
+                photographs, device, seed,
+            )  # fmt: skip
+        else:
+            _say(
+                f"warning: renderings below {MIN_PSNR:g} dB cannot tell good from bad: the model gets no threshold and "
+                "every verdict will be HOLD; give more --budget, or check poses and background"
+            )
     return ReferenceModel(
         name=name,
         method=method.name,

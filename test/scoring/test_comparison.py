@@ -24,8 +24,8 @@ def plain_difference(query, reference, known, radius):
 
 
 @st.composite
-def pairs(draw, height=st.integers(1, 9), width=st.integers(1, 9)):
-    shape = (draw(height), draw(width))
+def pairs(draw):
+    shape = (draw(st.integers(1, 9)), draw(st.integers(1, 9)))
     values = hnp.arrays(np.float32, (*shape, 3), elements=st.floats(0, 1, width=32))
     return draw(values), draw(values), draw(hnp.arrays(np.bool_, shape))
 
