@@ -1,0 +1,98 @@
+"""Where the Gaussians start: on the SfM points and within the visual hull."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from splat_scenes import CAMERA, SH_C0, box, orbit, photographs_of
+
+from pad_ros.errors import TrainingError
+from pad_ros.training.initialise import colours_from_views, hull_points, initial_gaussians, part_bounds
+from pad_ros.views import View
+
+LOW, HIGH = np.array([-1.2, -1.1, -1.0]), np.array([1.2, 1.1, 1.0])
+
+
+@pytest.fixture(scope="module")
+def views():
+    return photographs_of(box(1500), 12)
+
+
+def in_silhouette(points, view):
+    pixels = np.floor(view.camera.project(view.pose.transform(points))).astype(int)
+    return view.mask[pixels[:, 1], pixels[:, 0]]
+
+
+def test_hull_points_lie_in_every_silhouette(views):
+    points = hull_points(views, LOW, HIGH, 3000, np.random.default_rng(0))
+    assert points.shape == (3000, 3)
+    assert all(in_silhouette(points, view).all() for view in views)
+    assert np.all((points >= LOW - 0.1) & (points <= HIGH + 0.1))
+    # They fill the box that the part is (1.4 x 1.2 x 1.0), not only some of it.
+    assert np.percentile(np.abs(points), 95, axis=0) == pytest.approx([0.7, 0.6, 0.5], rel=0.25)
+
+
+def test_one_dissenting_view_in_fifty_is_forgiven():
+    views = list(photographs_of(box(1500), 50))
+    views[7] = replace(views[7], mask=np.zeros_like(views[7].mask))
+    assert len(hull_points(tuple(views), LOW, HIGH, 500, np.random.default_rng(0))) == 500
+    views[8] = replace(views[8], mask=np.zeros_like(views[8].mask))
+    assert len(hull_points(tuple(views), LOW, HIGH, 500, np.random.default_rng(0))) == 0
+
+
+def test_without_silhouettes_the_box_is_filled(views):
+    bare = tuple(replace(view, mask=None) for view in views)
+    points = hull_points(bare, LOW, HIGH, 5000, np.random.default_rng(0))
+    assert points.shape == (5000, 3)
+    np.testing.assert_allclose(points.min(axis=0), LOW, atol=0.02)
+    np.testing.assert_allclose(points.max(axis=0), HIGH, atol=0.02)
+
+
+def test_bounds_hold_the_points_but_not_their_stragglers():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (1000, 3))
+    points[:5] = 100
+    for silhouettes, widest in ((True, 3.0), (False, 2.0)):
+        low, high = part_bounds(points, silhouettes)
+        assert np.all(low < -1) and np.all(high > 1)
+        assert np.all(high < widest) and np.all(low > -widest)
+
+
+def test_colours_are_what_the_views_show():
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[:] = (51, 102, 204)
+    views = tuple(View(f"{i}", image, CAMERA, pose) for i, pose in enumerate(orbit(5)))
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 3))
+    np.testing.assert_allclose(colours_from_views(points, views), np.tile([[0.2, 0.4, 0.8]], (50, 1)), atol=1e-4)
+    behind_all = np.array([[0.0, 0.0, 1e6]])
+    assert np.all(np.isfinite(colours_from_views(behind_all, views)))
+
+
+@pytest.mark.parametrize("landmarks", [300, 5000])
+def test_gaussians_start_on_landmarks_and_in_the_hull(views, landmarks):
+    count, rng = 800, np.random.default_rng(0)
+    surface = box(landmarks).means.double().numpy()
+    colours = np.tile(np.array([[255, 128, 0]], np.uint8), (landmarks, 1))
+    found = initial_gaussians(views, surface, colours, count, 2, rng)
+    assert len(found) == count and found.sh.shape == (count, 9, 3) and found.sh_degree == 2
+    assert all(np.all(np.isfinite(x.numpy())) for x in (found.means, found.quats, found.scales, found.sh))
+    assert float(found.scales.min()) > 0 and 0 < float(found.opacities.min()) <= float(found.opacities.max()) < 1
+    np.testing.assert_allclose(found.quats.norm(dim=1).numpy(), 1, atol=1e-6)
+    rgb = found.sh[:, 0].numpy() * SH_C0 + 0.5
+    orange = np.all(np.abs(rgb - [1, 128 / 255, 0]) < 1e-3, axis=1)
+    assert orange.sum() == min(landmarks, count // 2)
+    assert not found.sh[:, 1:].any()
+
+
+def test_the_same_seed_gives_the_same_start(views):
+    surface = box(300).means.double().numpy()
+    colours = np.zeros((300, 3), np.uint8)
+    first, second = (initial_gaussians(views, surface, colours, 600, 1, np.random.default_rng(3)) for _ in range(2))
+    for a, b in zip(vars(first).values(), vars(second).values(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_landmarks_beside_the_part_are_refused(views):
+    few = np.array([[0.9, 0.9, 0.9], [0.901, 0.9, 0.9], [0.9, 0.901, 0.9]])
+    with pytest.raises(TrainingError, match="starting points"):
+        initial_gaussians(views, few, np.zeros((3, 3), np.uint8), 800, 1, np.random.default_rng(0))

@@ -1,0 +1,105 @@
+"""The fit: it comes closer to the photographs, is repeatable, keeps to its bounds, and can be interrupted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from splat_scenes import CAMERA, WHITE, box, photographs_of
+
+from pad_ros.rendering.gaussians import Gaussians
+from pad_ros.silhouette import Background
+from pad_ros.training import splatting
+from pad_ros.training.initialise import initial_gaussians
+from pad_ros.training.splatting import SplattingSettings, fit_gaussians, rendering_quality
+
+FOREVER = float("inf")  # so that the number of steps alone decides
+SETTINGS = SplattingSettings(gaussians=400, steps=120, sh_degree=1, relocate_every=40)
+
+
+@pytest.fixture(scope="module")
+def views():
+    return photographs_of(box(600), 9)
+
+
+@pytest.fixture(scope="module")
+def start(views):
+    surface = box(600, seed=1).means.double().numpy()
+    colours = np.full((600, 3), 128, np.uint8)
+    return initial_gaussians(views, surface, colours, SETTINGS.gaussians, 1, np.random.default_rng(0))
+
+
+def same(a: Gaussians, b: Gaussians) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+def test_the_fit_comes_closer_also_on_views_that_it_has_not_seen(views, start):
+    fitted, held_out = views[1:], views[:1]
+    before = rendering_quality(start, fitted, WHITE)
+    found = fit_gaussians(start, fitted, WHITE, SETTINGS, FOREVER)
+    after = rendering_quality(found, fitted, WHITE)
+    assert after.psnr > before.psnr + 2 and after.ssim > before.ssim and after.views == 8
+    unseen = rendering_quality(found, held_out, WHITE)
+    assert unseen.psnr > rendering_quality(start, held_out, WHITE).psnr + 1
+    assert unseen.psnr_part < unseen.psnr  # the background is easy
+    assert 0 < len(found) <= len(start) and found.sh_degree == 1
+    assert all(bool(torch.isfinite(x).all()) for x in vars(found).values())
+    assert float(found.scales.min()) > 0 and not found.means.requires_grad
+    np.testing.assert_allclose(found.quats.norm(dim=1).numpy(), 1, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_gaussians(views, start):
+    settings = replace(SETTINGS, steps=50, relocate_every=20)
+    first, second, other = (fit_gaussians(start, views, WHITE, settings, FOREVER, seed=seed) for seed in (1, 1, 2))
+    assert same(first, second)
+    assert not (len(first) == len(other) and same(first, other))
+
+
+def test_the_start_is_left_as_it_was(views, start):
+    copies = [x.clone() for x in vars(start).values()]
+    fit_gaussians(start, views, WHITE, replace(SETTINGS, steps=5), FOREVER)
+    assert all(torch.equal(x, y) for x, y in zip(vars(start).values(), copies, strict=True))
+
+
+def test_time_that_is_up_ends_the_fit(views, start):
+    endless = replace(SETTINGS, steps=10**9)
+    found = fit_gaussians(start, views, WHITE, endless, 0.5)
+    assert len(found) > 0
+
+
+def test_views_of_a_scene_without_silhouettes_are_fitted_too(start):
+    plain = Background(None, 0.0)
+    views = tuple(replace(view, mask=None) for view in photographs_of(box(600), 4))
+    before = rendering_quality(start, views, plain)
+    found = fit_gaussians(start, views, plain, replace(SETTINGS, steps=40), FOREVER)
+    assert rendering_quality(found, views, plain).psnr > before.psnr
+
+
+def test_a_view_that_shows_no_part_does_no_harm(views, start):
+    empty = replace(
+        views[0], image=np.full((128, 128, 3), 255, np.uint8), mask=np.zeros((CAMERA.height, CAMERA.width), bool)
+    )
+    found = fit_gaussians(start, (*views[:3], empty), WHITE, replace(SETTINGS, steps=30), FOREVER)
+    assert all(bool(torch.isfinite(x).all()) for x in vars(found).values())
+
+
+def test_an_interrupt_ends_the_fit_at_once(views, start, monkeypatch):
+    calls = 0
+    right = splatting.photometric_gradient
+
+    def interrupted(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return right(*arguments)
+
+    monkeypatch.setattr(splatting, "photometric_gradient", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_gaussians(start, views, WHITE, SETTINGS, FOREVER)
+    assert calls == 3
+
+
+def test_quality_of_a_perfect_model(views):
+    quality = rendering_quality(box(600), views, WHITE)
+    assert quality.psnr > 45 and quality.psnr_part > 40 and quality.ssim > 0.99
