@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from toy import Toy
 
 # Before anything imports rclpy: check every message field, and keep parallel runs and other machines apart.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
@@ -25,6 +29,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared test data at {folder} (set PAD_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> "Toy":
+    """A model really trained on a small generated part, with queries; takes most of a minute, so `slow` tests only."""
+    from toy import make_toy
+
+    return make_toy(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera
 from ..images import Image
 from ..rendering.result import ReferenceRendering
 from ..silhouette import Background
@@ -60,7 +59,10 @@ def find_defects(
     background: Background,
     min_area: int,
 ) -> tuple[DefectRegion, ...]:
-    """The connected regions of the anomaly map [H, W] above the threshold, strongest first."""
+    """The connected regions of the anomaly map [H, W] above the threshold, strongest first.
+
+    `rendering` must be on the pixels of the query: for a distorted image its camera is the distorted one.
+    """
     mask = (values > threshold).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     regions = []
@@ -77,7 +79,8 @@ def find_defects(
                 area=area,
                 peak_score=peak,
                 centroid=_centroid(window, inside, values, rendering),
-                kind=_kind(window, inside, image, rendering, background),
+                # The map is blurred: what lies far below the peak is the defect's surroundings.
+                kind=_kind(window, inside & (values[window] >= 0.5 * peak), image, rendering, background),
             )  # fmt: skip
         )
     regions.sort(key=lambda region: -region.peak_score)
@@ -93,17 +96,10 @@ def _centroid(
         return None
     rows, columns = np.nonzero(on_part)
     pixels = np.stack([columns + window[1].start + 0.5, rows + window[0].start + 0.5], axis=1)
-    points = back_project(rendering.camera, pixels, rendering.depth[window][on_part])
+    points = rendering.camera.rays(pixels) * rendering.depth[window][on_part][:, None]
     weights = values[window][on_part].astype(np.float64)
     centre = rendering.pose.inverse().transform(np.average(points, axis=0, weights=weights)[None])[0]
     return (float(centre[0]), float(centre[1]), float(centre[2]))
-
-
-def back_project(camera: Camera, pixels: NDArray[np.float64], depth: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Points [N, 3] in the camera frame of pixels [N, 2] with depth [N] along z."""
-    x = (pixels[:, 0] - camera.cx) / camera.fx
-    y = (pixels[:, 1] - camera.cy) / camera.fy
-    return np.stack([x * depth, y * depth, np.asarray(depth, dtype=np.float64)], axis=1)
 
 
 def _kind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -53,6 +53,15 @@ def evidence(
     return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
 
 
+def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
+    """Alpha and depth of an undistorted rendering where the query's own camera has its pixels."""
+    if not camera.distorted:
+        return rendering
+    alpha = distort_map(rendering.alpha, camera)
+    depth = distort_map(rendering.depth * rendering.alpha, camera) / np.maximum(alpha, 1e-6)
+    return replace(rendering, alpha=alpha, depth=depth.astype(np.float32), camera=camera)
+
+
 class Scorer:
     """Judges queries by one reference model's calibration; without one every verdict is HOLD."""
 
@@ -94,8 +103,9 @@ class Scorer:
         if score > threshold:
             verdict, reason = Verdict.REJECT, Reason.ANOMALY
             defects = find_defects(
-                anomaly_map.values, threshold, image, rendering, self.background, self.settings.min_area
-            )
+                anomaly_map.values, threshold, image, _on_query_pixels(rendering, camera), self.background,
+                self.settings.min_area,
+            )  # fmt: skip
             kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
             text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
         return Inspection(

@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from pad_ros.geometry import Camera, Pose
 from pad_ros.rendering.result import ReferenceRendering
-from pad_ros.scoring.decision import back_project, conformal_threshold, find_defects, p_value
+from pad_ros.scoring.decision import conformal_threshold, find_defects, p_value
 from pad_ros.scoring.result import DefectKind
 from pad_ros.silhouette import Background
 
@@ -172,7 +173,12 @@ def test_nothing_above_the_threshold_is_no_defect_and_many_are_cut_to_the_strong
     assert found == sorted(peaks, reverse=True)[: len(found)]
 
 
-def test_back_projection_reverses_projection():
-    rng = np.random.default_rng(0)
-    points = rng.uniform(-1, 1, (30, 3)) + [0, 0, 3]
-    np.testing.assert_allclose(back_project(CAMERA, CAMERA.project(points), points[:, 2]), points, atol=1e-9)
+def test_a_blurred_map_does_not_hide_the_kind():
+    """Far more pixels lie above the threshold than the defect has; those near the peak tell what it is."""
+    image, rendering, values = scene()
+    mark(image, values, 5, 40, 6, 6, RED, 100.0)
+    mark(image, values, 45, 45, 6, 6, EMPTY, 90.0)
+    blurred = cv2.GaussianBlur(values, (0, 0), 2)
+    added, missing = find_defects(blurred, 1.0, image, rendering, WHITE, 4)
+    assert added.area > 100 and missing.area > 100
+    assert (added.kind, missing.kind) == (DefectKind.ADDED, DefectKind.MISSING)
