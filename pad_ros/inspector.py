@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .errors import ImageError, InputError
 from .geometry import Camera, Pose, largest_cosine, undistort_image
 from .images import Image, validate
+from .kernels import only_our_threads
 from .localization.localizer import Localizer
 from .localization.refinement import refine_pose
 from .localization.result import Localization
@@ -104,7 +105,8 @@ class Inspector:
         problem = self._uncovered(found.pose)
         if problem:
             return replace(found, pose=None, reason=Reason.OUTSIDE_COVERAGE, reason_text=problem)
-        refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
+        with only_our_threads():
+            refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
         covariance = found.covariance if refined.covariance is None else refined.covariance
         return replace(found, pose=refined.pose, covariance=covariance)
 
@@ -126,7 +128,8 @@ class Inspector:
         """The reference rendering for a localization that has a pose."""
         if localization.pose is None:
             raise ValueError("there is no pose to render from")
-        return self._renderer.render(camera.pinhole(), localization.pose)
+        with only_our_threads():
+            return self._renderer.render(camera.pinhole(), localization.pose)
 
     def score(
         self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering | None
@@ -134,7 +137,8 @@ class Inspector:
         """`rendering` None is for localizations that failed: the result is HOLD with their reason."""
         if rendering is None or localization.pose is None:
             return self.hold(localization.reason, localization.reason_text, image, localization)
-        return self._scorer.score(image, camera, localization, rendering)
+        with only_our_threads():
+            return self._scorer.score(image, camera, localization, rendering)
 
     def inspect(self, image: Image, camera: Camera | None = None) -> Inspection:
         """The verdict for one image; HOLD with the reason for anything that goes wrong."""
