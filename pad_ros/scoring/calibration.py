@@ -26,6 +26,7 @@ class Calibration:
     false_reject_rate: float  # asked for
     promised_rate: float  # what the number of views allows to promise
     floors: tuple[float, ...]  # [C] smallest deviation of each cue
+    beside: tuple[float, ...]  # [C] residual of each cue that the background of good views stays below
     coverage: float  # rad: no query may be seen from further beside the reference views
     levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
 
@@ -45,6 +46,8 @@ class Calibration:
         ):
             raise ModelError("calibration: values that are not finite, or negative deviations")
         positive = (*self.floors, *self.levels)
+        if len(self.beside) != len(self.floors) or not all(0 <= value < float("inf") for value in self.beside):
+            raise ModelError("calibration: impossible residuals of the background")
         if not self.coverage > 0:
             raise ModelError("calibration: the covered angle must be positive")
         if not positive or not all(0 < value < float("inf") for value in positive):
@@ -58,6 +61,6 @@ class Calibration:
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
         """The reverse of `to_parts`; KeyError or TypeError where something is missing."""
-        lists = {name: tuple(float(x) for x in values[name]) for name in ("floors", "levels")}
+        lists = {name: tuple(float(x) for x in values[name]) for name in ("floors", "beside", "levels")}
         fields: dict[str, Any] = {**values, **lists, **{name: arrays[name] for name in ARRAYS}}
         return Calibration(**fields)

@@ -34,12 +34,12 @@ class ScoringSettings:
 
 
 def evidence(
-    residual: Floats, rendering: ReferenceRendering, floors: tuple[float, ...], scales: tuple[float, ...]
+    residual: Floats, rendering: ReferenceRendering, calibration: Calibration, scales: tuple[float, ...]
 ) -> list[Floats]:
     """Residuals as deviations from what is normal at each point of the surface, pooled at each scale [H, W].
 
     rendering.features holds the expected residual and its deviation, C channels each; beside the part
-    both are zero and the floor alone counts.
+    both are zero, and what the background of good views shows (folds of a cloth, noise) is expected.
     """
     cues = residual.shape[2]
     expected = rendering.features[..., :cues]
@@ -49,7 +49,8 @@ def evidence(
     for c in range(cues):
         mean = cv2.dilate(np.ascontiguousarray(expected[..., c]), kernel)
         spread = cv2.dilate(np.ascontiguousarray(deviation[..., c]), kernel)
-        total += np.maximum(residual[..., c] - mean, 0) / (spread + 0.5 * floors[c])
+        mean += (1 - rendering.alpha) * calibration.beside[c]
+        total += np.maximum(residual[..., c] - mean, 0) / (spread + 0.5 * calibration.floors[c])
     return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
 
 
@@ -75,7 +76,7 @@ class Scorer:
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
         residual = residuals(undistort_image(image, camera), rendering, self.settings.shift)
-        pooled = evidence(residual, rendering, self.calibration.floors, self.settings.scales)
+        pooled = evidence(residual, rendering, self.calibration, self.settings.scales)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
         return AnomalyMap(distort_map(values, camera))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,8 @@ from .residuals import residual_statistics
 
 Floats = NDArray[np.float32]
 
+BACKGROUND_QUANTILE = 0.999  # of a good view's pixels beside the part
+BESIDE = 7  # px: nearer to the part its edge counts, not the background
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
 
@@ -70,6 +73,13 @@ def take_photographs(
     return tuple(taken)
 
 
+def _beside(alpha: Floats) -> NDArray[np.bool_]:
+    """Pixels [H, W] of a rendering that are background; one corner where the part fills the image."""
+    near = cv2.dilate((alpha > 0.05).astype(np.uint8), np.ones((2 * BESIDE + 1,) * 2, np.uint8))
+    near[0, 0] = 0
+    return np.asarray(near == 0)
+
+
 def covered_angle(views: Sequence[View], gaussians: Gaussians) -> float:
     """How far (rad, seen from the part) a query may be from the nearest reference view.
 
@@ -104,20 +114,25 @@ def calibrate(
     plain = Renderer(gaussians, background, device=device)
     renderer = Renderer(gaussians, background, None, device, photographs, scoring.photographs)
 
+    beside: list[NDArray[np.floating]] = []  # [C] per view
+
     def samples() -> Iterator[tuple[Camera, Pose, Floats]]:
         chosen = fitted[:: max(1, len(fitted) // settings.max_views)]
         for view in progress(chosen, "gathering residuals", len(chosen)):
             assert view.pose is not None
             pose = jittered(view.pose, settings.jitter_deg, settings.jitter_translation, rng)
             rendering = renderer.render(view.camera, pose, without=view.name)
-            yield view.camera, pose, residuals(view.image, rendering, scoring.shift)
+            residual = residuals(view.image, rendering, scoring.shift)
+            beside.append(np.quantile(residual[_beside(rendering.alpha)], BACKGROUND_QUANTILE, axis=0))
+            yield view.camera, pose, residual
 
     statistics = residual_statistics(plain, samples())
     floors = tuple(float(x) for x in statistics.overall_deviation)
     calibration = Calibration(
         residual_mean=statistics.mean, residual_deviation=statistics.deviation,
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
-        promised_rate=float("nan"), floors=floors, coverage=covered_angle(fitted + held_out, gaussians),
+        promised_rate=float("nan"), floors=floors,
+        beside=tuple(float(x) for x in np.nanmax(beside, axis=0)), coverage=covered_angle(fitted + held_out, gaussians),
         levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
     full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
@@ -128,7 +143,7 @@ def calibrate(
         pose = refine_pose(view.image, view.camera, start, plain.render, refinement).pose
         rendering = full.render(view.camera, pose, without=view.name)
         residual = residuals(view.image, rendering, scoring.shift)
-        maxima.append([m.max() for m in evidence(residual, rendering, floors, scoring.scales)])
+        maxima.append([m.max() for m in evidence(residual, rendering, calibration, scoring.scales)])
     peaks = np.asarray(maxima, np.float32)  # [V, S]
     levels = np.median(peaks, axis=0)
     scores = (peaks / levels).max(axis=1).astype(np.float32)

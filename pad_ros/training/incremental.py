@@ -76,7 +76,9 @@ def normalise_frame(reconstruction: pycolmap.Reconstruction, part_only: bool) ->
     part_only: all landmarks lie on the part, as before a plain background. Otherwise the part is what the
     optical axes meet at, and the radius is the landmarks' median distance from there.
     """
-    points = np.array([point.xyz for point in reconstruction.points3D.values()]).reshape(-1, 3)
+    landmarks = list(reconstruction.points3D.values())
+    firm = [point for point in landmarks if point.track.length() >= 3]  # seen by two only: often far astray
+    points = np.array([point.xyz for point in firm or landmarks]).reshape(-1, 3)
     poses = [image.cam_from_world().matrix() for image in reconstruction.images.values() if image.has_pose]
     rotations = np.array([pose[:, :3] for pose in poses])
     if part_only:

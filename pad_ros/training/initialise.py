@@ -76,14 +76,14 @@ def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians
 
 
 def _in_hull(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
-    """Which of the points [N, 3] no more than one view in 50 excludes; views must have masks."""
+    """Which of the points [N, 3] no more than one view (of many, one in 50) excludes; views must have masks."""
     kept = np.arange(len(points))
     dissent = np.zeros(len(points), dtype=np.int32)
     for view in views:
         assert view.mask is not None
         seen, x, y = _pixels(points[kept], view)
         dissent[kept[seen]] += ~view.mask[y, x]
-        kept = kept[dissent[kept] <= len(views) // 50]
+        kept = kept[dissent[kept] <= max(1, len(views) // 50)]
     inside = np.zeros(len(points), bool)
     inside[kept] = True
     return inside

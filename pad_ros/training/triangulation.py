@@ -13,6 +13,7 @@ from ..localization.features import Features
 from ..localization.matching import Pairs
 from ..views import View
 
+ENOUGH_LANDMARKS = 500
 PairMatches = dict[tuple[int, int], Pairs]  # by indices of two views, i < j
 
 
@@ -52,6 +53,7 @@ def triangulate(
     if reconstruction.num_points3D():
         _refine_points(reconstruction, pixels)
         observations.filter_all_points3D(pixels, min_angle_deg)
+    _drop_short_tracks(reconstruction)
     reconstruction.update_point_3d_errors()
     return reconstruction
 
@@ -68,6 +70,14 @@ def fill_graph(graph: pycolmap.CorrespondenceGraph, matches: Mapping[tuple[int, 
         geometry.inlier_matches = pairs.astype(np.uint32)
         graph.add_two_view_geometry(i + 1, j + 1, geometry)
     graph.finalize()
+
+
+def _drop_short_tracks(reconstruction: pycolmap.Reconstruction) -> None:
+    """Two views agree by chance along an epipolar line, three hardly; where landmarks are few all are kept."""
+    short = [number for number, point in reconstruction.points3D.items() if point.track.length() < 3]
+    if reconstruction.num_points3D() - len(short) >= ENOUGH_LANDMARKS:
+        for number in short:
+            reconstruction.delete_point3D(number)
 
 
 def _refine_points(reconstruction: pycolmap.Reconstruction, pixels: float) -> None:
