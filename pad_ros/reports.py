@@ -56,6 +56,7 @@ class InspectionWriter:
         self.all_passed = True
         self._results: list[dict[str, Any]] = []
         self._entries: list[GalleryEntry] = []
+        self._stems: set[str] = set()  # of picture files
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, name: str, result: Inspection) -> None:
@@ -78,9 +79,13 @@ class InspectionWriter:
             print(f"{name:<32} {result.verdict.name:<7} {result.reason_text}  [{total:.0f} ms]", flush=True)
 
     def _stem(self, name: str) -> str:
-        stem = Path(name).stem
-        taken = {Path(str(r["image"])).stem for r in self._results}
-        return stem if stem not in taken else f"{len(self._results):04d}_{stem}"
+        stem = wanted = Path(name).stem
+        number = len(self._results)
+        while stem in self._stems:
+            stem = f"{number:04d}_{wanted}"
+            number += 1
+        self._stems.add(stem)
+        return stem
 
     def __enter__(self) -> InspectionWriter:
         return self

@@ -1,0 +1,69 @@
+"""`pad demo`: what it refuses before it begins, and how it judges the verdicts. The rest takes minutes."""
+
+import pytest
+
+from pad_ros import images
+from pad_ros.cli import main
+from pad_ros.demo import run as demo
+from pad_ros.reasons import Verdict
+
+
+def test_a_folder_of_the_users_is_never_cleared(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert main(["demo", "--out", str(tmp_path), "--no-ros"]) == 2
+    error = capsys.readouterr().err
+    assert "no demo folder" in error and len(error.splitlines()) == 1
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path, capsys):
+    path = tmp_path / "out"
+    path.write_text("x")
+    assert main(["demo", "--out", str(path), "--no-ros"]) == 2
+    assert path.read_text() == "x" and "Traceback" not in capsys.readouterr().err
+
+
+def test_a_new_an_empty_and_its_own_folder_are_taken(tmp_path):
+    for folder in (tmp_path / "deep" / "new", tmp_path / "empty"):
+        if folder.name == "empty":
+            folder.mkdir()
+        demo._clear(folder)
+        (folder / "old.txt").touch()
+        demo._clear(folder)
+        assert [path.name for path in folder.iterdir()] == [demo.MARKER]
+
+
+def test_an_unknown_part_is_refused(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "out"), "--part", "spoon", "--no-ros"]) == 2
+    assert "spoon" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_without_ros_it_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 3
+    assert "--no-ros" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_queries_show_what_they_should(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "VIEWS", 4)
+    monkeypatch.setattr(demo, "SIZE", 64)
+    monkeypatch.setattr(demo, "QUERIES", {"good": 1})
+    queries = dict(demo._make_images(tmp_path / "dataset", "bracket"))
+    assert list(queries) == ["good", "foreign", "black", "truncated"]
+    assert not images.load(queries["black"]).any()
+    with pytest.raises(images.ImageError):
+        images.load(queries["truncated"])
+    assert images.load(queries["foreign"]).shape == images.load(queries["good"]).shape == (64, 64, 3)
+
+
+def test_a_verdict_is_compared_with_what_the_image_shows(tmp_path, capsys):
+    path = tmp_path / "test" / "0.png"
+    for label, verdict, right in (
+        ("good", Verdict.PASS, True), ("good", Verdict.HOLD, False), ("Burrs", Verdict.REJECT, True),
+        ("Burrs", Verdict.PASS, False), ("black", Verdict.HOLD, True), ("truncated", Verdict.REJECT, False),
+    ):  # fmt: skip
+        row = demo._row(label, path, verdict, "NONE: why", 1.0, 12.3)
+        assert (row.verdict == row.expected) is right
+        assert ("expected" in capsys.readouterr().out) is not right

@@ -1,0 +1,166 @@
+"""The inspector's contract, without a trained model: it never raises, and HOLD always says why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from model_factory import CAMERA, make_model
+
+from pad_ros.errors import InputError
+from pad_ros.geometry import Camera, Pose, rotation_angle
+from pad_ros.inspector import Inspector
+from pad_ros.localization.localizer import Localizer
+from pad_ros.localization.result import Localization
+from pad_ros.reasons import Reason, Verdict
+from pad_ros.rendering.renderer import Renderer
+
+SIZE = (CAMERA.height, CAMERA.width)
+
+
+@pytest.fixture(scope="module")
+def inspector():
+    return Inspector(make_model())
+
+
+def noise(height=SIZE[0], width=SIZE[1]):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def found(pose):
+    """A localizer that always gives this answer."""
+    return lambda self, image, camera: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
+
+
+def assert_held(result, *reasons):
+    assert (result.verdict, result.reason in reasons) == (Verdict.HOLD, True), result.reason
+    assert result.reason_text and np.isnan(result.score) and np.isnan(result.p_value)
+    assert result.anomaly_map is None and result.rendering is None and result.defects == ()
+    assert set(result.timings_ms) == {"localize", "render", "score", "total"}
+
+
+# --- intrinsics ---
+
+
+def test_the_models_camera_serves_images_of_its_shape(inspector):
+    assert inspector.query_camera(noise(), None) == CAMERA
+    assert inspector.query_camera(noise(96, 128), None) == CAMERA.resized(128, 96)
+    other = Camera(70, 50, 90.0, 90.0, 35.0, 25.0)
+    assert inspector.query_camera(noise(50, 70), other) is other
+
+
+@pytest.mark.parametrize("height, width, camera", [(64, 64, None), (64, 48, None), (96, 128, CAMERA), (48, 65, CAMERA)])
+def test_intrinsics_of_another_image_are_refused(inspector, height, width, camera):
+    image = noise(height, width)
+    with pytest.raises(InputError, match=f"{width}x{height}.*64x48"):
+        inspector.query_camera(image, camera)
+    assert_held(inspector.inspect(image, camera), Reason.CAMERA_MISMATCH)
+
+
+# --- bad images ---
+
+
+@given(
+    st.one_of(
+        hnp.arrays(hnp.scalar_dtypes(), hnp.array_shapes(max_dims=4, max_side=5)),
+        st.none(), st.integers(), st.binary(), st.text(),
+    )
+)  # fmt: skip
+@settings(max_examples=50, deadline=None)
+def test_whatever_is_given_for_an_image_is_held(inspector, image):
+    assert_held(inspector.inspect(image), Reason.BAD_IMAGE)
+
+
+@pytest.mark.parametrize("value", [0, 1, 128, 255])
+def test_a_uniform_image_shows_nothing(inspector, value):
+    image = np.full((*SIZE, 3), value, np.uint8)
+    image[::2] += np.uint8(value < 255)
+    assert_held(inspector.inspect(image), Reason.NO_CONTENT)
+
+
+def test_an_unrelated_image_is_not_localized(inspector):
+    assert_held(inspector.inspect(noise()), Reason.NOT_LOCALIZED, Reason.WEAK_POSE)
+
+
+def test_what_could_not_be_decoded_is_held(inspector):
+    result = inspector.bad_image("cut.png: truncated")
+    assert (result.verdict, result.reason, result.reason_text) == (
+        Verdict.HOLD, Reason.BAD_IMAGE, "cut.png: truncated",
+    )  # fmt: skip
+    assert result.threshold == inspector.model.calibration.threshold
+
+
+# --- stages ---
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), MemoryError("too much"), KeyError("x"), ZeroDivisionError()])
+def test_any_exception_is_hold(inspector, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(Localizer, "localize", fail)
+    result = inspector.inspect(noise())
+    assert_held(result, Reason.INTERNAL_ERROR)
+    assert type(error).__name__ in result.reason_text
+
+
+def test_an_interrupt_is_not_swallowed(inspector, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Localizer, "localize", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        inspector.inspect(noise())
+
+
+def test_with_a_pose_there_is_a_verdict(inspector, monkeypatch):
+    pose = inspector.model.sfm_map.poses[0]
+    monkeypatch.setattr(Localizer, "localize", found(pose))
+    image = Renderer(inspector.model.gaussians, inspector.model.background).render(CAMERA, pose).rgb8
+    result = inspector.inspect(image)
+    assert result.verdict in (Verdict.PASS, Verdict.REJECT)
+    assert result.rendering.rgb.shape == (*SIZE, 3) and result.anomaly_map.values.shape == SIZE
+    assert np.isfinite(result.score) and result.threshold == inspector.model.calibration.threshold
+    assert (result.score > result.threshold) == (result.verdict is Verdict.REJECT)
+    assert rotation_angle(result.localization.pose, pose) < np.radians(3)
+
+
+def test_from_an_uncovered_viewpoint_the_answer_is_hold(inspector, monkeypatch):
+    below = Pose.look_at(np.array([0.0, 0, -3]), np.zeros(3), np.array([1.0, 0, 0]))
+    monkeypatch.setattr(Localizer, "localize", found(below))
+    result = inspector.inspect(noise())
+    assert_held(result, Reason.OUTSIDE_COVERAGE)
+    assert "degrees" in result.reason_text and not result.localization.localized
+
+
+def test_a_model_without_calibration_holds_everything(monkeypatch):
+    inspector = Inspector(make_model(calibrated=False))
+    monkeypatch.setattr(Localizer, "localize", found(inspector.model.sfm_map.poses[0]))
+    result = inspector.inspect(noise())
+    assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.UNCALIBRATED)
+    assert np.isnan(result.score) and np.isnan(result.threshold)
+
+
+def test_without_a_pose_nothing_is_rendered(inspector):
+    nowhere = Localization(None, Reason.WEAK_POSE, "too few inliers")
+    with pytest.raises(ValueError, match="no pose"):
+        inspector.render(nowhere, CAMERA)
+    result = inspector.score(noise(), CAMERA, nowhere, None)
+    assert (result.verdict, result.reason, result.reason_text) == (Verdict.HOLD, Reason.WEAK_POSE, "too few inliers")
+
+
+def test_warming_up_changes_nothing(inspector):
+    before = inspector.inspect(noise())
+    inspector.warm_up()
+    after = inspector.inspect(noise())
+    assert (before.verdict, before.reason, before.reason_text) == (after.verdict, after.reason, after.reason_text)
+
+
+def test_settings_of_the_model_that_are_not_known_here_are_refused():
+    model = make_model()
+    with pytest.raises(InputError, match="manifest of ball.*magic"):
+        Inspector(replace(model, settings={**model.settings, "magic": 1}))
+    with pytest.raises(InputError, match="auto, cpu or cuda"):
+        Inspector(model, "tpu")
