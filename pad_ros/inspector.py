@@ -102,11 +102,18 @@ class Inspector:
         found = self._localizer.localize(image, camera)
         if found.pose is None:
             return found
-        problem = self._uncovered(found.pose)
-        if problem:
-            return replace(found, pose=None, reason=Reason.OUTSIDE_COVERAGE, reason_text=problem)
         with only_our_threads():
             refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
+        limit = None if self.model.calibration is None else self.model.calibration.max_loss
+        if limit is not None and not refined.loss <= limit:
+            text = (
+                f"the part as rendered at the pose found differs from the image all over ({refined.loss:.3f}, good "
+                f"parts stay below {limit:.3f}): a wrong pose, another part, or other light"
+            )
+            return replace(found, pose=None, reason=Reason.WEAK_POSE, reason_text=text)
+        problem = self._uncovered(refined.pose)
+        if problem:
+            return replace(found, pose=None, reason=Reason.OUTSIDE_COVERAGE, reason_text=problem)
         covariance = found.covariance if refined.covariance is None else refined.covariance
         return replace(found, pose=refined.pose, covariance=covariance)
 

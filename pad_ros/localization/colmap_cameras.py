@@ -8,6 +8,8 @@ import pycolmap
 
 from ..geometry import Camera
 
+pycolmap.logging.minloglevel = pycolmap.logging.WARNING.value  # its remarks would run into the progress lines
+
 
 def colmap_camera(camera: Camera, camera_id: int = 1) -> pycolmap.Camera:
     """A pinhole as pycolmap's camera."""

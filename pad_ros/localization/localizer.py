@@ -72,7 +72,8 @@ class Localizer:
         self._landmarks = LandmarkIndex(sfm_map)
         self._low, self._high = np.percentile(sfm_map.points, [1, 99], axis=0)
         centres = np.array([pose.centre for pose in sfm_map.poses])
-        self._seen_from_outside = not np.any(self._inside(centres))
+        # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
+        self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
     def localize(self, image: Image, camera: Camera) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.

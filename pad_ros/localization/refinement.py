@@ -27,6 +27,7 @@ Floats = NDArray[np.float32]
 MIN_PIXELS = 200
 MIN_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
 HUBER = 1.345  # 95 % efficiency for Gaussian residuals
+SETTLED = 0.99  # of the loss before: less gain than this ends the refinement
 LOSS_CAP = 0.15  # of one pixel, colour in 0..1: a defect counts no more than a badly rendered edge
 
 
@@ -34,11 +35,11 @@ LOSS_CAP = 0.15  # of one pixel, colour in 0..1: a defect counts no more than a 
 class RefinementSettings:
     """The first rendering serves all of `levels` (fractions of the resolution), each later one full resolution."""
 
-    levels: tuple[float, ...] = (0.25, 0.5)
-    renderings: int = 4  # at most, the one that judges the result included
+    levels: tuple[float, ...] = (0.125, 0.25, 0.5)
+    renderings: int = 6  # at most, the one that judges the result included
     steps: int = 10  # Gauss-Newton steps per linearisation
-    max_rotation_deg: float = 3.0  # a correction beyond these is a divergence, not a refinement
-    max_translation: float = 0.05  # share of the distance to the part
+    max_rotation_deg: float = 12.0  # a correction beyond these is a divergence, not a refinement
+    max_translation: float = 0.2  # share of the distance to the part
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,11 @@ def refine_pose(
         loss = _loss(query, rendering)
         if loss >= best.loss:
             break
+        settled = loss > SETTLED * best.loss
         problem = _Problem.of(query, rendering, 1.0)
         best = Refinement(candidate, True, loss_before, loss, problem.covariance() if problem else None)
+        if settled:
+            break
     return best
 
 

@@ -32,6 +32,7 @@ Floats = NDArray[np.float32]
 
 BACKGROUND_QUANTILE = 0.999  # of a good view's pixels beside the part
 BESIDE = 7  # px: nearer to the part its edge counts, not the background
+LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect, not for a wrong pose
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
 
@@ -133,22 +134,24 @@ def calibrate(
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
         promised_rate=float("nan"), floors=floors,
         beside=tuple(float(x) for x in np.nanmax(beside, axis=0)), coverage=covered_angle(fitted + held_out, gaussians),
-        levels=tuple(1.0 for _ in scoring.scales),
+        max_loss=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
     full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
-    maxima = []
+    maxima: list[list[float]] = []
+    losses: list[float] = []
     for view in progress(held_out, "scoring held-out views", len(held_out)):
         assert view.pose is not None
         start = jittered(view.pose, settings.start_deg, settings.start_translation, rng)
-        pose = refine_pose(view.image, view.camera, start, plain.render, refinement).pose
-        rendering = full.render(view.camera, pose, without=view.name)
+        refined = refine_pose(view.image, view.camera, start, plain.render, refinement)
+        losses.append(refined.loss)
+        rendering = full.render(view.camera, refined.pose, without=view.name)
         residual = residuals(view.image, rendering, scoring.shift)
-        maxima.append([m.max() for m in evidence(residual, rendering, calibration, scoring.scales)])
+        maxima.append([float(m.max()) for m in evidence(residual, rendering, calibration, scoring.scales)])
     peaks = np.asarray(maxima, np.float32)  # [V, S]
     levels = np.median(peaks, axis=0)
     scores = (peaks / levels).max(axis=1).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
     return replace(
-        calibration, scores=scores, threshold=threshold, promised_rate=promised,
+        calibration, scores=scores, max_loss=LOSS_ALLOWANCE * max(losses), threshold=threshold, promised_rate=promised,
         levels=tuple(float(level) for level in levels),
     )  # fmt: skip
