@@ -5,27 +5,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from model_factory import make_calibration
 from splat_scenes import CAMERA, WHITE, box, orbit
 
 from pad_ros.geometry import Camera, Pose, distort_map
 from pad_ros.localization.result import Localization
 from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.scoring.calibration import Calibration
 from pad_ros.scoring.result import DefectKind
 from pad_ros.scoring.scorer import Scorer, ScoringSettings
 
 SETTINGS = ScoringSettings()
 GAUSSIANS = box(1500)
-CALIBRATION = Calibration(
+CALIBRATION = replace(
+    make_calibration(1500, len(SETTINGS.scales)),
     residual_mean=np.full((1500, 1), 0.02, np.float32),
     residual_deviation=np.full((1500, 1), 0.02, np.float32),
     scores=np.linspace(0.5, 1.5, 19).astype(np.float32),
     threshold=2.0,
-    false_reject_rate=0.05,
-    promised_rate=0.05,
     floors=(0.02,),
-    coverage=0.5,
+    beside=(0.0,),
     levels=tuple(1.0 for _ in SETTINGS.scales),
 )
 POSE = orbit(7)[1]

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of, put_off
 
-from pad_ros.geometry import rotation_angle
+from pad_ros.geometry import Camera, Pose, rotation_angle
 from pad_ros.localization.refinement import RefinementSettings
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.scoring.calibration import Calibration
 from pad_ros.scoring.scorer import Scorer, ScoringSettings
+from pad_ros.silhouette import Background
 from pad_ros.training.calibration import calibrate, covered_angle, jittered, take_photographs
+from pad_ros.views import View
 
 GAUSSIANS = box(800)
 SCORING = ScoringSettings()
@@ -117,3 +119,24 @@ def test_jitter_is_small_centred_and_repeatable():
     np.testing.assert_array_equal(again.matrix, moved[7].matrix)
     np.testing.assert_allclose(jittered(pose, 0.0, 0.0, np.random.default_rng(0)).matrix, pose.matrix, atol=1e-12)
     assert rotation_angle(put_off(pose, 0.3, 0, np.random.default_rng(0)), pose) == pytest.approx(np.radians(0.3))
+
+
+def test_views_that_the_part_fills_are_calibrated_too():
+    """No pixel lies beside the part, as in photographs of a scene."""
+    camera = Camera(96, 96, 400.0, 400.0, 48.0, 48.0)
+    gaussians = box(6000)
+    poses = [
+        Pose.look_at(np.array([4.0, y, z]), np.zeros(3), np.array([0, 0, 1.0]))
+        for y in (-0.5, 0, 0.5)
+        for z in (-0.3, 0, 0.3)
+    ]
+    scene = Background(None, 0.0)
+    renderer = Renderer(gaussians, scene)
+    views = tuple(View(f"{i}.png", renderer.render(camera, pose).rgb8, camera, pose) for i, pose in enumerate(poses))
+    assert all(renderer.render(camera, pose).alpha.min() > 0.5 for pose in poses)
+    photographs = take_photographs(gaussians, views, scene, "cpu")
+    found = calibrate(
+        gaussians, views[::2], views[1::2], scene, SCORING, RefinementSettings(), 0.1, photographs, "cpu", 0
+    )
+    found.check(len(gaussians))
+    assert np.isfinite(found.threshold)
