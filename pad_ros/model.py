@@ -34,6 +34,7 @@ SEAL = "sha256"  # of the manifest without this entry
 SPLATS = "splats.ply"
 CALIBRATION = "calibration.safetensors"
 REQUIRED = (SPLATS, PHOTOGRAPHS_FILE, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
+MAX_DISTORTION = 10.0
 MAX_MANIFEST_BYTES = 4_000_000
 MAX_BUNDLE_BYTES = 4_000_000_000
 
@@ -243,10 +244,13 @@ def _read_calibration(folder: Path, values: Any) -> Calibration | None:
 def _camera(values: Mapping[str, Any]) -> Camera:
     distortion = [_number(x, "distortion") for x in values["distortion"]]
     width, height = values["width"], values["height"]
-    if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS or any(distortion):
+    if len(distortion) != 4 or any(abs(x) > MAX_DISTORTION for x in distortion):
+        raise ValueError(f"impossible lens distortion {distortion}")
+    if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS:
         raise ValueError(f"impossible camera {dict(values)}")
     fx, fy, cx, cy = (_number(values[key], key) for key in ("fx", "fy", "cx", "cy"))
-    return Camera(width, height, fx, fy, cx, cy)
+    k1, k2, p1, p2 = distortion
+    return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
 
 
 def _background(values: Mapping[str, Any]) -> Background:

@@ -452,3 +452,12 @@ def test_any_change_to_the_manifest(pristine, tmp_path_factory, data):
         if loaded.calibration is not None:
             assert isinstance(loaded.calibration.threshold, int | float)
     shutil.rmtree(folder)
+
+
+def test_the_lens_distortion_is_kept(tmp_path):
+    model = make_model()
+    model = dataclasses.replace(
+        model, camera=dataclasses.replace(model.camera, distortion=(0.06, -0.08, -0.001, 0.0002))
+    )
+    model.save(tmp_path / "model")
+    assert ReferenceModel.load(tmp_path / "model").camera == model.camera

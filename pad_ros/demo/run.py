@@ -25,7 +25,7 @@ from ..views import read_views
 from .generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
 
 MARKER = ".pad_demo"  # says that a folder is ours to clear
-VIEWS, SIZE = 56, 400
+VIEWS, SIZE = 64, 400
 QUERIES = {"good": 4, "Burrs": 2, "Missing": 2, "Stains": 2, "WrongColour": 1}
 EXPECTED = {"good": Verdict.PASS, "foreign": Verdict.HOLD, "black": Verdict.HOLD, "truncated": Verdict.HOLD}
 
