@@ -4,10 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from splat_scenes import CAMERA, SH_C0, box, orbit, photographs_of
 
 from pad_ros.errors import TrainingError
-from pad_ros.training.initialise import colours_from_views, hull_points, initial_gaussians, part_bounds
+from pad_ros.rendering.gaussians import Gaussians
+from pad_ros.training.initialise import (
+    colours_from_views,
+    hull_points,
+    initial_gaussians,
+    part_bounds,
+    without_floaters,
+)
 from pad_ros.views import View
 
 LOW, HIGH = np.array([-1.2, -1.1, -1.0]), np.array([1.2, 1.1, 1.0])
@@ -18,15 +26,19 @@ def views():
     return photographs_of(box(1500), 12)
 
 
-def in_silhouette(points, view):
+def beside_silhouette(points, view):
+    """Which points the view's image contains beside the part."""
     pixels = np.floor(view.camera.project(view.pose.transform(points))).astype(int)
-    return view.mask[pixels[:, 1], pixels[:, 0]]
+    inside = np.all((pixels >= 0) & (pixels < 128), axis=1)
+    x, y = pixels.clip(0, 127).T
+    return inside & ~view.mask[y, x]
 
 
-def test_hull_points_lie_in_every_silhouette(views):
+def test_hull_points_lie_in_the_silhouettes(views):
     points = hull_points(views, LOW, HIGH, 3000, np.random.default_rng(0))
     assert points.shape == (3000, 3)
-    assert all(in_silhouette(points, view).all() for view in views)
+    dissent = sum(beside_silhouette(points, view).astype(int) for view in views)
+    assert dissent.max() <= 1 and np.mean(dissent == 0) > 0.7  # one view may be wrong about a point
     assert np.all((points >= LOW - 0.1) & (points <= HIGH + 0.1))
     # They fill the box that the part is (1.4 x 1.2 x 1.0), not only some of it.
     assert np.percentile(np.abs(points), 95, axis=0) == pytest.approx([0.7, 0.6, 0.5], rel=0.25)
@@ -96,3 +108,15 @@ def test_landmarks_beside_the_part_are_refused(views):
     few = np.array([[0.9, 0.9, 0.9], [0.901, 0.9, 0.9], [0.9, 0.901, 0.9]])
     with pytest.raises(TrainingError, match="starting points"):
         initial_gaussians(views, few, np.zeros((3, 3), np.uint8), 800, 1, np.random.default_rng(0))
+
+
+def test_floaters_go_and_the_part_stays(views):
+    part = box(300)
+    means = part.means.clone()
+    means[:40, 2] = torch.linspace(0.9, 1.2, 40)  # above the box
+    mixed = Gaussians(means, part.quats, part.scales, part.opacities, part.sh)
+    left = without_floaters(mixed, views)
+    assert torch.equal(left.means, means[40:])
+    assert len(left.quats) == len(left.scales) == len(left.opacities) == len(left.sh) == 260
+    scene = tuple(replace(view, mask=None) for view in views)
+    assert len(without_floaters(mixed, scene)) == 300

@@ -7,6 +7,7 @@ import pytest
 import torch
 from splat_scenes import CAMERA, WHITE, box, photographs_of
 
+from pad_ros.kernels import only_our_threads
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.silhouette import Background
 from pad_ros.training import splatting
@@ -15,6 +16,12 @@ from pad_ros.training.splatting import SplattingSettings, fit_gaussians, renderi
 
 FOREVER = float("inf")  # so that the number of steps alone decides
 SETTINGS = SplattingSettings(gaussians=400, steps=120, sh_degree=1, relocate_every=40)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_in_training():
+    with only_our_threads():
+        yield
 
 
 @pytest.fixture(scope="module")
