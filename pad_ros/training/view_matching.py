@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from ..geometry import Array, Camera, Pose
 from ..localization.colmap_cameras import colmap_camera
 from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
-from ..localization.matching import NearestNeighbours, Pairs, mutual_matches, normalised
+from ..localization.matching import NearestNeighbours, Pairs
 from ..localization.retrieval import describe_view, learn_vocabulary
 from ..silhouette import Background, mask_box, part_mask
 from ..views import View
 
 BOX_MARGIN = 8  # px around the part's silhouette
 MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
-RATIO = 0.85  # among the features near the epipolar line
+POSED_RATIO = 0.95  # loose, since the epipolar check follows
 UNPOSED_RATIO = 0.8
 MIN_PAIR_MATCHES = 15
 MAX_TRIALS = 1000  # a pair of views that overlap needs far fewer
@@ -68,13 +68,17 @@ def focus_point(axes: Array, centres: Array) -> Array:
 
 
 def match_posed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
-    """Mutual best matches among those within `max_error` window px of each other's epipolar lines."""
+    """Mutual best matches within `max_error` window px of each other's epipolar lines.
+
+    Matched everywhere first: searching only along the lines finds more, but every false match then agrees with them.
+    """
     (first, second), (a, b) = views, features
-    if first.pose is None or second.pose is None or min(len(a), len(b)) < 2:
+    pairs = NearestNeighbours(POSED_RATIO).match(a, b)
+    if first.pose is None or second.pose is None or len(pairs) == 0:
         return NO_PAIRS
-    error = epipolar_error(a.keypoints, b.keypoints, first.camera, second.camera, second.pose @ first.pose.inverse())
-    cosine = normalised(a.descriptors) @ normalised(b.descriptors).T
-    return mutual_matches(np.where(error < max_error / min(a.scale, b.scale), cosine, np.float32(-1)), RATIO)
+    error = epipolar_error(a.keypoints[pairs[:, 0]], b.keypoints[pairs[:, 1]], first.camera, second.camera,
+                           second.pose @ first.pose.inverse())  # fmt: skip
+    return pairs[error < max_error / min(a.scale, b.scale)]
 
 
 def match_unposed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
@@ -98,8 +102,8 @@ def match_unposed(views: tuple[View, View], features: tuple[Features, Features],
     return np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
 
 
-def epipolar_error(p: Array, q: Array, first: Camera, second: Camera, second_from_first: Pose) -> NDArray[np.float32]:
-    """Sampson distance in px, [N, M], of every pixel p [N, 2] in `first` to every q [M, 2] in `second`.
+def epipolar_error(p: Array, q: Array, first: Camera, second: Camera, second_from_first: Pose) -> Array:
+    """Sampson distance in px, [M], of pixels p [M, 2] in `first` and q [M, 2] in `second` to the epipolar geometry.
 
     Hartley and Zisserman, equation 11.9.
     """
@@ -109,10 +113,8 @@ def epipolar_error(p: Array, q: Array, first: Camera, second: Camera, second_fro
     p1 = np.concatenate([p, np.ones((len(p), 1))], axis=1)
     q1 = np.concatenate([q, np.ones((len(q), 1))], axis=1)
     lines_q, lines_p = p1 @ fundamental.T, q1 @ fundamental
-    product = (lines_q @ q1.T).astype(np.float32)
-    squares_q = (lines_q[:, :2] ** 2).sum(axis=1).astype(np.float32)
-    squares_p = (lines_p[:, :2] ** 2).sum(axis=1).astype(np.float32)
-    return np.abs(product) / np.sqrt(np.maximum(squares_q[:, None] + squares_p[None], np.float32(1e-20)))
+    squares = (lines_q[:, :2] ** 2).sum(axis=1) + (lines_p[:, :2] ** 2).sum(axis=1)
+    return np.asarray(np.abs((lines_q * q1).sum(axis=1)) / np.sqrt(np.maximum(squares, 1e-20)))
 
 
 def _nearest_pairs(distance: NDArray[np.floating], neighbours: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from textured_cube import CAMERA, GROUND, HALF, cube_map, cube_views, draw, ring
 from pad_ros.errors import TrainingError
 from pad_ros.geometry import Camera, Pose
 from pad_ros.training.incremental import is_guess
-from pad_ros.training.mapping import MappingSettings, build_map
+from pad_ros.training.mapping import build_map
 from pad_ros.training.view_matching import epipolar_error, focus_point, pairs_by_pose
 from pad_ros.views import ReferenceViews, View
 
@@ -43,9 +43,9 @@ def test_keypoints_are_where_their_landmarks_project() -> None:
 
 
 def test_views_of_different_cameras() -> None:
-    views = list(cube_views(12).views)
+    views = list(cube_views(18).views)
     other = Camera(400, 300, 500.0, 480.0, 190.0, 160.0)
-    for i in range(0, 12, 2):
+    for i in range(0, 18, 2):
         pose = views[i].pose
         assert pose is not None
         views[i] = replace(views[i], camera=other, image=draw(pose, other))
@@ -99,7 +99,7 @@ def test_unrelated_poses_give_an_error() -> None:
     poses = ring_poses(6)
     wrong = [replace(view, pose=poses[(5 * i + 2) % 6]) for i, view in enumerate(cube_views(6).views)]
     with pytest.raises(TrainingError, match="poses"):
-        build_map(ReferenceViews(tuple(wrong), "shuffled"), GROUND, replace(MappingSettings(), min_landmarks=200))
+        build_map(ReferenceViews(tuple(wrong), "shuffled"), GROUND)
 
 
 def test_epipolar_error_is_zero_for_true_pairs() -> None:
@@ -109,9 +109,9 @@ def test_epipolar_error_is_zero_for_true_pairs() -> None:
     points = generator.uniform(-0.5, 0.5, (20, 3))
     p, q = CAMERA.project(first.transform(points)), camera.project(second.transform(points))
     error = epipolar_error(p, q, CAMERA, camera, second @ first.inverse())
-    assert np.diag(error).max() < 1e-2
+    assert error.max() < 1e-6
     shifted = epipolar_error(p, q + [0, 6], CAMERA, camera, second @ first.inverse())
-    assert 2 < np.median(np.diag(shifted)) < 6  # Sampson: shared between both images
+    assert 2 < np.median(shifted) < 6  # Sampson: shared between both images
 
 
 def test_pairs_are_neighbours() -> None:

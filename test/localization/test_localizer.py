@@ -1,0 +1,145 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from textured_cube import CAMERA, GROUND, cube_map, draw, ring_poses
+
+from pad_ros.geometry import Camera, Pose, rotation_angle, translation_error
+from pad_ros.localization.localizer import LocalizationSettings, Localizer
+from pad_ros.localization.pnp import PoseEstimate
+from pad_ros.localization.result import Localization
+from pad_ros.reasons import Reason
+from pad_ros.silhouette import Background
+
+UP = np.array([0, 0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def localizer() -> Localizer:
+    return Localizer(cube_map(), GROUND)
+
+
+def clutter(seed: int = 1) -> np.ndarray:
+    """A textured ground without any plain colour, [320, 320, 3]."""
+    noise = np.random.default_rng(seed).uniform(0, 255, (320, 320, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
+    return np.clip(128 + 6 * (smooth - smooth.mean()), 0, 255).astype(np.uint8)
+
+
+def query_poses() -> list[Pose]:
+    """Between the reference views, nearer or farther, rolled."""
+    poses = []
+    for i, pose in enumerate(ring_poses(40, 3.8)[1::8]):
+        poses.append(Pose.look_at(pose.centre * (1 + 0.04 * (-1) ** i), np.array([0.05, 0, 0]), UP, roll=0.3 * (i - 2)))
+    return poses
+
+
+def assert_right(found: Localization, truth: Pose, degrees: float = 0.3) -> None:
+    assert found.pose is not None, found.reason_text
+    assert found.reason is Reason.NONE
+    assert np.degrees(rotation_angle(found.pose, truth)) < degrees
+    assert translation_error(found.pose, truth) < 0.01
+    assert found.inliers >= 20
+    assert 0.5 < found.inlier_share <= 1
+    assert 0 < found.residual_px < 2
+    assert found.covariance is not None
+    assert np.all(np.linalg.eigvalsh(found.covariance) > 0)
+
+
+def assert_refused(found: Localization, *reasons: Reason) -> None:
+    assert not found.localized
+    assert found.pose is None
+    assert found.covariance is None
+    assert found.reason in reasons
+    assert found.reason_text
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_held_out_views(localizer: Localizer, number: int) -> None:
+    pose = query_poses()[number]
+    assert_right(localizer.localize(draw(pose), CAMERA), pose)
+
+
+def test_another_camera(localizer: Localizer) -> None:
+    camera = Camera(480, 400, 700.0, 690.0, 225.0, 214.0)
+    pose = query_poses()[0]
+    assert_right(localizer.localize(draw(pose, camera), camera), pose)
+
+
+def test_a_small_part_off_centre(localizer: Localizer) -> None:
+    camera = Camera(640, 480, 440.0, 440.0, 150.0, 330.0)  # the cube fills 4 % of the frame
+    pose = query_poses()[2]
+    assert_right(localizer.localize(draw(pose, camera), camera), pose)
+
+
+def test_another_ground_than_in_the_reference_views(localizer: Localizer) -> None:
+    pose = query_poses()[1]
+    assert_right(localizer.localize(draw(pose, ground=clutter()), CAMERA), pose)
+
+
+def test_a_map_without_plain_background() -> None:
+    pose = query_poses()[3]
+    assert_right(Localizer(cube_map(), Background(None, 0.0)).localize(draw(pose, ground=clutter()), CAMERA), pose)
+
+
+def test_retrieval_for_large_maps() -> None:
+    settings = replace(LocalizationSettings(), retrieve_above=0, retrieved_views=6)
+    pose = query_poses()[4]
+    assert_right(Localizer(cube_map(), GROUND, settings).localize(draw(pose), CAMERA), pose)
+
+
+def test_the_same_image_gives_the_same_pose(localizer: Localizer) -> None:
+    image = draw(query_poses()[0])
+    first, second = localizer.localize(image, CAMERA), Localizer(cube_map(), GROUND).localize(image, CAMERA)
+    assert first.pose is not None
+    assert second.pose is not None
+    np.testing.assert_array_equal(first.pose.matrix, second.pose.matrix)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_uniform_images_have_no_content(localizer: Localizer, level: int) -> None:
+    image = np.full((320, 320, 3), level, np.uint8)
+    assert_refused(localizer.localize(image, CAMERA), Reason.NO_CONTENT)
+
+
+@pytest.mark.parametrize("name", ["foreign cube", "clutter", "noise", "stripes", "smooth"])
+def test_what_is_not_the_part_is_refused(localizer: Localizer, name: str) -> None:
+    columns = np.arange(320)
+    image = {
+        "foreign cube": draw(ring_poses(7)[3], seed=5),
+        "clutter": clutter(),
+        "noise": np.random.default_rng(0).integers(0, 256, (320, 320, 3)).astype(np.uint8),
+        "stripes": np.tile((columns // 10 % 2 * 255).astype(np.uint8)[None, :, None], (320, 1, 3)),
+        "smooth": np.tile((columns * 0.7).astype(np.uint8)[None, :, None], (320, 1, 3)),
+    }[name]
+    assert_refused(localizer.localize(image, CAMERA), Reason.NOT_LOCALIZED, Reason.WEAK_POSE)
+
+
+def test_too_few_inliers_make_a_weak_pose() -> None:
+    strict = Localizer(cube_map(), GROUND, replace(LocalizationSettings(), min_inliers=10_000))
+    found = strict.localize(draw(query_poses()[0]), CAMERA)
+    assert_refused(found, Reason.WEAK_POSE)
+    assert found.inliers > 20
+    assert "10000" in found.reason_text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"min_inlier_share": 1.01}, "share"), ({"max_residual": 1e-3}, "px of error"),
+     ({"max_rotation_deviation": 1e-6}, "uncertain"), ({"max_shift_deviation": 1e-9}, "uncertain")],
+)  # fmt: skip
+def test_each_gate_says_what_failed(change: dict[str, float], words: str) -> None:
+    found = Localizer(cube_map(), GROUND, replace(LocalizationSettings(), **change)).localize(
+        draw(query_poses()[0]), CAMERA
+    )
+    assert_refused(found, Reason.WEAK_POSE)
+    assert words in found.reason_text
+
+
+def test_a_camera_inside_the_part_is_refused(localizer: Localizer) -> None:
+    pose = Pose.look_at(np.array([0.1, 0, 0]), np.array([1.0, 0, 0]), UP)
+    estimate = PoseEstimate(pose, np.ones(100, bool), 0.3, 1e-8 * np.eye(6))
+    assert "inside" in str(localizer._weakness(estimate, 100, 100, 2.0))
+    outside = replace(estimate, pose=query_poses()[0])
+    assert localizer._weakness(outside, 100, 100, 2.0) is None
