@@ -44,9 +44,9 @@ def main() -> None:
             print(f"{name}: skipped, no data below {shared}")
             continue
         rows.append(measure(name, dataset, arguments.unposed))
-    print(
-        "\n| part | views mapped | landmarks | map s | queries | answered | localized | deg med/p95/max | % med/p95/max | ms p50 |"
-    )
+    columns = ("part", "views mapped", "landmarks", "map s", "queries", "answered", "localized", "deg med/p95/max",
+               "% med/p95/max", "ms p50")  # fmt: skip
+    print("\n| " + " | ".join(columns) + " |")
     print("|---" * 10 + "|")
     print("\n".join(rows))
 
