@@ -34,6 +34,7 @@ def make_dataset(
     size: int = 400,
     queries: Mapping[str, int] = DEMO_QUERIES,
     seed: int = 0,
+    lowest: float = -90.0,
     progress: Progress | None = None,
 ) -> None:
     """Writes a data set of the named part (see `parts.PARTS`) into the folder `out`, which must be new or empty.
@@ -41,7 +42,7 @@ def make_dataset(
     views: reference views, spread evenly from above to 30 degrees below the part's equator.
     size: images are `size` x `size` pixels. queries: how many test images of "good" and of each defect of
     `defects.KINDS`; a query lies 2 to 12 degrees from the nearest reference view, rolled by up to 20 degrees, at 0.92
-    to 1.08 of the distance, off the centre of the image. Which defects are kept, `defects.Limits` says. The same
+    to 1.08 of the distance, off the centre of the image, and from no lower than `lowest` degrees of elevation. Which defects are kept, `defects.Limits` says. The same
     arguments give the same files on any number of threads. Raises InputError for an unknown part or defect, a folder
     in use, or sizes that make no sense.
     """
@@ -58,6 +59,7 @@ def make_dataset(
     camera = Camera.from_fov(size, size, CAMERA_ANGLE_X)
     scene = build_scene(model.subparts)
     reference = reference_poses(views, model.distance)
+    above = [pose for pose in reference if pose.centre[2] >= model.distance * np.sin(np.radians(lowest))]
     total, done = views + sum(queries.values()), 0
 
     def save(relative: str, rendering: Rendering) -> None:
@@ -75,10 +77,10 @@ def make_dataset(
             rng = np.random.default_rng([seed, zlib.crc32(f"{part}/{kind}".encode()), k])
             name = f"test/{kind}/{k}.png"
             if kind == "good":
-                pose = query_pose(scene, camera, model.distance, reference, rng)
+                pose = query_pose(scene, camera, model.distance, reference, above, rng)
                 save(name, render(scene, camera, pose))
             else:
-                pose, rendering, mask = _defective(kind, model, scene, camera, reference, rng)
+                pose, rendering, mask = _defective(kind, model, scene, camera, reference, above, rng)
                 target = out / f"ground_truth/{kind}/{k}_mask.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(target), mask.astype(np.uint8) * 255)
@@ -93,7 +95,7 @@ def make_foreign(out: Path, part: str = "bracket", *, size: int = 400, seed: int
     other = make_part("toy" if part != "toy" else "gearbox")
     scene, camera = build_scene(other.subparts), Camera.from_fov(size, size, CAMERA_ANGLE_X)
     poses = reference_poses(24, other.distance)
-    pose = query_pose(scene, camera, other.distance, poses, np.random.default_rng([seed, 1]))
+    pose = query_pose(scene, camera, other.distance, poses, poses, np.random.default_rng([seed, 1]))
     images.save(out, render(scene, camera, pose).image)
 
 
@@ -112,14 +114,20 @@ def reference_poses(count: int, distance: float) -> list[Pose]:
 
 
 def query_pose(
-    scene: Scene, camera: Camera, distance: float, reference: Sequence[Pose], rng: np.random.Generator
+    scene: Scene,
+    camera: Camera,
+    distance: float,
+    reference: Sequence[Pose],
+    near: Sequence[Pose],
+    rng: np.random.Generator,
 ) -> Pose:
-    """A random pose near the reference views that has the whole part in the image."""
+    """A random pose beside one of the reference views `near` that has the whole part in the image."""
     known = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in reference])
+    starts = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in near])
     margin = 0.01 * camera.width
     for _ in range(MAX_DRAWS):
         axis = rng.normal(size=3)
-        start = known[rng.integers(len(known))]
+        start = starts[rng.integers(len(starts))]
         side = np.cross(start, axis)
         angle = rng.uniform(NEAREST, FARTHEST)
         direction = np.cos(angle) * start + np.sin(angle) * side / np.linalg.norm(side)
@@ -137,12 +145,18 @@ def query_pose(
 
 
 def _defective(
-    kind: str, part: Part, scene: Scene, camera: Camera, reference: Sequence[Pose], rng: np.random.Generator
+    kind: str,
+    part: Part,
+    scene: Scene,
+    camera: Camera,
+    reference: Sequence[Pose],
+    near: Sequence[Pose],
+    rng: np.random.Generator,
 ) -> tuple[Pose, Rendering, Mask]:
     """Draws poses and defects until one keeps the limits."""
     limits = Limits(camera.width)
     for _ in range(MAX_DRAWS):
-        pose = query_pose(scene, camera, part.distance, reference, rng)
+        pose = query_pose(scene, camera, part.distance, reference, near, rng)
         seen = surface(scene, camera, pose)
         variant = propose(kind, part, seen, rng)
         if variant is None:

@@ -26,6 +26,7 @@ from .generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
 
 MARKER = ".pad_demo"  # says that a folder is ours to clear
 VIEWS, SIZE = 64, 400
+LOWEST = 10.0  # degrees: the demo's camera hangs above the part, as in a cell
 QUERIES = {"good": 4, "Burrs": 2, "Missing": 2, "Stains": 2, "WrongColour": 1}
 EXPECTED = {"good": Verdict.PASS, "foreign": Verdict.HOLD, "black": Verdict.HOLD, "truncated": Verdict.HOLD}
 
@@ -89,8 +90,9 @@ def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
     """Writes the data set and three queries that must be held; returns (label, path) in the order of showing."""
     with Progress(f"rendering images of a {part}", VIEWS + sum(QUERIES.values())) as bar:
         make_dataset(
-            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, progress=lambda done, _: bar.update(done - bar.done)
-        )
+            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, lowest=LOWEST,
+            progress=lambda done, _: bar.update(done - bar.done),
+        )  # fmt: skip
     queries = [(label, dataset / "test" / label / f"{i}.png") for label, count in QUERIES.items() for i in range(count)]
     special = dataset.parent / "special"
     make_foreign(special / "foreign.png", part, size=SIZE)

@@ -82,7 +82,7 @@ def test_queries_lie_near_reference_views_and_show_the_whole_part() -> None:
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 2**32 - 1))
     def check(seed: int) -> None:
-        pose = query_pose(scene, camera, part.distance, reference, np.random.default_rng(seed))
+        pose = query_pose(scene, camera, part.distance, reference, reference, np.random.default_rng(seed))
         cosines = [pose.centre @ r.centre / np.linalg.norm(pose.centre) / np.linalg.norm(r.centre) for r in reference]
         assert 1.999 <= np.degrees(np.arccos(max(cosines))) <= 12.001
         pixels = camera.project(pose.transform(scene.vertices))
