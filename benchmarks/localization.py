@@ -1,89 +1,162 @@
-"""Localizes held-out views in maps of the others, and prints one table.
+"""Maps a data set and localizes held-out queries: share localized, pose errors, time per stage.
 
-    python benchmarks/localization.py OUT [--parts loader,temple_ring,fox] [--unposed]
+    python benchmarks/localization.py [--data loader,conveyor,temple_ring,fox] [--unposed] [--shared FOLDER]
 
-loader: map of train/good, queries are all test images. temple_ring, fox: map of four of five photographs, queries are
-the fifth ones (data sets as accuracy.py makes them below OUT). Localized: a pose within 3 degrees and 3 % of the
-distance. --unposed drops the poses of the reference views before mapping and counts answers alone.
+loader and conveyor: the loader's reference views against the test images of either set, whose true poses are read here
+only. temple_ring and fox: four of five photographs against every fifth. --unposed forgets the reference poses; the
+errors are then taken after fitting the new frame to the true one. Localized means within 3 degrees and 3 %.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
-from accuracy import find_dataset
+import pycolmap
+from edited_photos import HELD_OUT, READERS
 
 from pad_ros import images
-from pad_ros.evaluation.dataset import GOOD, read_dataset
-from pad_ros.geometry import rotation_angle, translation_error, undistort_image
+from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.geometry import Array, Camera, Pose, rotation_angle, undistort_image
+from pad_ros.localization import localizer as stages
+from pad_ros.localization.landmarks import LandmarkIndex
 from pad_ros.localization.localizer import Localizer
+from pad_ros.localization.sfm_map import SfmMap
 from pad_ros.training.mapping import build_map
 from pad_ros.training.train import find_background
-from pad_ros.views import read_views
+from pad_ros.views import ReferenceViews, View, read_views
 
-MAX_DEGREES, MAX_SHARE = 3.0, 0.03
+MAX_DEGREES, MAX_SHIFT = 3.0, 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    image: images.Image
+    camera: Camera
+    pose: Pose
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--parts", default="loader,temple_ring,fox")
-    parser.add_argument("--shared", type=Path)
+    parser.add_argument("--data", default="loader,conveyor,temple_ring,fox")
     parser.add_argument("--unposed", action="store_true")
+    parser.add_argument("--shared", type=Path)
     arguments = parser.parse_args()
     shared = arguments.shared or Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    rows = []
-    for name in arguments.parts.split(","):
-        dataset = find_dataset(name, arguments.out, shared)
-        if dataset is None:
-            print(f"{name}: skipped, no data below {shared}")
-            continue
-        rows.append(measure(name, dataset, arguments.unposed))
-    columns = ("part", "views mapped", "landmarks", "map s", "queries", "answered", "localized", "deg med/p95/max",
-               "% med/p95/max", "ms p50")  # fmt: skip
-    print("\n| " + " | ".join(columns) + " |")
-    print("|---" * 10 + "|")
-    print("\n".join(rows))
+    if not shared.is_dir():
+        parser.error(f"no shared data at {shared} (set PAD_SHARED or give --shared)")
+    for name in arguments.data.split(","):
+        measure(name, *load(name, shared / "data"), arguments.unposed)
 
 
-def measure(name: str, dataset: Path, unposed: bool) -> str:
-    views = read_views(dataset)
-    if unposed:
-        views = dataclasses.replace(views, views=tuple(dataclasses.replace(v, pose=None) for v in views.views))
+def load(name: str, folder: Path) -> tuple[ReferenceViews, list[Query]]:
+    """Reference views and queries with true poses."""
+    if name in ("loader", "conveyor"):
+        views = read_views(folder / "mad_like" / "loader")
+        camera = views.views[0].camera
+        dataset = read_dataset(folder / "mad_like" / ("loader" if name == "loader" else "loader_conveyor"))
+        return views, [Query(images.load(q.path), camera, q.pose) for q in dataset.images if q.pose is not None]
+    if name not in READERS:
+        raise SystemExit(f"unknown data '{name}' (there are: loader, conveyor, {', '.join(READERS)})")
+    photos = READERS[name](folder / name)
+    shots = [View(f"{i:03d}.png", undistort_image(p.image, p.camera), p.camera.pinhole(), p.pose)
+             for i, p in enumerate(photos)]  # fmt: skip
+    reference = tuple(view for i, view in enumerate(shots) if i % HELD_OUT != HELD_OUT - 1)
+    queries = [Query(v.image, v.camera, v.pose) for v in shots[HELD_OUT - 1 :: HELD_OUT] if v.pose is not None]
+    return ReferenceViews(reference, name), queries
+
+
+def measure(name: str, views: ReferenceViews, queries: list[Query], unposed: bool) -> None:
     background = find_background(views)
-    began = time.perf_counter()
-    sfm_map, posed = build_map(views, background)
-    seconds = time.perf_counter() - began
+    start = time.perf_counter()
+    given = replace(views, views=tuple(replace(view, pose=None) for view in views.views)) if unposed else views
+    sfm_map, used = build_map(given, background)
+    seconds = time.perf_counter() - start
+    if unposed:
+        queries = to_frame_of(used, views, queries)
     localizer = Localizer(sfm_map, background)
-    camera = dataclasses.replace(posed.views[0].camera, distortion=posed.views[0].distortion)
-    degrees, shares, times, count = [], [], [], 0
-    for item in read_dataset(dataset).images:
-        if name != "loader" and item.label != GOOD:
+    centre = np.median(sfm_map.points, axis=0)
+    degrees, shifts, inliers, refused = [], [], [], []
+    stage_ms: dict[str, list[float]] = defaultdict(list)
+    for query in queries:
+        with timed_stages(stage_ms):
+            began = time.perf_counter()
+            found = localizer.localize(query.image, query.camera)
+            stage_ms["total"].append(1e3 * (time.perf_counter() - began))
+        if found.pose is None:
+            refused.append(found.reason.name)
             continue
-        image = undistort_image(images.load(item.path), camera)
-        began = time.perf_counter()
-        found = localizer.localize(image, camera.pinhole())
-        times.append(1000 * (time.perf_counter() - began))
-        count += 1
-        if found.pose is not None and item.pose is not None:
-            degrees.append(np.degrees(rotation_angle(found.pose, item.pose)))
-            shares.append(translation_error(found.pose, item.pose))
-    right = sum(d < MAX_DEGREES and s < MAX_SHARE for d, s in zip(degrees, shares, strict=True))
-    localized = "-" if unposed else f"{right / count:.3f}"
-    errors = [_spread(degrees), _spread([100 * s for s in shares])] if degrees and not unposed else ["-", "-"]
-    return (
-        f"| {name} | {len(sfm_map.poses)} of {len(views)} | {len(sfm_map.points)} | {seconds:.0f} | {count} | "
-        f"{len(degrees) / count:.3f} | {localized} | {errors[0]} | {errors[1]} | {np.median(times):.0f} |"
-    )
+        inliers.append(found.inliers)
+        degrees.append(np.degrees(rotation_angle(found.pose, query.pose)))
+        shifts.append(
+            np.linalg.norm(found.pose.centre - query.pose.centre) / np.linalg.norm(query.pose.centre - centre)
+        )
+    right = np.sum((np.array(degrees) < MAX_DEGREES) & (np.array(shifts) < MAX_SHIFT))
+    title = f"{name} (unposed)" if unposed else name
+    print(f"{title}: {len(used)} of {len(views)} views, {describe(sfm_map)}, {seconds:.0f} s")
+    print(f"  localized {right / len(queries):.3f} of {len(queries)}; refused {len(refused)} {sorted(set(refused))};"
+          f" wrong {len(degrees) - right}; inliers {min(inliers, default=0)} and more")  # fmt: skip
+    if degrees:
+        print(f"  rotation deg {summary(degrees, 3)}   translation % {summary(100 * np.array(shifts), 3)}")
+    print("  ms " + "   ".join(f"{stage} {summary(values, 0)}" for stage, values in stage_ms.items()), flush=True)
 
 
-def _spread(values: list[float]) -> str:
-    return "/".join(f"{x:.3f}" for x in np.percentile(values, [50, 95, 100]))
+def describe(sfm_map: SfmMap) -> str:
+    return (f"{len(sfm_map.points)} landmarks, {len(sfm_map.descriptors)} descriptors,"
+            f" reprojection {np.mean(sfm_map.errors):.2f} px")  # fmt: skip
+
+
+def summary(values: list[float] | Array, digits: int) -> str:
+    return "/".join(f"{value:.{digits}f}" for value in (np.median(values), np.percentile(values, 95), np.max(values)))
+
+
+def to_frame_of(used: ReferenceViews, true: ReferenceViews, queries: list[Query]) -> list[Query]:
+    """The queries' poses in the frame that unposed mapping chose: a similarity fitted to the camera centres."""
+    truth = {view.name: view.pose for view in true.views}
+    ours = [(view.pose.centre, pose.centre) for view in used.views if view.pose and (pose := truth[view.name])]
+    true_from_ours = pycolmap.estimate_sim3d(*(np.array(side) for side in zip(*ours, strict=True)))
+    if true_from_ours is None:
+        raise SystemExit("the poses found do not resemble the true ones")
+    turn, ours_from_true = true_from_ours.rotation.matrix(), true_from_ours.inverse()
+    moved = []
+    for query in queries:
+        rotation = query.pose.rotation @ turn
+        moved.append(replace(query, pose=Pose.from_rt(rotation, -rotation @ (ours_from_true * query.pose.centre))))
+    return moved
+
+
+@contextmanager
+def timed_stages(into: dict[str, list[float]]) -> Iterator[None]:
+    """Adds the milliseconds that one query spends in each stage."""
+    spent: dict[str, float] = {}
+
+    def watch(stage: str, function: Callable[..., object]) -> Callable[..., object]:
+        def timed(*values: object, **named: object) -> object:
+            start = time.perf_counter()
+            try:
+                return function(*values, **named)
+            finally:
+                spent[stage] = spent.get(stage, 0.0) + 1e3 * (time.perf_counter() - start)
+
+        return timed
+
+    with (
+        patch.object(stages, "extract_window", watch("features", stages.extract_window)),
+        patch.object(stages, "estimate_pose", watch("pnp", stages.estimate_pose)),
+        patch.object(LandmarkIndex, "match_all", watch("match", LandmarkIndex.match_all)),
+        patch.object(LandmarkIndex, "match_near", watch("match", LandmarkIndex.match_near)),
+    ):
+        yield
+    for stage, milliseconds in spent.items():
+        into[stage].append(milliseconds)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def estimate_pose(pixels: Array, points: Array, camera: Camera, max_error: float
     estimation.ransac.random_seed = 0
     estimation.ransac.min_inlier_ratio = 0.05
     refinement = pycolmap.AbsolutePoseRefinementOptions()
-    refinement.loss_function_scale = 0.2 * max_error
+    refinement.loss_function_scale = 0.2 * max_error  # matches that are nearly wrong must not have leverage
     found = pycolmap.estimate_and_refine_absolute_pose(pixels, points, colmap_camera(camera), estimation, refinement)
     if found is None:
         return None

@@ -35,7 +35,7 @@ def query_poses() -> list[Pose]:
     return poses
 
 
-def assert_right(found: Localization, truth: Pose, degrees: float = 0.3) -> None:
+def assert_right(found: Localization, truth: Pose, degrees: float = 0.5) -> None:
     assert found.pose is not None, found.reason_text
     assert found.reason is Reason.NONE
     assert np.degrees(rotation_angle(found.pose, truth)) < degrees
