@@ -87,4 +87,8 @@ def _refine_points(reconstruction: pycolmap.Reconstruction, pixels: float) -> No
     options.ceres.loss_function_type = pycolmap.LossFunctionType.SOFT_L1
     options.ceres.loss_function_scale = 0.5 * pixels
     options.ceres.solver_options.max_num_iterations = 25
-    pycolmap.bundle_adjustment(reconstruction, options)
+    config = pycolmap.BundleAdjustmentConfig()
+    for number in reconstruction.reg_image_ids():
+        config.add_image(number)
+    # Not pycolmap.bundle_adjustment: it switches COLMAP's remarks on stderr on.
+    pycolmap.create_default_bundle_adjuster(options, config, reconstruction).solve()
