@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import rclpy
@@ -104,17 +105,18 @@ def run(make: Callable[[], Node]) -> int:
         rclpy.try_shutdown()
         return error.exit_status
     executor = MultiThreadedExecutor(num_threads=THREADS)
-    executor.add_node(node)
-    about = f": {node.describe()}" if hasattr(node, "describe") else ""
-    print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
-    while rclpy.ok():
-        try:
-            executor.spin()
-        except (KeyboardInterrupt, ExternalShutdownException):
-            break
-        except Exception as error:  # e.g. a message that cannot be deserialized
-            node.get_logger().error(f"{type(error).__name__}: {error}")
-            time.sleep(0.01)
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        executor.add_node(node)
+        about = f": {node.describe()}" if hasattr(node, "describe") else ""
+        print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
+        while rclpy.ok():
+            try:
+                executor.spin()
+            except (KeyboardInterrupt, ExternalShutdownException):
+                break
+            except Exception as error:  # e.g. a message that cannot be deserialized
+                node.get_logger().error(f"{type(error).__name__}: {error}")
+                time.sleep(0.01)
     executor.shutdown(timeout_sec=2)
     if hasattr(node, "close"):
         node.close()
