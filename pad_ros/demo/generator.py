@@ -42,9 +42,9 @@ def make_dataset(
     views: reference views, spread evenly from above to 30 degrees below the part's equator.
     size: images are `size` x `size` pixels. queries: how many test images of "good" and of each defect of
     `defects.KINDS`; a query lies 2 to 12 degrees from the nearest reference view, rolled by up to 20 degrees, at 0.92
-    to 1.08 of the distance, off the centre of the image, and from no lower than `lowest` degrees of elevation. Which defects are kept, `defects.Limits` says. The same
-    arguments give the same files on any number of threads. Raises InputError for an unknown part or defect, a folder
-    in use, or sizes that make no sense.
+    to 1.08 of the distance, off the centre of the image, beside a reference view of at least `lowest` degrees of
+    elevation. Which defects are kept, `defects.Limits` says. The same arguments give the same files on any number of
+    threads. Raises InputError for an unknown part or defect, a folder in use, or sizes that make no sense.
     """
     unknown = sorted(set(queries) - {"good", *KINDS})
     if unknown:
