@@ -6,6 +6,7 @@ up there, where their own depth says that they saw the point (image-based render
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def save_photographs(photographs: Sequence[Photograph], path: Path) -> None:
     for i, photograph in enumerate(photographs):
         tensors[f"image.{i}"] = np.ascontiguousarray(photograph.image)
         tensors[f"depth.{i}"] = np.ascontiguousarray(photograph.depth)
-    save_file(tensors, path, metadata={f"name.{i}": p.name for i, p in enumerate(photographs)})
+    save_file(tensors, path, metadata={"names": json.dumps([p.name for p in photographs])})
 
 
 def load_photographs(path: Path) -> tuple[Photograph, ...]:
@@ -129,12 +130,11 @@ def load_photographs(path: Path) -> tuple[Photograph, ...]:
     try:
         with safe_open(path, "numpy") as file:
             poses, cameras = file.get_tensor("poses"), file.get_tensor("cameras")
-            names = file.metadata() or {}
+            names = json.loads((file.metadata() or {})["names"])
             read = [
-                (names[f"name.{i}"], file.get_tensor(f"image.{i}"), file.get_tensor(f"depth.{i}"))
-                for i in range(len(poses))
+                (str(names[i]), file.get_tensor(f"image.{i}"), file.get_tensor(f"depth.{i}")) for i in range(len(poses))
             ]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
         raise ModelError(f"{path}: cannot be read ({error})") from error
     if poses.shape != (len(read), 4, 4) or cameras.shape != (len(read), 4):
         raise ModelError(f"{path}: poses and cameras of the photographs do not fit")

@@ -146,14 +146,14 @@ def test_a_damaged_file_is_refused_or_harmless(saved, tmp_path, data):
 
 # What a file from elsewhere may hold; each change takes the tensors and the metadata.
 def change(name, value):
-    def apply(tensors, names):
+    def apply(tensors, metadata):
         tensors[name] = value(tensors[name])
 
     return apply
 
 
 def drop(name):
-    return lambda tensors, names: tensors.pop(name, None) if name in tensors else names.pop(name)
+    return lambda tensors, metadata: tensors.pop(name) if name in tensors else metadata.pop(name)
 
 
 CHANGES = {
@@ -161,7 +161,10 @@ CHANGES = {
     "no cameras": drop("cameras"),
     "an image missing": drop("image.1"),
     "a depth missing": drop("depth.0"),
-    "a name missing": drop("name.1"),
+    "no names": drop("names"),
+    "a name missing": lambda tensors, metadata: metadata.update(names='["one"]'),
+    "names that are no list": lambda tensors, metadata: metadata.update(names="1"),
+    "names that are no JSON": lambda tensors, metadata: metadata.update(names="[one"),
     "a pose that is no number": change("poses", lambda x: np.full_like(x, np.nan)),
     "a mirrored pose": change("poses", lambda x: x * np.array([-1, 1, 1, 1.0])[:, None]),
     "poses of another shape": change("poses", lambda x: x[:, :3]),
@@ -183,10 +186,10 @@ def test_a_file_that_contradicts_itself_is_refused(saved, damage):
     from safetensors import safe_open
 
     with safe_open(saved, "numpy") as file:
-        names = dict(file.metadata())
+        metadata = dict(file.metadata())
     tensors = load_file(saved)
-    CHANGES[damage](tensors, names)
-    save_file({name: value.copy() for name, value in tensors.items()}, saved, metadata=names)
+    CHANGES[damage](tensors, metadata)
+    save_file({name: value.copy() for name, value in tensors.items()}, saved, metadata=metadata)
     with pytest.raises(ModelError, match=str(saved)):
         load_photographs(saved)
 
