@@ -51,8 +51,10 @@ def save_ply(gaussians: Gaussians, path: Path) -> None:
     f_rest is channel-major: all coefficients of red, then of green, then of blue.
     """
     n = len(gaussians)
+    # In double precision: float32 logarithms differ in the last bit with the memory's alignment, and so would
+    # the hashes of equal models.
     means, quats, scales, opacities, sh = (
-        x.detach().cpu().to(torch.float32)
+        x.detach().cpu().double()
         for x in (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
     )
     columns = [
