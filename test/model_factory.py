@@ -10,6 +10,7 @@ from pad_ros.model import ReferenceModel
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.photographs import Photograph
 from pad_ros.scoring.calibration import Calibration
+from pad_ros.scoring.expectation import COVARIATES
 from pad_ros.silhouette import Background
 
 CAMERA = Camera(64, 48, 80.0, 80.0, 32.0, 24.0)
@@ -55,7 +56,9 @@ def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Cal
     rng = np.random.default_rng(seed)
     return Calibration(
         residual_mean=rng.uniform(0, 5, (gaussians, 1)).astype(np.float32),
-        residual_deviation=rng.uniform(0, 2, (gaussians, 1)).astype(np.float32),
+        rarity=rng.uniform(0.02, 1, gaussians).astype(np.float32),
+        knots=np.tile(np.linspace(-6, 6, 7, dtype=np.float32), (1, len(COVARIATES), 1)),
+        factors=np.zeros((1, len(COVARIATES), 7), np.float32),
         scores=rng.uniform(0.5, 1.5, 9).astype(np.float32),
         threshold=1.6,
         false_reject_rate=0.01,

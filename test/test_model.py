@@ -378,14 +378,19 @@ CALIBRATION_DAMAGE = {
     "missing": lambda a: a.pop("residual_mean"),
     "renamed": lambda a: a.update(mean=a.pop("residual_mean")),
     "rows": lambda a: a.update(residual_mean=a["residual_mean"][:-1]),
-    "columns": lambda a: a.update(residual_deviation=np.repeat(a["residual_deviation"], 2, axis=1)),
+    "columns": lambda a: a.update(residual_mean=np.repeat(a["residual_mean"], 2, axis=1)),
+    "rarity": lambda a: a.update(rarity=a["rarity"][:, None]),
+    "cues": lambda a: a.update(knots=np.repeat(a["knots"], 2, axis=0), factors=np.repeat(a["factors"], 2, axis=0)),
+    "covariates": lambda a: a.update(knots=a["knots"][:, :-1], factors=a["factors"][:, :-1]),
+    "knots": lambda a: a.update(knots=a["knots"][..., ::-1]),
+    "factors": lambda a: a.update(factors=a["factors"][..., :-1]),
     "dimensions": lambda a: a.update(residual_mean=a["residual_mean"][:, 0]),
     "scores": lambda a: a.update(scores=a["scores"][None]),
     "type": lambda a: a.update(residual_mean=a["residual_mean"].astype(np.float64)),
     "integers": lambda a: a.update(scores=a["scores"].astype(np.int32)),
     "nan": lambda a: a["residual_mean"].__setitem__(3, np.nan),
     "inf": lambda a: a["scores"].__setitem__(0, np.inf),
-    "negative": lambda a: a["residual_deviation"].__setitem__(0, -1),
+    "negative": lambda a: a["residual_mean"].__setitem__(0, -1),
 }
 
 

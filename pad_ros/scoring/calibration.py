@@ -9,20 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .expectation import COVARIATES, Expectation
 
-ARRAYS = ("residual_mean", "residual_deviation", "scores")
+ARRAYS = ("residual_mean", "rarity", "knots", "factors", "scores")
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """residual_mean, residual_deviation: float32 [N, C], per Gaussian and cue; scores: float32 [V], image
-    scores of good views by models that never saw them; threshold: the score above which an image is rejected.
+    """residual_mean: float32 [N, C], per Gaussian and cue; rarity: float32 [N], 1 / reference views that see the
+    Gaussian; knots, factors: float32 [C, J, K], of the expected residual; scores: float32 [V], image scores of
+    good views that neither the Gaussians nor the factors were fitted to.
     """
 
     residual_mean: NDArray[np.float32]
-    residual_deviation: NDArray[np.float32]
+    rarity: NDArray[np.float32]
+    knots: NDArray[np.float32]
+    factors: NDArray[np.float32]
     scores: NDArray[np.float32]
-    threshold: float
+    threshold: float  # the score above which an image is rejected
     false_reject_rate: float  # asked for
     promised_rate: float  # what the number of views allows to promise
     floors: tuple[float, ...]  # [C] smallest deviation of each cue
@@ -31,21 +35,28 @@ class Calibration:
     max_loss: float  # of the refinement (colour, 0..1): a pose that explains the query worse is not trusted
     levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
 
+    @property
+    def expectation(self) -> Expectation:
+        """The model of the expected residual."""
+        return Expectation(self.knots, self.factors)
+
     def features(self) -> NDArray[np.float32]:
-        """[N, 2 C]: what the renderer blends beside the colours."""
-        return np.concatenate([self.residual_mean, self.residual_deviation], axis=1)
+        """[N, C + 1]: what the renderer blends beside the colours."""
+        return np.concatenate([self.residual_mean, self.rarity[:, None]], axis=1)
 
     def check(self, gaussians: int) -> None:
         """ModelError where the arrays do not fit the number of Gaussians or hold impossible values."""
-        shape = (gaussians, len(self.floors))
-        arrays = (self.residual_mean, self.residual_deviation, self.scores)
-        if self.residual_mean.shape != shape or self.residual_deviation.shape != shape or self.scores.ndim != 1:
+        cues = len(self.floors)
+        if self.residual_mean.shape != (gaussians, cues) or self.rarity.shape != (gaussians,) or self.scores.ndim != 1:
             raise ModelError(f"calibration: arrays of shape {self.residual_mean.shape} for {gaussians} Gaussians")
-        if (
-            not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays)
-            or (self.residual_deviation < 0).any()
-        ):
-            raise ModelError("calibration: values that are not finite, or negative deviations")
+        expected = (cues, len(COVARIATES))
+        if self.knots.shape != self.factors.shape or self.knots.ndim != 3 or self.knots.shape[:2] != expected:
+            raise ModelError(f"calibration: factors of shape {self.factors.shape}, expected {expected} and the knots")
+        arrays = (self.residual_mean, self.rarity, self.knots, self.factors, self.scores)
+        if not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays):
+            raise ModelError("calibration: values that are not finite")
+        if (self.residual_mean < 0).any() or (self.rarity < 0).any() or not (np.diff(self.knots) > 0).all():
+            raise ModelError("calibration: negative residuals, or knots that do not increase")
         positive = (*self.floors, *self.levels)
         if len(self.beside) != len(self.floors) or not all(0 <= value < float("inf") for value in self.beside):
             raise ModelError("calibration: impossible residuals of the background")

@@ -18,6 +18,7 @@ from ..silhouette import Background
 from .calibration import Calibration
 from .comparison import residuals
 from .decision import find_defects, p_value
+from .expectation import on_part, points_and_covariates
 from .result import AnomalyMap, DefectRegion, Inspection
 
 Floats = NDArray[np.float32]
@@ -36,21 +37,17 @@ class ScoringSettings:
 def evidence(
     residual: Floats, rendering: ReferenceRendering, calibration: Calibration, scales: tuple[float, ...]
 ) -> list[Floats]:
-    """Residuals as deviations from what is normal at each point of the surface, pooled at each scale [H, W].
+    """Residuals beyond what good views show there, in units of that, pooled at each scale [H, W].
 
-    rendering.features holds the expected residual and its deviation, C channels each; beside the part
-    both are zero, and what the background of good views shows (folds of a cloth, noise) is expected.
+    Beside the part, what the background of good views shows (folds of a cloth, noise) is expected.
     """
-    cues = residual.shape[2]
-    expected = rendering.features[..., :cues]
-    deviation = rendering.features[..., cues:]
-    kernel = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about where a point is
+    part = on_part(rendering)
     total = np.zeros(residual.shape[:2], np.float32)
-    for c in range(cues):
-        mean = cv2.dilate(np.ascontiguousarray(expected[..., c]), kernel)
-        spread = cv2.dilate(np.ascontiguousarray(deviation[..., c]), kernel)
-        mean += (1 - rendering.alpha) * calibration.beside[c]
-        total += np.maximum(residual[..., c] - mean, 0) / (spread + 0.5 * calibration.floors[c])
+    for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2])):
+        floor, beside = np.float32(calibration.floors[c]), np.float32(calibration.beside[c])
+        mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
+        spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
+        total += np.maximum(residual[..., c] - mean, 0) / spread
     return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
 
 

@@ -1,8 +1,9 @@
 """Calibration: how large a difference good views show, per point of the surface and per image.
 
 The per-point statistics come from the views that the Gaussians were fitted to, rendered at slightly
-wrong poses, as a localized query is. The image scores come from held-out views that go through the
-same refinement and comparison as a query; they give the threshold.
+wrong poses, as a localized query is. Held-out views go through the same refinement and comparison as a
+query: they tell by how much more unseen views differ, and where (cross-fitted), and their image scores
+give the threshold.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from ..progress import progress
 from ..rendering.gaussians import Gaussians
 from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
+from ..rendering.result import ReferenceRendering
 from ..scoring.calibration import Calibration
 from ..scoring.comparison import residuals
 from ..scoring.decision import conformal_threshold
+from ..scoring.expectation import COVARIATES, on_part, points_and_covariates
 from ..scoring.scorer import ScoringSettings, evidence
 from ..silhouette import Background, mask_box
 from ..views import View
+from .expectation import KNOTS, Sample, choose_knots, fit_factors
 from .residuals import residual_statistics
 
 Floats = NDArray[np.float32]
@@ -33,6 +37,8 @@ Floats = NDArray[np.float32]
 BACKGROUND_QUANTILE = 0.999  # of a good view's pixels beside the part
 BESIDE = 7  # px: nearer to the part its edge counts, not the background
 LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect, not for a wrong pose
+SMALLEST_LEVEL = 0.1  # renderings that show no difference at all must not make noise a defect
+CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
 
@@ -45,6 +51,7 @@ class CalibrationSettings:
     start_deg: float = 0.3
     start_translation: float = 0.004
     max_views: int = 150  # that residuals are gathered from
+    pixels: int = 6000  # of each held-out view, that the expected residual is learned from
 
 
 def jittered(pose: Pose, degrees: float, translation: float, rng: np.random.Generator) -> Pose:
@@ -106,7 +113,7 @@ def calibrate(
     seed: int,
     settings: CalibrationSettings | None = None,
 ) -> Calibration:
-    """Residual statistics from `fitted` views and the threshold from `held_out` ones (all with poses).
+    """Residual statistics from `fitted` views, factors and threshold from `held_out` ones (all with poses).
 
     No view is compared with its own photograph.
     """
@@ -128,30 +135,68 @@ def calibrate(
             yield view.camera, pose, residual
 
     statistics = residual_statistics(plain, samples())
-    floors = tuple(float(x) for x in statistics.overall_deviation)
+    cues = len(statistics.overall_deviation)
     calibration = Calibration(
-        residual_mean=statistics.mean, residual_deviation=statistics.deviation,
+        residual_mean=statistics.mean, rarity=statistics.rarity,
+        knots=np.tile(np.arange(KNOTS, dtype=np.float32), (cues, len(COVARIATES), 1)),
+        factors=np.zeros((cues, len(COVARIATES), KNOTS), np.float32),
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
-        promised_rate=float("nan"), floors=floors,
+        promised_rate=float("nan"), floors=tuple(float(x) for x in statistics.overall_deviation),
         beside=tuple(float(x) for x in np.nanmax(beside, axis=0)), coverage=covered_angle(fitted + held_out, gaussians),
         max_loss=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
     full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
-    maxima: list[list[float]] = []
+    poses: list[Pose] = []
     losses: list[float] = []
-    for view in progress(held_out, "scoring held-out views", len(held_out)):
+
+    def compare(view: View, pose: Pose) -> tuple[ReferenceRendering, Floats]:
+        rendering = full.render(view.camera, pose, without=view.name)
+        return rendering, residuals(view.image, rendering, scoring.shift)
+
+    pixels: list[list[Sample]] = []  # per view and cue
+    for view in progress(held_out, "comparing held-out views", len(held_out)):
         assert view.pose is not None
         start = jittered(view.pose, settings.start_deg, settings.start_translation, rng)
         refined = refine_pose(view.image, view.camera, start, plain.render, refinement)
+        poses.append(refined.pose)
         losses.append(refined.loss)
-        rendering = full.render(view.camera, refined.pose, without=view.name)
-        residual = residuals(view.image, rendering, scoring.shift)
-        maxima.append([float(m.max()) for m in evidence(residual, rendering, calibration, scoring.scales)])
-    peaks = np.asarray(maxima, np.float32)  # [V, S]
-    levels = np.median(peaks, axis=0)
+        pixels.append(_draw(*compare(view, refined.pose), settings.pixels, rng))
+    folds = [list(range(k, len(held_out), CROSS_FIT)) for k in range(min(CROSS_FIT, len(held_out)))]
+    models = [_expectation([p for i, p in enumerate(pixels) if i not in fold], cues) for fold in folds]
+    peaks = np.zeros((len(held_out), len(scoring.scales)), np.float32)
+    for i, view in enumerate(progress(held_out, "scoring held-out views", len(held_out))):
+        rendering, residual = compare(view, poses[i])
+        knots, factors = models[i % CROSS_FIT]
+        unseen = replace(calibration, knots=knots, factors=factors)
+        peaks[i] = [m.max() for m in evidence(residual, rendering, unseen, scoring.scales)]
+    levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
     scores = (peaks / levels).max(axis=1).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
+    knots, factors = _expectation(pixels, cues)
+    known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
     return replace(
-        calibration, scores=scores, max_loss=LOSS_ALLOWANCE * max(losses), threshold=threshold, promised_rate=promised,
-        levels=tuple(float(level) for level in levels),
+        calibration, knots=knots, factors=factors, scores=scores, threshold=threshold, promised_rate=promised,
+        max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")), levels=tuple(float(level) for level in levels),
     )  # fmt: skip
+
+
+def _draw(rendering: ReferenceRendering, residual: Floats, count: int, rng: np.random.Generator) -> list[Sample]:
+    """Of each cue up to `count` of the part's pixels."""
+    pixels = np.flatnonzero(on_part(rendering))
+    pixels = rng.choice(pixels, min(count, len(pixels)), replace=False)
+    return [
+        Sample(point.ravel()[pixels], covariates.reshape(-1, len(COVARIATES))[pixels], residual[..., c].ravel()[pixels])
+        for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2]))
+    ]
+
+
+def _expectation(pixels: Sequence[Sequence[Sample]], cues: int) -> tuple[Floats, Floats]:
+    """Knots and factors [C, J, K] from samples per view and cue; all factors are 1 without any."""
+    knots = np.tile(np.arange(KNOTS, dtype=np.float32), (cues, len(COVARIATES), 1))
+    factors = np.zeros_like(knots)
+    for c in range(cues):
+        samples = [view[c] for view in pixels if len(view[c].residual)]
+        if samples:
+            knots[c] = choose_knots(samples)
+            factors[c] = fit_factors(samples, knots[c])
+    return knots, factors

@@ -27,42 +27,47 @@ PRIOR_WEIGHT = 5.0  # pixels' worth of belief that a Gaussian is like the averag
 
 @dataclass(frozen=True, eq=False)
 class ResidualStatistics:
-    """mean, deviation: float32 [N, C] per Gaussian and cue; overall_deviation [C] of all pixels of the part."""
+    """mean float32 [N, C] per Gaussian and cue; rarity float32 [N], 1 / views that see the Gaussian;
+    overall_deviation [C] of all pixels of the part."""
 
     mean: Floats
-    deviation: Floats
+    rarity: Floats
     overall_deviation: Floats
 
 
 def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Floats]]) -> ResidualStatistics:
-    """From (camera, pose, residual maps [H, W, C]) of good views, for the Gaussians of `renderer`."""
+    """From (camera, pose, residual maps [H, W, C]) of good views, for the Gaussians of `renderer`.
+
+    A Gaussian that some views see well and others hardly counts as seen by (sum w)^2 / sum w^2 views, w its
+    weights in the views' pixels.
+    """
     n = len(renderer.gaussians)
-    weight = np.zeros((n, 1))
+    weight, squared_weight = np.zeros(n), np.zeros(n)
     first: NDArray[np.float64] | None = None
-    second: NDArray[np.float64] | None = None
+    square = np.zeros(1)
     for camera, pose, residual in samples:
         window = renderer.window(camera, pose)
         if window is None:
             continue
         x0, y0, w, h = window
         part = residual[y0 : y0 + h, x0 : x0 + w]
+        c = residual.shape[2]
         channels = np.concatenate([part, part**2, np.ones_like(part[..., :1])], axis=2)
         sums = _spread(renderer.gaussians, camera, pose, window, channels, renderer.device)
-        c = residual.shape[2]
-        if first is None or second is None:
-            first, second = np.zeros((n, c)), np.zeros((n, c))
+        if first is None:
+            first, square = np.zeros((n, c)), np.zeros(c)
         first += sums[:, :c]
-        second += sums[:, c : 2 * c]
-        weight += sums[:, 2 * c :]
-    if first is None or second is None:
+        square += sums[:, c : 2 * c].sum(axis=0)
+        weight += sums[:, -1]
+        squared_weight += sums[:, -1] ** 2
+    if first is None:
         raise ValueError("no views to gather residuals from")
     total = max(float(weight.sum()), 1e-9)
-    overall_mean, overall_square = first.sum(axis=0) / total, second.sum(axis=0) / total
-    mean = (first + PRIOR_WEIGHT * overall_mean) / (weight + PRIOR_WEIGHT)
-    square = (second + PRIOR_WEIGHT * overall_square) / (weight + PRIOR_WEIGHT)
-    deviation = np.sqrt(np.maximum(square - mean**2, 1e-10))
-    overall = np.sqrt(np.maximum(overall_square - overall_mean**2, 1e-10))
-    return ResidualStatistics(mean.astype(np.float32), deviation.astype(np.float32), overall.astype(np.float32))
+    overall = first.sum(axis=0) / total
+    mean = (first + PRIOR_WEIGHT * overall) / (weight[:, None] + PRIOR_WEIGHT)
+    rarity = np.where(weight > 0, squared_weight / np.maximum(weight, 1e-9) ** 2, 1.0).clip(0, 1)
+    deviation = np.sqrt(np.maximum(square / total - overall**2, 1e-10))
+    return ResidualStatistics(mean.astype(np.float32), rarity.astype(np.float32), deviation.astype(np.float32))
 
 
 def _spread(

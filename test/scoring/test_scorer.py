@@ -20,7 +20,7 @@ GAUSSIANS = box(1500)
 CALIBRATION = replace(
     make_calibration(1500, len(SETTINGS.scales)),
     residual_mean=np.full((1500, 1), 0.02, np.float32),
-    residual_deviation=np.full((1500, 1), 0.02, np.float32),
+    rarity=np.full(1500, 0.1, np.float32),
     scores=np.linspace(0.5, 1.5, 19).astype(np.float32),
     threshold=2.0,
     floors=(0.02,),

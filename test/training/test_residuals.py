@@ -52,9 +52,9 @@ def test_statistics_are_those_of_explicit_weights():
     overall = first.sum(axis=0) / total.sum()
     overall_square = second.sum(axis=0) / total.sum()
     mean = (first + PRIOR_WEIGHT * overall) / (total[:, None] + PRIOR_WEIGHT)
-    square = (second + PRIOR_WEIGHT * overall_square) / (total[:, None] + PRIOR_WEIGHT)
     np.testing.assert_allclose(found.mean, mean, rtol=2e-3)
-    np.testing.assert_allclose(found.deviation, np.sqrt(square - mean**2), rtol=5e-3)
+    by_view = shares.sum(axis=(1, 2))
+    np.testing.assert_allclose(found.rarity, (by_view**2).sum(axis=0) / total**2, rtol=2e-3)
     np.testing.assert_allclose(found.overall_deviation, np.sqrt(overall_square - overall**2), rtol=5e-3)
 
 
@@ -64,8 +64,8 @@ def test_where_views_differ_more_is_found():
     shares = weights(gaussians, FRONT)
     residual = (shares[..., [0]] >= shares.max(axis=2, keepdims=True)).astype(np.float32)
     found = residual_statistics(Renderer(gaussians, WHITE), [(CAMERA, FRONT, residual)])
-    assert found.mean.shape == found.deviation.shape == (3, 1)
-    assert found.mean.dtype == found.deviation.dtype == np.float32
+    assert found.mean.shape == (3, 1) and found.rarity.shape == (3,)
+    assert found.mean.dtype == found.rarity.dtype == np.float32
     assert found.mean[0] > 0.7 > 0.4 > found.mean[1]
 
 
@@ -74,7 +74,17 @@ def test_an_even_residual_is_expected_everywhere():
     residual = np.full((128, 128, 1), 0.25, np.float32)
     found = residual_statistics(Renderer(gaussians, WHITE), [(CAMERA, pose, residual) for pose in orbit(3)])
     np.testing.assert_allclose(found.mean, 0.25, atol=1e-4)
-    assert found.deviation.max() < 2e-3 and np.all(found.deviation > 0)
+    assert np.all(found.overall_deviation > 0)
+
+
+def test_what_one_view_alone_shows_is_rare():
+    gaussians = box(200)
+    residual = np.zeros((128, 128, 1), np.float32)
+    once = residual_statistics(Renderer(gaussians, WHITE), [(CAMERA, FRONT, residual)])
+    assert once.rarity.min() > 0.99  # also where no view looked
+    often = residual_statistics(Renderer(gaussians, WHITE), [(CAMERA, FRONT, residual)] * 4)
+    seen = once.mean[:, 0] >= 0
+    assert np.all(often.rarity[seen] >= 0.24) and often.rarity.min() < 0.26
 
 
 def test_views_that_show_nothing_of_the_part_give_no_statistics():

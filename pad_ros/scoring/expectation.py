@@ -1,0 +1,114 @@
+"""How large a difference to expect at each pixel of a good part.
+
+Good views differ from their reference, and not everywhere alike: more where the surface shines, at
+edges, behind gaps, and where few reference views ever looked. The expected residual of a pixel is the
+mean residual of its surface point in the reference views, times a factor for each of six covariates; all
+factors are learned from held-out good views (a generalised additive model with logarithmic link; Hastie &
+Tibshirani 1990, chapter 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import for_each, kernel, thread_count
+from ..rendering.result import ReferenceRendering
+from .comparison import lab
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+COVARIATES = (
+    "log of the point's mean residual",
+    "photographs that see the point",
+    "rarity: 1 / reference views that see the point",
+    "log of the reference's contrast",
+    "opacity",
+    "log of the step in depth",
+)
+SMALLEST = np.float32(3e-3)  # residual, below what 8-bit images resolve
+MIN_ALPHA = 0.05  # less than this of the part in a pixel's neighbourhood is background
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about where a point is
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """Factors of the expected residual, per cue and covariate piecewise linear in the logarithm.
+
+    knots, values: float32 [C, J, K], knots increasing along the last axis.
+    """
+
+    knots: Floats
+    values: Floats
+
+    def predict(self, cue: int, point: Floats, covariates: Floats) -> Floats:
+        """Expected residual [H, W] from the points' mean residual [H, W] and the covariates [H, W, J]."""
+        out = np.empty(point.shape, np.float32)
+        bands = np.linspace(0, len(out), 4 * thread_count() + 1).astype(np.int64)
+        knots, values = self.knots[cue], self.values[cue]
+        for_each(lambda i: _predict(point, covariates, knots, values, out, bands[i], bands[i + 1]), len(bands) - 1)
+        return out
+
+
+@kernel
+def _predict(
+    point: Floats, covariates: Floats, knots: Floats, values: Floats, out: Floats, first: int, last: int
+) -> None:
+    count = knots.shape[1]
+    for y in range(first, last):
+        for x in range(point.shape[1]):
+            total = np.float32(0)
+            for j in range(knots.shape[0]):
+                v = covariates[y, x, j]
+                if v <= knots[j, 0]:
+                    total += values[j, 0]
+                elif v >= knots[j, count - 1]:
+                    total += values[j, count - 1]
+                else:
+                    k = 1
+                    while knots[j, k] < v:
+                        k += 1
+                    share = (v - knots[j, k - 1]) / (knots[j, k] - knots[j, k - 1])
+                    total += (np.float32(1) - share) * values[j, k - 1] + share * values[j, k]
+            out[y, x] = point[y, x] * np.exp(total)
+
+
+def on_part(rendering: ReferenceRendering) -> Mask:
+    """Where [H, W] the part is expected; elsewhere the background is."""
+    return np.asarray(cv2.dilate(rendering.alpha, _NEIGHBOURS) > MIN_ALPHA)
+
+
+def points_and_covariates(rendering: ReferenceRendering, cues: int) -> list[tuple[Floats, Floats]]:
+    """(mean residual of the surface points [H, W], covariates [H, W, J]) of each cue.
+
+    rendering.features holds the mean residual of each cue and the rarity.
+    """
+    reference = lab(rendering.rgb)
+    far = float(rendering.depth.max())  # stands for the background, so that an outline is a step
+    distance = np.where(rendering.alpha > 0.5, rendering.depth, np.float32(far))
+    shared = [
+        rendering.seen.sum(axis=0, dtype=np.float32) if len(rendering.seen) else np.zeros_like(rendering.alpha),
+        rendering.features[..., cues],
+        np.log(_slope(reference) + SMALLEST),
+        rendering.alpha,
+        np.log(_slope(np.log(np.maximum(distance, 1e-6)) if far > 0 else distance) + np.float32(1e-3)),
+    ]
+    out = []
+    for c in range(cues):
+        point = cv2.dilate(np.ascontiguousarray(rendering.features[..., c]), _NEIGHBOURS) + SMALLEST
+        out.append((point, np.stack([np.log(point), *shared], axis=2).astype(np.float32)))
+    return out
+
+
+def _slope(values: Floats) -> Floats:
+    """Largest gradient magnitude [H, W] in each pixel's neighbourhood, per pixel, over all channels."""
+    dx = cv2.Sobel(values, cv2.CV_32F, 1, 0, ksize=3) / np.float32(8)
+    dy = cv2.Sobel(values, cv2.CV_32F, 0, 1, ksize=3) / np.float32(8)
+    squared = dx**2 + dy**2
+    out: Floats = cv2.dilate(np.sqrt(squared if squared.ndim == 2 else squared.sum(axis=2)), _NEIGHBOURS)
+    return out
