@@ -23,6 +23,8 @@ from .result import AnomalyMap, DefectRegion, Inspection
 
 Floats = NDArray[np.float32]
 
+STRONGEST = np.float32(10)  # a pixel's evidence; the halo of one bright pixel must not outshine a faint defect
+
 
 @dataclass(frozen=True)
 class ScoringSettings:
@@ -47,7 +49,7 @@ def evidence(
         floor, beside = np.float32(calibration.floors[c]), np.float32(calibration.beside[c])
         mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
         spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
-        total += np.maximum(residual[..., c] - mean, 0) / spread
+        total += np.clip((residual[..., c] - mean) / spread, 0, STRONGEST)
     return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
 
 

@@ -18,7 +18,8 @@ from ..scoring.expectation import SMALLEST
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-KNOTS = 7
+QUANTILES = (0.002, 0.1, 0.35, 0.65, 0.9, 0.98, 0.998)  # of a covariate, for its knots: extremes matter
+KNOTS = len(QUANTILES)
 RIDGE = 30.0  # pixels' worth of belief that a covariate does not matter
 SMOOTHNESS = 300.0  # and that its factor changes evenly
 STEPS = 8
@@ -38,7 +39,7 @@ class Sample:
 def choose_knots(samples: Sequence[Sample]) -> Floats:
     """Knots [J, K]: quantiles of the covariates over all samples, moved apart where they coincide."""
     covariates = np.concatenate([sample.covariates for sample in samples])
-    knots = np.quantile(covariates, np.linspace(0.005, 0.995, KNOTS), axis=0).T
+    knots = np.quantile(covariates, QUANTILES, axis=0).T
     gap = np.maximum(1e-3 * (knots[:, -1:] - knots[:, :1]), 1e-3)
     for k in range(1, KNOTS):
         knots[:, k] = np.maximum(knots[:, k], knots[:, k - 1] + gap[:, 0])
