@@ -32,6 +32,7 @@ class ScoringSettings:
 
     photographs: int = 4  # nearest reference photographs that are compared beside the rendering
     shift: int = 1  # px of misalignment that are forgiven
+    local: bool = True  # what is expected depends on the place; else it is the same all over the part
     scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
     min_area: int = 4  # px, of a reported defect region
 

@@ -8,7 +8,7 @@ give the threshold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -136,8 +136,9 @@ def calibrate(
 
     statistics = residual_statistics(plain, samples())
     cues = len(statistics.overall_deviation)
+    mean = statistics.mean if scoring.local else np.tile(statistics.overall_mean, (len(gaussians), 1))
     calibration = Calibration(
-        residual_mean=statistics.mean, rarity=statistics.rarity,
+        residual_mean=mean, rarity=statistics.rarity,
         knots=np.tile(np.arange(KNOTS, dtype=np.float32), (cues, len(COVARIATES), 1)),
         factors=np.zeros((cues, len(COVARIATES), KNOTS), np.float32),
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
@@ -162,7 +163,12 @@ def calibrate(
         losses.append(refined.loss)
         pixels.append(_draw(*compare(view, refined.pose), settings.pixels, rng))
     folds = [list(range(k, len(held_out), CROSS_FIT)) for k in range(min(CROSS_FIT, len(held_out)))]
-    models = [_expectation([p for i, p in enumerate(pixels) if i not in fold], cues) for fold in folds]
+
+    def expectation(views: Iterable[int]) -> tuple[Floats, Floats]:
+        return _expectation([pixels[i] for i in views] if scoring.local else [], cues)
+
+    everything = range(len(held_out))
+    models = [expectation(set(everything).difference(fold)) for fold in folds]
     peaks = np.zeros((len(held_out), len(scoring.scales)), np.float32)
     for i, view in enumerate(progress(held_out, "scoring held-out views", len(held_out))):
         rendering, residual = compare(view, poses[i])
@@ -172,7 +178,7 @@ def calibrate(
     levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
     scores = (peaks / levels).max(axis=1).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
-    knots, factors = _expectation(pixels, cues)
+    knots, factors = expectation(everything)
     known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
     return replace(
         calibration, knots=knots, factors=factors, scores=scores, threshold=threshold, promised_rate=promised,

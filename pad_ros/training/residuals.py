@@ -28,10 +28,11 @@ PRIOR_WEIGHT = 5.0  # pixels' worth of belief that a Gaussian is like the averag
 @dataclass(frozen=True, eq=False)
 class ResidualStatistics:
     """mean float32 [N, C] per Gaussian and cue; rarity float32 [N], 1 / views that see the Gaussian;
-    overall_deviation [C] of all pixels of the part."""
+    overall_mean and overall_deviation float32 [C] of all pixels of the part."""
 
     mean: Floats
     rarity: Floats
+    overall_mean: Floats
     overall_deviation: Floats
 
 
@@ -67,7 +68,7 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     mean = (first + PRIOR_WEIGHT * overall) / (weight[:, None] + PRIOR_WEIGHT)
     rarity = np.where(weight > 0, squared_weight / np.maximum(weight, 1e-9) ** 2, 1.0).clip(0, 1)
     deviation = np.sqrt(np.maximum(square / total - overall**2, 1e-10))
-    return ResidualStatistics(mean.astype(np.float32), rarity.astype(np.float32), deviation.astype(np.float32))
+    return ResidualStatistics(*(x.astype(np.float32) for x in (mean, rarity, overall, deviation)))
 
 
 def _spread(

@@ -1,0 +1,84 @@
+"""What each piece of the method is worth: pieces switched off one by one, on the Gaussians of a trained model.
+
+    python benchmarks/ablation.py MODEL DATASET OUT [--blurred MODEL]
+
+MODEL was trained on DATASET; --blurred is a model of the same data set trained for a fraction of the time
+(piece 1, the sharp reference). Everything after the Gaussians is calibrated anew for each row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from pad_ros.evaluation.dataset import Dataset, read_dataset
+from pad_ros.evaluation.evaluate import evaluate
+from pad_ros.inspector import Inspector
+from pad_ros.kernels import only_our_threads
+from pad_ros.methods import load_method
+from pad_ros.model import ReferenceModel
+from pad_ros.silhouette import part_mask
+from pad_ros.training.calibration import calibrate
+from pad_ros.training.train import split
+from pad_ros.views import ReferenceViews, View, read_views
+
+ROWS: dict[str, list[str]] = {
+    "all of it": [],
+    "1 no reference photographs": ["scoring.photographs=0"],
+    "2 pose not refined": ["refinement.renderings=1"],
+    "3 same expectation all over the part": ["scoring.local=false"],
+    "3 no tolerance to a shift": ["scoring.shift=0"],
+    "4 score from single pixels": ["scoring.scales=[0.3]"],
+}
+COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization", "false_reject_rate", "escape_rate",
+           "hold_rate")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--blurred", type=Path)
+    arguments = parser.parse_args()
+    views, dataset = read_views(arguments.dataset), read_dataset(arguments.dataset)
+    model = ReferenceModel.load(arguments.model)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, overrides in ROWS.items():
+        rows[name] = judge(model, overrides, views, dataset, arguments.out / f"{len(rows)}")
+    if arguments.blurred:
+        blurred = ReferenceModel.load(arguments.blurred)
+        rows["1 reference fitted for less time"] = judge(blurred, [], views, dataset, arguments.out / f"{len(rows)}")
+    (arguments.out / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
+    print("\n| switched off | " + " | ".join(COLUMNS) + " |")
+    print("|---" * (len(COLUMNS) + 1) + "|")
+    for name, found in rows.items():
+        print(f"| {name} | " + " | ".join(f"{found[c]:.4f}" for c in COLUMNS) + " |")
+
+
+def judge(
+    model: ReferenceModel, overrides: list[str], views: ReferenceViews, dataset: Dataset, out: Path
+) -> dict[str, Any]:
+    method = load_method("pad", overrides)
+    poses = dict(zip(model.sfm_map.view_names, model.sfm_map.poses, strict=True))
+    registered = tuple(with_pose_and_mask(view, model, poses) for view in views.views if view.name in poses)
+    fitted, held_out = split(registered)
+    with only_our_threads():
+        calibration = calibrate(
+            model.gaussians, fitted, held_out, model.background, method.scoring, method.refinement, 0.01,
+            model.photographs, "cpu", 0,
+        )  # fmt: skip
+    changed = dataclasses.replace(model, settings=method.to_dict(), calibration=calibration)
+    return evaluate(Inspector(changed), dataset, out)
+
+
+def with_pose_and_mask(view: View, model: ReferenceModel, poses: dict[str, Any]) -> View:
+    mask = part_mask(view.image, model.background) if view.mask is None else view.mask
+    return dataclasses.replace(view, pose=poses[view.name], mask=mask)
+
+
+if __name__ == "__main__":
+    main()
