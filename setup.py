@@ -22,6 +22,8 @@ setup(
         "jinja2>=3.1",
         "numba>=0.60",
         "numpy>=1.26",
+        "onnx>=1.15",
+        "onnxruntime>=1.17",
         "opencv-python-headless>=4.9",
         "pycolmap>=4.0",
         "pyyaml>=6.0",

@@ -144,7 +144,9 @@ def _seed(text: str) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from .methods import load_method
     from .model import ReferenceModel
+    from .networks import read_networks
     from .rendering.device import resolve_device
+    from .scoring.backbones import exported
     from .training.train import train
     from .views import read_views
 
@@ -152,10 +154,12 @@ def _train(arguments: argparse.Namespace) -> int:
     ReferenceModel.check_destination(arguments.out)
     method = load_method(arguments.method, arguments.overrides)
     device = resolve_device(arguments.device)
+    networks = tuple(exported(network) for network in read_networks(method.networks))
     views = read_views(arguments.views, max_side=arguments.max_side)
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
+        networks=networks,
     )  # fmt: skip
     _print_info(model.save(arguments.out))
     return 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
 from ..images import Image
 from ..localization.result import Localization
@@ -25,12 +27,27 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """How query and rendering are compared."""
+    """How query and rendering are compared.
 
+    comparison: "calibrated" by what is normal at each point of the surface, or "recipe", as SplatPose+ does: squared
+    differences of colours and of the backbone's features (see `deep`).
+    """
+
+    comparison: Literal["calibrated", "recipe"] = "calibrated"
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
     photographs: int = 4  # nearest reference photographs that are compared beside the rendering
     shift: int = 1  # px of misalignment that are forgiven
     scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
     min_area: int = 4  # px, of a reported defect region
+
+    def __post_init__(self) -> None:
+        if self.comparison == "recipe" and self.backbone == "none":
+            raise InputError("scoring.comparison=recipe compares features: scoring.backbone must name a network")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks needed, under their names in `pad_ros.weights`."""
+        return () if self.backbone == "none" else (self.backbone.replace("_", "-"),)
 
 
 def evidence(

@@ -13,6 +13,7 @@ from ..errors import TrainingError
 from ..kernels import only_our_threads
 from ..methods import Method
 from ..model import ReferenceModel
+from ..networks import Network
 from ..rendering.device import resolve_device
 from ..silhouette import Background, estimate_background, part_mask
 from ..views import ReferenceViews, View
@@ -37,10 +38,12 @@ def train(
     false_reject_rate: float = 0.01,
     device: str = "auto",
     seed: int = 0,
+    networks: tuple[Network, ...] = (),
 ) -> ReferenceModel:
     """Learn a reference model from views of one good part in about `budget` seconds.
 
-    Raises TrainingError where the views do not describe one part, InputError for bad settings.
+    networks: those that the method names; they become part of the model. Raises TrainingError where the views do not
+    describe one part, InputError for bad settings.
     """
     began = time.monotonic()
     device = resolve_device(device)
@@ -89,6 +92,7 @@ def train(
         },
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         photographs=photographs,
+        networks=networks,
     )  # fmt: skip
 
 
