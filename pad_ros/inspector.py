@@ -50,7 +50,8 @@ class Inspector:
 
     @cached_property
     def _localizer(self) -> Localizer:
-        return Localizer(self.model.sfm_map, self.model.background, self.method.localization)
+        model = self.model
+        return Localizer(model.sfm_map, model.background, self.method.localization, model.networks)
 
     @cached_property
     def _view_centres(self) -> NDArray[np.float64]:

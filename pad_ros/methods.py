@@ -37,7 +37,7 @@ class Method:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that it runs, under their names in `pad_ros.weights`."""
-        return self.scoring.networks
+        return self.localization.networks + self.scoring.networks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest; `method_from_dict` reads them back."""

@@ -148,8 +148,9 @@ class ReferenceModel:
                 background=_background(_group(manifest["background"], "background")), sfm_map=load_map(folder),
                 gaussians=gaussians, calibration=calibration, training=_training(manifest["training"]),
                 photographs=load_photographs(folder / PHOTOGRAPHS_FILE), created=_text(manifest["created"]),
-                networks=load_networks(folder, manifest["networks"], method.networks), hash=digest,
+                networks=load_networks(folder, manifest.get("networks", []), method.networks), hash=digest,
             )  # fmt: skip
+            method.localization.check_map(model.sfm_map)
             if calibration is not None:
                 calibration.check(len(gaussians))
                 if len(calibration.levels) != len(method.scoring.scales):

@@ -79,7 +79,7 @@ _ENTRIES = (
             "d975e965b105311a6143194852297dff4f02aea5cc2e10cecfed966ca0e22503", 47_632_827, "Apache-2.0", "yes",
             "matcher LightGlue for ALIKED with 128 values per descriptor"),
     Weights("netvlad", "https://cvg-data.inf.ethz.ch/hloc/netvlad/Pitts30K_struct.mat",
-            "a67d9d897d3b7942f206478e3a22a4c4c9653172ae2447041d35f6cb278fdc67", 0, "MIT (code); weights unstated", "ask",
+            "a67d9d897d3b7942f206478e3a22a4c4c9653172ae2447041d35f6cb278fdc67", 0, "MIT (its code)", "ask",
             "retrieval NetVLAD (VGG16, Pitts30K, whitened)"),
     Weights("efficientnet-b4", _TORCHVISION + "efficientnet_b4_rwightman-23ab8bcd.pth",
             "23ab8bcd5bdbef61a7a43b91adcad81f622fd7f36fb4935a569828d77888c44e", 0, "Apache-2.0", "yes",
