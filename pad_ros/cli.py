@@ -16,6 +16,7 @@ from . import __version__
 from .errors import InputError, PadError
 
 DEFAULT_BUDGET = 420.0
+DEFAULT_RATE = 0.01
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     train.add_argument("--budget", type=_positive, default=DEFAULT_BUDGET, metavar="SECONDS",
                        help="time for the whole training (default: %(default)g)")  # fmt: skip
-    train.add_argument("--false-reject-rate", type=_share, default=0.01, metavar="RATE",
+    train.add_argument("--false-reject-rate", type=_share, default=DEFAULT_RATE, metavar="RATE",
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
@@ -86,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", type=Path)
     evaluate.add_argument("dataset", type=Path)
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--baseline", action="append", default=[], choices=("patchcore",), dest="baselines",
+                          help="judge the same images by this as well; fitted to DATASET/train/good")  # fmt: skip
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.set_defaults(run=_evaluate)
 
@@ -202,11 +205,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from .evaluation.dataset import read_dataset
     from .evaluation.evaluate import evaluate, metrics_table
+    from .evaluation.patchcore import fit_to_dataset
     from .inspector import Inspector
 
     dataset = read_dataset(arguments.dataset)
     inspector = Inspector.load(arguments.model, arguments.device)
-    metrics = evaluate(inspector, dataset, arguments.out)
+    baselines = {}
+    if "patchcore" in arguments.baselines:
+        calibration = inspector.model.calibration
+        rate = DEFAULT_RATE if calibration is None else calibration.false_reject_rate
+        baselines["patchcore"] = fit_to_dataset(arguments.dataset, inspector.model.networks, rate)
+    metrics = evaluate(inspector, dataset, arguments.out, baselines)
     print(metrics_table(metrics))
     print(f"report: {arguments.out / 'report.html'}")
     return 0

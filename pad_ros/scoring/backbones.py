@@ -43,14 +43,6 @@ class Backbone:
         self._options = onnxruntime.RunOptions()
         self._options.only_execute_path_to_fetches = True
 
-    @staticmethod
-    def of(networks: Iterable[Network], name: str) -> Backbone:
-        """The backbone called `name` among the networks of a model; ModelError where it is missing."""
-        found = by_name(networks)
-        if name not in found:
-            raise ModelError(f"the network {name} is missing")
-        return Backbone(found[name])
-
     def levels(self, images: NDArray[np.uint8] | Floats, wanted: Sequence[int] = range(LEVELS)) -> list[Floats]:
         """The wanted levels [N, C, ceil(H / stride), ceil(W / stride)] of images [N, H, W, 3].
 
@@ -59,6 +51,16 @@ class Backbone:
         values = images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
         fed = {"image": np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)}
         return [np.asarray(x) for x in self._session.run(_names(wanted), fed, self._options)]
+
+
+def find_backbone(names: Sequence[str], networks: Iterable[Network]) -> Backbone | None:
+    """The first of `names` among the networks of a model, None without names; ModelError where it is missing."""
+    if not names:
+        return None
+    found = by_name(networks)
+    if names[0] not in found:
+        raise ModelError(f"the network {names[0]} is missing")
+    return Backbone(found[names[0]])
 
 
 def _names(levels: Iterable[int]) -> list[str]:

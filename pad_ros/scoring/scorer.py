@@ -17,9 +17,10 @@ from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..silhouette import Background
+from .backbones import Backbone
 from .calibration import Calibration
-from .comparison import residuals
 from .decision import find_defects, p_value
+from .deep import cues
 from .result import AnomalyMap, DefectRegion, Inspection
 
 Floats = NDArray[np.float32]
@@ -35,6 +36,7 @@ class ScoringSettings:
 
     comparison: Literal["calibrated", "recipe"] = "calibrated"
     backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
+    backbone_weight: float = 0.25  # of the features' evidence beside that of the colours
     photographs: int = 4  # nearest reference photographs that are compared beside the rendering
     shift: int = 1  # px of misalignment that are forgiven
     scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
@@ -51,24 +53,28 @@ class ScoringSettings:
 
 
 def evidence(
-    residual: Floats, rendering: ReferenceRendering, calibration: Calibration, scales: tuple[float, ...]
+    residual: Floats, rendering: ReferenceRendering, calibration: Calibration, settings: ScoringSettings
 ) -> list[Floats]:
     """Residuals as deviations from what is normal at each point of the surface, pooled at each scale [H, W].
 
     rendering.features holds the expected residual and its deviation, C channels each; beside the part
-    both are zero, and what the background of good views shows (folds of a cloth, noise) is expected.
+    both are zero, and what the background of good views shows (folds of a cloth, noise) is expected. A calibration
+    without such statistics takes the residual as it is.
     """
-    cues = residual.shape[2]
-    expected = rendering.features[..., :cues]
-    deviation = rendering.features[..., cues:]
+    if not calibration.floors:
+        return [residual[..., 0] for _ in settings.scales]
+    count = residual.shape[2]
+    expected = rendering.features[..., :count]
+    deviation = rendering.features[..., count:]
     kernel = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about where a point is
     total = np.zeros(residual.shape[:2], np.float32)
-    for c in range(cues):
+    for c in range(count):
         mean = cv2.dilate(np.ascontiguousarray(expected[..., c]), kernel)
         spread = cv2.dilate(np.ascontiguousarray(deviation[..., c]), kernel)
         mean += (1 - rendering.alpha) * calibration.beside[c]
-        total += np.maximum(residual[..., c] - mean, 0) / (spread + 0.5 * calibration.floors[c])
-    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
+        weight = 1.0 if c == 0 else settings.backbone_weight
+        total += weight * np.maximum(residual[..., c] - mean, 0) / (spread + 0.5 * calibration.floors[c])
+    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales]
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
@@ -83,17 +89,25 @@ def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> Reference
 class Scorer:
     """Judges queries by one reference model's calibration; without one every verdict is HOLD."""
 
-    def __init__(self, calibration: Calibration | None, background: Background, settings: ScoringSettings) -> None:
+    def __init__(
+        self,
+        calibration: Calibration | None,
+        background: Background,
+        settings: ScoringSettings,
+        backbone: Backbone | None = None,
+    ) -> None:
+        """backbone: the one that the settings name."""
         self.calibration = calibration
         self.background = background
         self.settings = settings
+        self.backbone = backbone
 
     def anomaly_map(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> AnomalyMap:
         """The anomaly map at the query's (distorted) pixels; ValueError for an uncalibrated model."""
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
-        residual = residuals(undistort_image(image, camera), rendering, self.settings.shift)
-        pooled = evidence(residual, rendering, self.calibration, self.settings.scales)
+        residual = cues(undistort_image(image, camera), rendering, self.settings, self.backbone)
+        pooled = evidence(residual, rendering, self.calibration, self.settings)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
         return AnomalyMap(distort_map(values, camera))
 

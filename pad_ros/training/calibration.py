@@ -20,13 +20,14 @@ from ..progress import progress
 from ..rendering.gaussians import Gaussians
 from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
+from ..scoring.backbones import Backbone
 from ..scoring.calibration import Calibration
-from ..scoring.comparison import residuals
 from ..scoring.decision import conformal_threshold
+from ..scoring.deep import cues
 from ..scoring.scorer import ScoringSettings, evidence
 from ..silhouette import Background, mask_box
 from ..views import View
-from .residuals import residual_statistics
+from .residuals import no_statistics, residual_statistics
 
 Floats = NDArray[np.float32]
 
@@ -105,10 +106,11 @@ def calibrate(
     device: str,
     seed: int,
     settings: CalibrationSettings | None = None,
+    backbone: Backbone | None = None,
 ) -> Calibration:
     """Residual statistics from `fitted` views and the threshold from `held_out` ones (all with poses).
 
-    No view is compared with its own photograph.
+    No view is compared with its own photograph. backbone: the one that `scoring` names.
     """
     settings = settings or CalibrationSettings()
     rng = np.random.default_rng(seed)
@@ -123,18 +125,20 @@ def calibrate(
             assert view.pose is not None
             pose = jittered(view.pose, settings.jitter_deg, settings.jitter_translation, rng)
             rendering = renderer.render(view.camera, pose, without=view.name)
-            residual = residuals(view.image, rendering, scoring.shift)
+            residual = cues(view.image, rendering, scoring, backbone)
             beside.append(np.quantile(residual[_beside(rendering.alpha)], BACKGROUND_QUANTILE, axis=0))
             yield view.camera, pose, residual
 
-    statistics = residual_statistics(plain, samples())
+    recipe = scoring.comparison == "recipe"  # knows no statistics of the surface
+    statistics = no_statistics(len(gaussians)) if recipe else residual_statistics(plain, samples())
     floors = tuple(float(x) for x in statistics.overall_deviation)
     calibration = Calibration(
         residual_mean=statistics.mean, residual_deviation=statistics.deviation,
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
         promised_rate=float("nan"), floors=floors,
-        beside=tuple(float(x) for x in np.nanmax(beside, axis=0)), coverage=covered_angle(fitted + held_out, gaussians),
-        max_loss=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
+        beside=() if recipe else tuple(float(x) for x in np.nanmax(beside, axis=0)),
+        coverage=covered_angle(fitted + held_out, gaussians), max_loss=float("inf"),
+        levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
     full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
     maxima: list[list[float]] = []
@@ -145,8 +149,8 @@ def calibrate(
         refined = refine_pose(view.image, view.camera, start, plain.render, refinement)
         losses.append(refined.loss)
         rendering = full.render(view.camera, refined.pose, without=view.name)
-        residual = residuals(view.image, rendering, scoring.shift)
-        maxima.append([float(m.max()) for m in evidence(residual, rendering, calibration, scoring.scales)])
+        residual = cues(view.image, rendering, scoring, backbone)
+        maxima.append([float(m.max()) for m in evidence(residual, rendering, calibration, scoring)])
     peaks = np.asarray(maxima, np.float32)  # [V, S]
     levels = np.median(peaks, axis=0)
     scores = (peaks / levels).max(axis=1).astype(np.float32)

@@ -65,6 +65,12 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     return ResidualStatistics(mean.astype(np.float32), deviation.astype(np.float32), overall.astype(np.float32))
 
 
+def no_statistics(gaussians: int) -> ResidualStatistics:
+    """Of no cue, for a comparison that expects the same everywhere."""
+    nothing = np.zeros((gaussians, 0), np.float32)
+    return ResidualStatistics(nothing, nothing, np.zeros(0, np.float32))
+
+
 def _spread(
     gaussians: Gaussians, camera: Camera, pose: Pose, window: tuple[int, int, int, int], values: Floats, device: str
 ) -> NDArray[np.float64]:

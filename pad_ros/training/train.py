@@ -15,6 +15,7 @@ from ..methods import Method
 from ..model import ReferenceModel
 from ..networks import Network
 from ..rendering.device import resolve_device
+from ..scoring.backbones import find_backbone
 from ..silhouette import Background, estimate_background, part_mask
 from ..views import ReferenceViews, View
 from .calibration import calibrate, take_photographs
@@ -69,7 +70,7 @@ def train(
         if quality.psnr_part >= MIN_PSNR:
             calibration = calibrate(
                 gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate,
-                photographs, device, seed,
+                photographs, device, seed, backbone=find_backbone(method.scoring.networks, networks),
             )  # fmt: skip
         else:
             _say(

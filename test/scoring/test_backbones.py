@@ -6,23 +6,17 @@ import numpy as np
 import pytest
 import torch
 from benchmark_modules import benchmark
-from published_networks import published, random_images, random_state
-from safetensors.torch import save
+from published_networks import network_of, published, random_backbone, random_images, random_network, random_state
 
 from pad_ros import images
 from pad_ros.errors import InputError, ModelError
 from pad_ros.networks import Network
 from pad_ros.scoring.architectures import IMAGENET_DEVIATION, IMAGENET_MEAN
-from pad_ros.scoring.backbones import LEVELS, Backbone, exported
+from pad_ros.scoring.backbones import LEVELS, Backbone, exported, find_backbone
 
 CHANNELS = {"mobilenet-v2": (16, 24, 32, 96, 320), "efficientnet-b4": (24, 32, 56, 160, 448)}
 coral = benchmark("stand_in")
 FOX, KIT_FOX = 277, 278  # ImageNet classes "red fox" and "kit fox"
-
-
-def network(name: str, state: dict[str, torch.Tensor]) -> Network:
-    return Network(name, "safetensors", save({key: value.contiguous() for key, value in state.items()}),
-                   "Apache-2.0", "yes", "ab" * 32)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +30,7 @@ def real(shared) -> Network:
 @pytest.mark.parametrize("name", CHANNELS)
 def test_the_export_gives_what_torch_gives(name):
     reference, photos = published(name), random_images()
-    found = Backbone(exported(network(name, reference.state_dict()))).levels(photos)
+    found = Backbone(exported(network_of(name, reference.state_dict()))).levels(photos)
     x = torch.from_numpy(photos).permute(0, 3, 1, 2) / 255
     x = (x - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_DEVIATION)[:, None, None]
     with torch.no_grad():
@@ -47,7 +41,7 @@ def test_the_export_gives_what_torch_gives(name):
 
 
 def test_equal_weights_give_equal_bytes_and_equal_features():
-    first, second = (exported(network("mobilenet-v2", random_state("mobilenet-v2"))) for _ in range(2))
+    first, second = (random_network() for _ in range(2))
     assert hashlib.sha256(first.content).digest() == hashlib.sha256(second.content).digest()
     assert (first.kind, first.file, first.licence) == ("onnx", "networks/mobilenet-v2.onnx", "Apache-2.0")
     photos = random_images()
@@ -56,7 +50,7 @@ def test_equal_weights_give_equal_bytes_and_equal_features():
 
 
 def test_a_level_alone_is_the_same_and_floats_are_as_good_as_bytes():
-    backbone, photos = Backbone(exported(network("mobilenet-v2", random_state("mobilenet-v2")))), random_images(1)
+    backbone, photos = random_backbone(), random_images(1)
     every = backbone.levels(photos)
     (alone,) = backbone.levels(photos.astype(np.float32) / 255, [2])
     assert np.array_equal(alone, every[2])
@@ -64,8 +58,7 @@ def test_a_level_alone_is_the_same_and_floats_are_as_good_as_bytes():
 
 
 def test_odd_sizes_are_rounded_up():
-    backbone = Backbone(exported(network("mobilenet-v2", random_state("mobilenet-v2"))))
-    shapes = [x.shape[2:] for x in backbone.levels(random_images(1, 37, 51))]
+    shapes = [x.shape[2:] for x in random_backbone().levels(random_images(1, 37, 51))]
     assert shapes == [(19, 26), (10, 13), (5, 7), (3, 4), (2, 2)]
 
 
@@ -79,28 +72,29 @@ def test_other_weights_are_refused(change, problem):
     state = random_state("mobilenet-v2")
     change(state)
     with pytest.raises(InputError, match=problem):
-        exported(network("mobilenet-v2", state))
+        exported(network_of("mobilenet-v2", state))
 
 
 def test_weights_of_one_architecture_do_not_pass_for_another():
     with pytest.raises(InputError, match="not the weights of EfficientNet-B4: features"):
-        exported(network("efficientnet-b4", random_state("mobilenet-v2")))
+        exported(network_of("efficientnet-b4", random_state("mobilenet-v2")))
 
 
 def test_other_networks_are_left_alone():
-    other = network("aliked-n16", {"a": torch.zeros(1)})
+    other = network_of("aliked-n16", {"a": torch.zeros(1)})
     assert exported(other) is other
 
 
 def test_what_is_not_a_backbone_is_refused():
-    good = exported(network("mobilenet-v2", random_state("mobilenet-v2")))
+    good = random_network()
     for content in (b"", b"nonsense", good.content[: len(good.content) // 2]):
         with pytest.raises(ModelError, match="mobilenet-v2 is damaged"):
             Backbone(dataclasses.replace(good, content=content))
     with pytest.raises(ModelError, match="not a backbone"):
         Backbone(dataclasses.replace(good, content=good.content.replace(b"level4", b"lavel4")))
     with pytest.raises(ModelError, match="efficientnet-b4 is missing"):
-        Backbone.of((good,), "efficientnet-b4")
+        find_backbone(("efficientnet-b4",), (good,))
+    assert find_backbone((), (good,)) is None
 
 
 def test_the_stand_in_has_the_levels_of_the_published_network(real):

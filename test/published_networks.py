@@ -1,10 +1,15 @@
 """torchvision's MobileNetV2 and EfficientNet-B4 with random weights: the layout of its state dicts, and its results."""
 
+import functools
 from collections import OrderedDict
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from pad_ros.networks import Network
+from pad_ros.scoring.backbones import Backbone, exported
 
 MOBILENET_STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 3, 2, 32, 3), (6, 3, 2, 64, 4), (6, 3, 1, 96, 3),
                     (6, 3, 2, 160, 3), (6, 3, 1, 320, 1))  # fmt: skip
@@ -90,6 +95,21 @@ def published(name: str, seed: int = 0) -> Published:
 
 def random_state(name: str) -> "OrderedDict[str, Tensor]":
     return published(name).state_dict()
+
+
+def network_of(name: str, state: dict[str, Tensor]) -> Network:
+    """As `read_networks` gives it."""
+    content = save({key: value.contiguous() for key, value in state.items()})
+    return Network(name, "safetensors", content, "Apache-2.0", "yes", "ab" * 32)
+
+
+def random_network(name: str = "mobilenet-v2") -> Network:
+    return exported(network_of(name, random_state(name)))
+
+
+@functools.cache
+def random_backbone() -> Backbone:
+    return Backbone(random_network())
 
 
 def random_images(count: int = 2, height: int = 64, width: int = 96, seed: int = 0) -> np.ndarray:
