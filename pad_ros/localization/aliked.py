@@ -98,7 +98,7 @@ class Aliked:
         count = len(keypoints)
         steps = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
         around = (keypoints.floor()[:, None] + steps).reshape(-1, 2)
-        patches = sample_pyramid(levels, around, corner, size).reshape(count, -1)  # [N, 9 * C]
+        patches = sample_pyramid(levels, around, corner, size).reshape(count, 9 * self.channels)
         matrix = s["offset_conv.0.weight"].permute(2, 3, 1, 0).reshape(9 * self.channels, -1)
         offsets = F.selu(patches @ matrix + s["offset_conv.0.bias"])
         offsets = offsets @ s["offset_conv.2.weight"][:, :, 0, 0].T + s["offset_conv.2.bias"]
@@ -106,7 +106,9 @@ class Aliked:
         places = keypoints[:, None] + offsets.clamp(-limit, limit).reshape(count, self.positions, 2)
         features = sample_pyramid(levels, places.reshape(-1, 2), corner, size)
         features = F.selu(features @ s["sf_conv.weight"][:, :, 0, 0].T, inplace=True)
-        described = features.reshape(count, -1) @ s["agg_weights"].reshape(-1, self.channels)
+        described = features.reshape(count, self.positions * self.channels) @ s["agg_weights"].reshape(
+            -1, self.channels
+        )
         return F.normalize(described, dim=1)
 
     def _block(self, block: int, x: Tensor) -> Tensor:

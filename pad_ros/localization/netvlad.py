@@ -25,7 +25,7 @@ VGG16 = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 1
          17: (512, 256), 19: (512, 512), 21: (512, 512), 24: (512, 512), 26: (512, 512), 28: (512, 512)}  # fmt: skip
 POOLINGS = (4, 9, 16, 23)  # places of the poolings; all others are ReLUs
 VLAD, WHITENING = 30, 33  # places of these layers
-CHANNELS, CLUSTERS, WHITENED = 512, 64, 4096
+CHANNELS, CLUSTERS = 512, 64
 MAX_SIDE = 1024  # px, larger images are shrunk to this
 MIN_SIDE = 32  # px, of which 2 cells are left
 
@@ -36,7 +36,7 @@ class NetVlad:
     name = "netvlad"
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        shapes = _shapes()
+        shapes = _shapes(len(state.get("whitening.bias", ())))
         wrong = sorted(set(shapes) ^ set(state)) or [k for k in shapes if tuple(state[k].shape) != shapes[k]]
         if wrong:
             raise ModelError(f"not the weights of NetVLAD ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})")
@@ -79,10 +79,10 @@ def read_matlab(path: Path, content: bytes) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in state.items()}
 
 
-def _shapes() -> dict[str, tuple[int, ...]]:
+def _shapes(whitened: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"mean": (3,), "assignment": (CLUSTERS, CHANNELS)}
-    shapes |= {"centres": (CLUSTERS, CHANNELS), "whitening.bias": (WHITENED,)}
-    shapes["whitening.weight"] = (WHITENED, CLUSTERS * CHANNELS)
+    shapes |= {"centres": (CLUSTERS, CHANNELS), "whitening.bias": (whitened,)}
+    shapes["whitening.weight"] = (whitened, CLUSTERS * CHANNELS)
     for place, (outputs, inputs) in VGG16.items():
         shapes[f"vgg16.{place}.weight"], shapes[f"vgg16.{place}.bias"] = (outputs, inputs, 3, 3), (outputs,)
     return shapes
