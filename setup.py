@@ -35,6 +35,7 @@ setup(
     ],
     extras_require={
         "cuda": ["gsplat>=1.5"],  # the CUDA rasterizer; the CPU one needs nothing further
+        "lightglue": ["kornia>=0.7"],  # localization.matcher=lightglue
     },
     entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},
 )

@@ -6,8 +6,9 @@
 loader and conveyor: the loader's reference views against the test images of either set, whose true poses are read here
 only. temple_ring and fox: four of five photographs against every fifth. --unposed forgets the reference poses; the
 errors are then taken after fitting the new frame to the true one. Localized means within 3 degrees and 3 %.
---features names local features, each with +MATCHER where it is not "nearest", such as xfeat+lighterglue; networks come
-from --weights, or else from the shared folder. A table at the end compares them.
+--features names local features, each with +MATCHER and +RETRIEVAL where these are not the defaults, such as
+xfeat+lighterglue or superpoint+lightglue+netvlad; networks come from --weights, or else from the shared folder. A table
+at the end compares them.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pad_ros.localization import localizer as stages
 from pad_ros.localization.landmarks import LandmarkIndex
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.sfm_map import SfmMap
+from pad_ros.methods import method_from_dict
 from pad_ros.networks import Network, read_networks
 from pad_ros.training.mapping import build_map
 from pad_ros.training.train import find_background
@@ -62,12 +64,12 @@ def main() -> None:
         parser.error(f"no shared data at {shared} (set PAD_SHARED or give --shared)")
     rows = []
     for choice in arguments.features.split(","):
-        features, _, matcher = choice.partition("+")
-        settings = LocalizationSettings(features=features, matcher=matcher or "nearest")  # type: ignore[arg-type]
+        named = dict(zip(("features", "matcher", "retrieval"), choice.split("+")))
+        settings = method_from_dict({"name": choice, "localization": named}, "--features").localization
         with weights_folder(arguments.weights, shared / "weights") as folder:
             networks = read_networks(settings.networks, folder)
         for name in arguments.data.split(","):
-            rows.append(measure(name, *load(name, shared / "data"), arguments.unposed, settings, networks))
+            rows.append([choice, *measure(name, *load(name, shared / "data"), arguments.unposed, settings, networks)])
     print_table(rows)
 
 
@@ -138,21 +140,21 @@ def measure(
         )
     right = np.sum((np.array(degrees) < MAX_DEGREES) & (np.array(shifts) < MAX_SHIFT))
     title = f"{name} (unposed)" if unposed else name
-    choice = settings.features + (f"+{settings.matcher}" if settings.matcher != "nearest" else "")
+    choice = f"{settings.features}, {settings.matcher}, {settings.retrieval}"
     print(f"{title}, {choice}: {len(used)} of {len(views)} views, {describe(sfm_map)}, {seconds:.0f} s")
     print(f"  localized {right / len(queries):.3f} of {len(queries)}; refused {len(refused)} {sorted(set(refused))};"
           f" wrong {len(degrees) - right}; inliers {min(inliers, default=0)} and more")  # fmt: skip
     if degrees:
         print(f"  rotation deg {summary(degrees, 3)}   translation % {summary(100 * np.array(shifts), 3)}")
     print("  ms " + "   ".join(f"{stage} {summary(values, 0)}" for stage, values in stage_ms.items()), flush=True)
-    return [title, choice, f"{right / len(queries):.3f}", str(len(degrees) - right),
+    return [title, f"{right / len(queries):.3f}", str(len(degrees) - right),
             summary(degrees, 2) if degrees else "", summary(100 * np.array(shifts), 2) if shifts else "",
             summary(stage_ms["features"], 0), summary(stage_ms["match"], 0), summary(stage_ms["total"], 0),
             str(len(sfm_map.points)), f"{seconds:.0f}"]  # fmt: skip
 
 
 def print_table(rows: list[list[str]]) -> None:
-    head = ["data", "features", "localized", "wrong", "rotation deg", "translation %", "features ms", "match ms",
+    head = ["features", "data", "localized", "wrong", "rotation deg", "translation %", "features ms", "match ms",
             "total ms", "landmarks", "map s"]  # fmt: skip
     print("median/p95/max")
     print("\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]))

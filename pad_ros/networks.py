@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ class Network:
         try:
             return onnxruntime.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions have no common base
-            raise ModelError(f"the network {self.name} is damaged ({str(error).splitlines()[0]})") from error
+            raise ModelError(f"the network {self.name} is damaged ({' '.join(str(error).split())[:200]})") from error
 
 
 def read_networks(names: Iterable[str], folder: Path | None = None) -> tuple[Network, ...]:
@@ -130,8 +129,9 @@ def _state(path: Path, content: bytes) -> dict[str, Tensor]:
         return read_matlab(path, content)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: not a checkpoint of tensors only ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # a foreign file can make the reader fail in any way
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: not a checkpoint of tensors only ({reason})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: not a plain table of tensors")
     return {str(key): value.contiguous().clone() for key, value in state.items()}

@@ -63,6 +63,7 @@ class NetVlad:
 def read_matlab(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors of the published .mat file; InputError where it is another."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         net = loadmat(io.BytesIO(content), struct_as_record=False, squeeze_me=True)["net"]
@@ -74,7 +75,7 @@ def read_matlab(path: Path, content: bytes) -> dict[str, Tensor]:
         state["assignment"], state["centres"] = assignment.T, -centres.T
         weight, bias = net.layers[WHITENING].weights
         state["whitening.weight"], state["whitening.bias"] = weight.reshape(-1, weight.shape[-1]).T, bias
-    except (KeyError, AttributeError, ValueError, TypeError, IndexError, NotImplementedError, OSError) as error:
+    except (LookupError, AttributeError, ValueError, TypeError, NotImplementedError, OSError, MatReadError) as error:
         raise InputError(f"{path}: not the published NetVLAD ({type(error).__name__}: {error})") from error
     return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in state.items()}
 
