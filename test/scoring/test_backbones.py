@@ -9,8 +9,8 @@ from benchmark_modules import benchmark
 from published_networks import network_of, published, random_backbone, random_images, random_network, random_state
 
 from pad_ros import images
-from pad_ros.errors import InputError, ModelError
-from pad_ros.networks import Network
+from pad_ros.errors import InputError, MissingDependencyError, ModelError
+from pad_ros.networks import Network, read_networks
 from pad_ros.scoring.architectures import IMAGENET_DEVIATION, IMAGENET_MEAN
 from pad_ros.scoring.backbones import LEVELS, Backbone, exported, find_backbone
 
@@ -114,4 +114,25 @@ def test_the_stand_in_sees_a_fox(real, shared):
     x = Backbone(real).levels(photo[None], [4])[0][0]  # [320, 7, 7]
     x = np.clip(np.tensordot(wide[:, :, 0, 0], x, 1) + wide_bias[:, None, None], 0, 6).mean(axis=(1, 2))
     classes = np.argsort(-(last[:, :, 0, 0] @ x + last_bias))[:5] - 1  # the first is "background"
+    assert {FOX, KIT_FOX} & set(classes.tolist())
+
+
+@pytest.mark.parametrize(("name", "head"), [("mobilenet-v2", "features.18"), ("efficientnet-b4", "features.8")])
+def test_published_weights_see_a_fox(name, head, shared):
+    """With fetched weights: PAD_WEIGHTS=FOLDER pytest test/scoring/test_backbones.py -k published."""
+    photos = sorted((shared / "data" / "fox").rglob("*.jpg"))
+    try:
+        (found,) = read_networks([name])
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    state = {key: tensor.numpy() for key, tensor in found.tensors().items()}
+    photo = cv2.resize(images.load(photos[0]), (224, 224), interpolation=cv2.INTER_AREA)
+    x = Backbone(exported(found)).levels(photo[None], [4])[0][0]  # [C, 7, 7]
+    norm = {
+        part: state[f"{head}.1.{part}"][:, None, None] for part in ("weight", "bias", "running_mean", "running_var")
+    }
+    x = np.tensordot(state[f"{head}.0.weight"][:, :, 0, 0], x, 1) - norm["running_mean"]
+    x = x * norm["weight"] / np.sqrt(norm["running_var"] + 1e-5) + norm["bias"]
+    x = (np.clip(x, 0, 6) if name == "mobilenet-v2" else x / (1 + np.exp(-x))).mean(axis=(1, 2))
+    classes = np.argsort(-(state["classifier.1.weight"] @ x + state["classifier.1.bias"]))[:5]
     assert {FOX, KIT_FOX} & set(classes.tolist())
