@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
     evaluate.add_argument("--baseline", action="append", default=[], choices=("patchcore",), dest="baselines",
                           help="judge the same images by this as well; fitted to DATASET/train/good")  # fmt: skip
+    evaluate.add_argument("--weights", type=Path, metavar="DIR",
+                          help="folder with the baseline's backbone, for a model that holds none")  # fmt: skip
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.set_defaults(run=_evaluate)
 
@@ -214,7 +216,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if "patchcore" in arguments.baselines:
         calibration = inspector.model.calibration
         rate = DEFAULT_RATE if calibration is None else calibration.false_reject_rate
-        baselines["patchcore"] = fit_to_dataset(arguments.dataset, inspector.model.networks, rate)
+        baselines["patchcore"] = fit_to_dataset(arguments.dataset, inspector.model.networks, rate, arguments.weights)
     metrics = evaluate(inspector, dataset, arguments.out, baselines)
     print(metrics_table(metrics))
     print(f"report: {arguments.out / 'report.html'}")

@@ -47,7 +47,8 @@ class PatchCoreSettings:
     size: int = 224  # px, of the shorter side
     levels: tuple[int, int] = (2, 3)
     neighbourhood: int = 3  # patches that are averaged to one
-    coreset: float = 0.1  # share of the patches that is kept
+    coreset: float = 0.1  # share of the patches that is kept,
+    max_memory: int = 10_000  # but no more than this
     neighbours: int = 9  # of the nearest patch, that its distance is weighed with
     sigma: float = 4.0  # px, of the blur of the map
 
@@ -85,7 +86,8 @@ class PatchCore:
         fitted = [image for i, image in enumerate(references) if i % HOLD_OUT_EVERY != HOLD_OUT_EVERY // 2]
         shown = progress(fitted, "patchcore: patches", len(fitted))
         patches = torch.cat([patch_features(backbone, image, settings)[0] for image in shown])
-        memory = patches[coreset(patches, max(1, round(settings.coreset * len(patches))), seed)]
+        count = min(max(1, round(settings.coreset * len(patches))), settings.max_memory)
+        memory = patches[coreset(patches, count, seed)]
         empty = PatchCore(backbone, memory, np.zeros(0, np.float32), false_reject_rate, settings)
         scores = np.array([empty.compare(image)[1] for image in held_out], np.float32)
         return PatchCore(backbone, memory, scores, false_reject_rate, settings)

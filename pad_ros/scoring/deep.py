@@ -53,12 +53,18 @@ def feature_difference(image: Image, rendering: ReferenceRendering, backbone: Ba
     rendered = rendering.rgb8[part]
     pairs = zip(rendering.photographs, rendering.seen, strict=True)
     candidates = [np.where(seen[part][..., None], photograph[part], rendered) for photograph, seen in pairs]
-    (features,) = backbone.levels(np.stack([image[part], rendered, *candidates]), [LEVEL])  # [2 + K, C, h, w]
-    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
-    cosine = np.einsum("chw,kchw->khw", features[0], features[1:]).max(axis=0)
-    distance = np.maximum(1 - cosine, 0)
+    query = _directions(image[part], backbone)
+    # One by one: the first layers of a large image take much memory.
+    cosines = [np.einsum("chw,chw->hw", query, _directions(other, backbone)) for other in (rendered, *candidates)]
+    distance = np.maximum(1 - np.max(cosines, axis=0), 0)
     out[part] = cv2.resize(distance, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _directions(image: Image, backbone: Backbone) -> Floats:
+    """Features [C, h, w] of length 1."""
+    features = backbone.levels(image[None], [LEVEL])[0][0]
+    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=0), 1e-6))
 
 
 def recipe_map(image: Image, rendering: ReferenceRendering, backbone: Backbone) -> Floats:
