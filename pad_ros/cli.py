@@ -273,7 +273,7 @@ def _weights(arguments: argparse.Namespace) -> int:
             size = f"{one.size / 1e6:.1f}" if one.size else "?"
             print(f"{one.name:<22}{here:<6}{size:>6}  {one.commercial:<12}{one.licence:<42}{one.purpose}")
     elif arguments.action == "path":
-        print("\n".join(str(find_weights(name, folder)) for name in arguments.names) or folder)
+        print("\n".join(str(find_weights(name, arguments.weights)) for name in arguments.names) or folder)
     else:
         if arguments.sha256 and len(arguments.names) != 1:
             raise InputError("--sha256 is for one NAME at a time")

@@ -110,12 +110,13 @@ def entry(name: str) -> Weights:
 
 def find_weights(name: str, folder: Path | None = None) -> Path:
     """The file of weights that are here already; MissingDependencyError where they are not."""
-    found, folder = entry(name), weights_folder(folder)
-    path = folder / found.file
+    found = entry(name)
+    path = weights_folder(folder) / found.file
     if not path.is_file():
+        option = "" if folder is None else f" --weights {folder}"
         raise MissingDependencyError(
-            f"the weights {name} ({found.purpose}; {found.terms}) are not in {folder}; "
-            f"get them with: pad weights fetch {name}"
+            f"the weights {name} ({found.purpose}; {found.terms}) are not in {path.parent}; "
+            f"get them with: pad weights fetch {name}{option}"
         )
     return path
 
