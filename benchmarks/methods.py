@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from localization import weights_folder
 from stand_in import stand_in
 
 from pad_ros import images
@@ -58,30 +59,39 @@ def main() -> None:
     arguments = parser.parse_args()
     shared = arguments.shared or Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     data = shared / "data" / "mad_like" / "loader" if arguments.data == "loader" else Path(arguments.data)
-    rows: dict[str, dict[str, Any]] = {}
-    for name in arguments.methods.split(","):
-        if name not in METHODS:
-            parser.error(f"no method {name}; there are: {', '.join(METHODS)}")
-        places = Places(arguments.weights, shared / "weights")
-        out = arguments.out / name
-        rows[name] = (
-            run_patchcore(data, places) if name == "patchcore" else run_preset(name, data, out, places, arguments)
-        )
-        print(table(rows))
+    names = arguments.methods.split(",")
+    if unknown := sorted(set(names) - set(METHODS)):
+        parser.error(f"no method {unknown[0]}; there are: {', '.join(METHODS)}")
+    with weights_folder(None, shared / "weights") as linked:
+        places = Places(arguments.weights, linked, shared / "weights")
+        rows = run_all(names, data, places, arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "methods.json").write_text(json.dumps(rows, indent=1) + "\n")
     (arguments.out / "methods.txt").write_text(table(rows) + "\n")
 
 
-class Places:
-    """Where networks may be found."""
+def run_all(
+    names: Sequence[str], data: Path, places: Places, arguments: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for name in names:
+        out = arguments.out / name
+        rows[name] = (
+            run_patchcore(data, places) if name == "patchcore" else run_preset(name, data, out, places, arguments)
+        )
+        print(table(rows), flush=True)
+    return rows
 
-    def __init__(self, weights: Path | None, shared: Path) -> None:
-        self.weights, self.shared = weights, shared
+
+class Places:
+    """Where networks may be found: a weights folder, one that links to shared weights, and what is shared."""
+
+    def __init__(self, weights: Path | None, linked: Path, shared: Path) -> None:
+        self.weights, self.linked, self.shared = weights, linked, shared
 
     def find(self, name: str) -> Network | None:
         """The network `name`, or MobileNetV2's stand-in; None where neither is here."""
-        for folder in (self.weights, self.shared / name.split("-")[0]):
+        for folder in (self.weights, self.linked):
             try:
                 return exported(read_networks([name], folder)[0])
             except MissingDependencyError:

@@ -65,7 +65,7 @@ def test_a_network_that_is_no_backbone_ends_in_hold(tmp_path):
 
 
 @pytest.mark.parametrize(("preset", "missing"), [
-    ("pad_deep", "aliked-n16"), ("splatpose_plus", "aliked-n16"), ("pad --set scoring.backbone=efficientnet_b4",
+    ("pad_deep", "xfeat"), ("splatpose_plus", "aliked-n16"), ("pad --set scoring.backbone=efficientnet_b4",
                                                                    "efficientnet-b4"),
 ])  # fmt: skip
 def test_missing_weights_end_training_before_it_begins(preset, missing, tmp_path, monkeypatch, capsys):
