@@ -22,6 +22,8 @@ setup(
         "jinja2>=3.1",
         "numba>=0.60",
         "numpy>=1.26",
+        "onnx>=1.15",
+        "onnxruntime>=1.17",
         "opencv-python-headless>=4.9",
         "pycolmap>=4.0",
         "pyyaml>=6.0",
@@ -33,6 +35,7 @@ setup(
     ],
     extras_require={
         "cuda": ["gsplat>=1.5"],  # the CUDA rasterizer; the CPU one needs nothing further
+        "lightglue": ["kornia>=0.7"],  # localization.matcher=lightglue
     },
     entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},
 )

@@ -29,7 +29,7 @@ ROWS: dict[str, list[str]] = {
     "all of it": [],
     "1 no reference photographs": ["scoring.photographs=0"],
     "2 pose not refined": ["refinement.renderings=1"],
-    "3 same expectation all over the part": ["scoring.local=false"],
+    "3 same expectation all over the part": ["scoring.comparison=uniform"],
     "3 no tolerance to a shift": ["scoring.shift=0"],
     "4 score from single pixels": ["scoring.scales=[0.3]"],
 }

@@ -1,16 +1,21 @@
 """Maps a data set and localizes held-out queries: share localized, pose errors, time per stage.
 
-    python benchmarks/localization.py [--data loader,conveyor,temple_ring,fox] [--unposed] [--shared FOLDER]
+    python benchmarks/localization.py [--data loader,conveyor,temple_ring,fox] [--features sift,aliked-n16,xfeat]
+                                      [--unposed] [--shared FOLDER] [--weights FOLDER]
 
 loader and conveyor: the loader's reference views against the test images of either set, whose true poses are read here
 only. temple_ring and fox: four of five photographs against every fifth. --unposed forgets the reference poses; the
 errors are then taken after fitting the new frame to the true one. Localized means within 3 degrees and 3 %.
+--features names local features, each with +MATCHER and +RETRIEVAL where these are not the defaults, such as
+xfeat+lighterglue or superpoint+lightglue+netvlad; networks come from --weights, or else from the shared folder. A table
+at the end compares them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -28,8 +33,10 @@ from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.geometry import Array, Camera, Pose, rotation_angle, undistort_image
 from pad_ros.localization import localizer as stages
 from pad_ros.localization.landmarks import LandmarkIndex
-from pad_ros.localization.localizer import Localizer
+from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.sfm_map import SfmMap
+from pad_ros.methods import method_from_dict
+from pad_ros.networks import Network, read_networks
 from pad_ros.training.mapping import build_map
 from pad_ros.training.train import find_background
 from pad_ros.views import ReferenceViews, View, read_views
@@ -47,14 +54,38 @@ class Query:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", default="loader,conveyor,temple_ring,fox")
+    parser.add_argument("--features", default="sift")
     parser.add_argument("--unposed", action="store_true")
+    parser.add_argument("--weights", type=Path)
     parser.add_argument("--shared", type=Path)
     arguments = parser.parse_args()
     shared = arguments.shared or Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     if not shared.is_dir():
         parser.error(f"no shared data at {shared} (set PAD_SHARED or give --shared)")
-    for name in arguments.data.split(","):
-        measure(name, *load(name, shared / "data"), arguments.unposed)
+    rows = []
+    for choice in arguments.features.split(","):
+        named = dict(zip(("features", "matcher", "retrieval"), choice.split("+")))
+        settings = method_from_dict({"name": choice, "localization": named}, "--features").localization
+        with weights_folder(arguments.weights, shared / "weights") as folder:
+            networks = read_networks(settings.networks, folder)
+        for name in arguments.data.split(","):
+            rows.append([choice, *measure(name, *load(name, shared / "data"), arguments.unposed, settings, networks)])
+    print_table(rows)
+
+
+@contextmanager
+def weights_folder(given: Path | None, shared: Path) -> Iterator[Path]:
+    """The weights folder `given`, or one that links to the shared weights under their registered names."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory() as name:
+        files = {"xfeat.onnx": shared / "xfeat" / "xfeat_official_verlab.onnx",
+                 "lighterglue.onnx": shared / "xfeat" / "lighterglue_L3.onnx"}  # fmt: skip
+        files |= {file.name: file for file in (shared / "aliked").glob("*.pth")}
+        for link, file in files.items():
+            (Path(name) / link).symlink_to(file)
+        yield Path(name)
 
 
 def load(name: str, folder: Path) -> tuple[ReferenceViews, list[Query]]:
@@ -74,15 +105,23 @@ def load(name: str, folder: Path) -> tuple[ReferenceViews, list[Query]]:
     return ReferenceViews(reference, name), queries
 
 
-def measure(name: str, views: ReferenceViews, queries: list[Query], unposed: bool) -> None:
+def measure(
+    name: str,
+    views: ReferenceViews,
+    queries: list[Query],
+    unposed: bool,
+    settings: LocalizationSettings,
+    networks: tuple[Network, ...],
+) -> list[str]:
+    """Prints what was found, and returns the row for the table."""
     background = find_background(views)
     start = time.perf_counter()
     given = replace(views, views=tuple(replace(view, pose=None) for view in views.views)) if unposed else views
-    sfm_map, used = build_map(given, background)
+    sfm_map, used = build_map(given, background, settings, networks)
     seconds = time.perf_counter() - start
     if unposed:
         queries = to_frame_of(used, views, queries)
-    localizer = Localizer(sfm_map, background)
+    localizer = Localizer(sfm_map, background, settings, networks)
     centre = np.median(sfm_map.points, axis=0)
     degrees, shifts, inliers, refused = [], [], [], []
     stage_ms: dict[str, list[float]] = defaultdict(list)
@@ -101,12 +140,24 @@ def measure(name: str, views: ReferenceViews, queries: list[Query], unposed: boo
         )
     right = np.sum((np.array(degrees) < MAX_DEGREES) & (np.array(shifts) < MAX_SHIFT))
     title = f"{name} (unposed)" if unposed else name
-    print(f"{title}: {len(used)} of {len(views)} views, {describe(sfm_map)}, {seconds:.0f} s")
+    choice = f"{settings.features}, {settings.matcher}, {settings.retrieval}"
+    print(f"{title}, {choice}: {len(used)} of {len(views)} views, {describe(sfm_map)}, {seconds:.0f} s")
     print(f"  localized {right / len(queries):.3f} of {len(queries)}; refused {len(refused)} {sorted(set(refused))};"
           f" wrong {len(degrees) - right}; inliers {min(inliers, default=0)} and more")  # fmt: skip
     if degrees:
         print(f"  rotation deg {summary(degrees, 3)}   translation % {summary(100 * np.array(shifts), 3)}")
     print("  ms " + "   ".join(f"{stage} {summary(values, 0)}" for stage, values in stage_ms.items()), flush=True)
+    return [title, f"{right / len(queries):.3f}", str(len(degrees) - right),
+            summary(degrees, 2) if degrees else "", summary(100 * np.array(shifts), 2) if shifts else "",
+            summary(stage_ms["features"], 0), summary(stage_ms["match"], 0), summary(stage_ms["total"], 0),
+            str(len(sfm_map.points)), f"{seconds:.0f}"]  # fmt: skip
+
+
+def print_table(rows: list[list[str]]) -> None:
+    head = ["features", "data", "localized", "wrong", "rotation deg", "translation %", "features ms", "match ms",
+            "total ms", "landmarks", "map s"]  # fmt: skip
+    print("median/p95/max")
+    print("\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]))
 
 
 def describe(sfm_map: SfmMap) -> str:
@@ -152,6 +203,7 @@ def timed_stages(into: dict[str, list[float]]) -> Iterator[None]:
         patch.object(stages, "extract_window", watch("features", stages.extract_window)),
         patch.object(stages, "estimate_pose", watch("pnp", stages.estimate_pose)),
         patch.object(LandmarkIndex, "match_all", watch("match", LandmarkIndex.match_all)),
+        patch.object(LandmarkIndex, "match_views", watch("match", LandmarkIndex.match_views)),
         patch.object(LandmarkIndex, "match_near", watch("match", LandmarkIndex.match_near)),
     ):
         yield

@@ -1,4 +1,4 @@
-"""`pad`: train, inspect, evaluate, bag, bench, demo and info, without ROS.
+"""`pad`: train, inspect, evaluate, bag, bench, demo, weights and info, without ROS.
 
 Exit status: 0 done; 1 done, and at least one verdict is not PASS (inspect, bag); 2 bad usage or bad
 input; 3 the machine lacks something.
@@ -16,6 +16,7 @@ from . import __version__
 from .errors import InputError, PadError
 
 DEFAULT_BUDGET = 420.0
+DEFAULT_RATE = 0.01
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,10 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--method", default="pad", help="preset (default: %(default)s)")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                        help="change one setting of the preset, e.g. splatting.gaussians=30000")  # fmt: skip
+    train.add_argument("--weights", type=Path, metavar="DIR",
+                       help="folder with network weights (default: as `pad weights path` says)")  # fmt: skip
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     train.add_argument("--budget", type=_positive, default=DEFAULT_BUDGET, metavar="SECONDS",
                        help="time for the whole training (default: %(default)g)")  # fmt: skip
-    train.add_argument("--false-reject-rate", type=_share, default=0.01, metavar="RATE",
+    train.add_argument("--false-reject-rate", type=_share, default=DEFAULT_RATE, metavar="RATE",
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
@@ -84,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", type=Path)
     evaluate.add_argument("dataset", type=Path)
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--baseline", action="append", default=[], choices=("patchcore",), dest="baselines",
+                          help="judge the same images by this as well; fitted to DATASET/train/good")  # fmt: skip
+    evaluate.add_argument("--weights", type=Path, metavar="DIR",
+                          help="folder with the baseline's backbone, for a model that holds none")  # fmt: skip
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.set_defaults(run=_evaluate)
 
@@ -109,6 +116,20 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
     demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
     demo.set_defaults(run=_demo)
+
+    weights = commands.add_parser("weights", help="network weights: what there is, under which licence; fetch them")
+    actions = weights.add_subparsers(dest="action", required=True, metavar="list|fetch|path")
+    listing = actions.add_parser("list", help="all weights with size, licence, commercial use and purpose")
+    fetch = actions.add_parser("fetch", help="download weights and check them")
+    fetch.add_argument("names", nargs="+", metavar="NAME")
+    fetch.add_argument("--sha256", default="", metavar="HASH",
+                       help="for weights without a known hash: that of the file you trust")  # fmt: skip
+    path = actions.add_parser("path", help="the weights folder, or the file of some weights")
+    path.add_argument("names", nargs="*", metavar="NAME")
+    for action in (listing, fetch, path):
+        action.add_argument("--weights", type=Path, metavar="DIR",
+                            help="folder (default: PAD_WEIGHTS, else pad_ros/weights in XDG_DATA_HOME)")  # fmt: skip
+    weights.set_defaults(run=_weights)
 
     info = commands.add_parser("info", help="what is in a reference model")
     info.add_argument("model", type=Path)
@@ -144,7 +165,9 @@ def _seed(text: str) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from .methods import load_method
     from .model import ReferenceModel
+    from .networks import read_networks
     from .rendering.device import resolve_device
+    from .scoring.backbones import exported
     from .training.train import train
     from .views import read_views
 
@@ -152,10 +175,12 @@ def _train(arguments: argparse.Namespace) -> int:
     ReferenceModel.check_destination(arguments.out)
     method = load_method(arguments.method, arguments.overrides)
     device = resolve_device(arguments.device)
+    networks = tuple(exported(network) for network in read_networks(method.networks, arguments.weights))
     views = read_views(arguments.views, max_side=arguments.max_side)
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
+        networks=networks,
     )  # fmt: skip
     _print_info(model.save(arguments.out))
     return 0
@@ -182,11 +207,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from .evaluation.dataset import read_dataset
     from .evaluation.evaluate import evaluate, metrics_table
+    from .evaluation.patchcore import fit_to_dataset
     from .inspector import Inspector
 
     dataset = read_dataset(arguments.dataset)
     inspector = Inspector.load(arguments.model, arguments.device)
-    metrics = evaluate(inspector, dataset, arguments.out)
+    baselines = {}
+    if "patchcore" in arguments.baselines:
+        calibration = inspector.model.calibration
+        rate = DEFAULT_RATE if calibration is None else calibration.false_reject_rate
+        baselines["patchcore"] = fit_to_dataset(arguments.dataset, inspector.model.networks, rate, arguments.weights)
+    metrics = evaluate(inspector, dataset, arguments.out, baselines)
     print(metrics_table(metrics))
     print(f"report: {arguments.out / 'report.html'}")
     return 0
@@ -229,6 +260,27 @@ def _demo(arguments: argparse.Namespace) -> int:
     from .demo.run import run_demo
 
     return run_demo(arguments.out, arguments.part, arguments.budget, ros=not arguments.no_ros)
+
+
+def _weights(arguments: argparse.Namespace) -> int:
+    from .weights import REGISTRY, entry, fetch_weights, find_weights, weights_folder
+
+    folder = weights_folder(arguments.weights)
+    if arguments.action == "list":
+        print(f"{'name':<22}{'here':<6}{'MB':>6}  {'commercial':<12}{'licence':<42}purpose")
+        for one in REGISTRY.values():
+            here = "yes" if (folder / one.file).is_file() else "no"
+            size = f"{one.size / 1e6:.1f}" if one.size else "?"
+            print(f"{one.name:<22}{here:<6}{size:>6}  {one.commercial:<12}{one.licence:<42}{one.purpose}")
+    elif arguments.action == "path":
+        print("\n".join(str(find_weights(name, arguments.weights)) for name in arguments.names) or folder)
+    else:
+        if arguments.sha256 and len(arguments.names) != 1:
+            raise InputError("--sha256 is for one NAME at a time")
+        for one in [entry(name) for name in arguments.names]:
+            print(f"{one.name}: {one.terms}", file=sys.stderr)
+            print(fetch_weights(one.name, folder, arguments.sha256))
+    return 0
 
 
 def _info(arguments: argparse.Namespace) -> int:

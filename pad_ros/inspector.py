@@ -23,6 +23,7 @@ from .reasons import Reason, Verdict
 from .rendering.device import resolve_device
 from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
+from .scoring.backbones import find_backbone
 from .scoring.result import Inspection
 from .scoring.scorer import Scorer
 
@@ -50,7 +51,8 @@ class Inspector:
 
     @cached_property
     def _localizer(self) -> Localizer:
-        return Localizer(self.model.sfm_map, self.model.background, self.method.localization)
+        model = self.model
+        return Localizer(model.sfm_map, model.background, self.method.localization, model.networks)
 
     @cached_property
     def _view_centres(self) -> NDArray[np.float64]:
@@ -71,7 +73,8 @@ class Inspector:
 
     @cached_property
     def _scorer(self) -> Scorer:
-        return Scorer(self.model.calibration, self.model.background, self.method.scoring)
+        model, scoring = self.model, self.method.scoring
+        return Scorer(model.calibration, model.background, scoring, find_backbone(scoring.networks, model.networks))
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""

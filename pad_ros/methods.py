@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -33,6 +33,11 @@ class Method:
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
     splatting: SplattingSettings = field(default_factory=SplattingSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks that it runs, under their names in `pad_ros.weights`."""
+        return self.localization.networks + self.scoring.networks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest; `method_from_dict` reads them back."""
@@ -116,6 +121,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
         return _build(kind, value, where)
+    if typing.get_origin(kind) is Literal:
+        if value not in (choices := typing.get_args(kind)):
+            raise InputError(f"{where}: expected one of {', '.join(choices)}, got {str(value)[:80]!r}")
+        return value
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list, got {value!r}")

@@ -22,6 +22,7 @@ from .geometry import Camera
 from .images import MAX_PIXELS
 from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods import method_from_dict
+from .networks import Network, load_networks, save_networks
 from .rendering.gaussians import Gaussians, load_ply, save_ply
 from .rendering.photographs import PHOTOGRAPHS_FILE, Photograph, load_photographs, save_photographs
 from .scoring.calibration import Calibration
@@ -60,6 +61,7 @@ class ReferenceModel:
     training: dict[str, Any]
     created: str  # ISO 8601, UTC
     photographs: tuple[Photograph, ...] = ()
+    networks: tuple[Network, ...] = ()
     hash: str = ""  # sha256 of the manifest, which holds those of all files; empty before saving
 
     def manifest(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ class ReferenceModel:
             "gaussians": len(self.gaussians),
             "settings": self.settings,
             "training": self.training,
+            "networks": [network.entry() for network in self.networks],
             "calibration": None if self.calibration is None else self.calibration.to_parts()[1],
         }
 
@@ -108,6 +111,7 @@ class ReferenceModel:
             save_ply(self.gaussians, staging / SPLATS)
             save_map(self.sfm_map, staging)
             save_photographs(self.photographs, staging / PHOTOGRAPHS_FILE)
+            save_networks(self.networks, staging)
             if self.calibration is not None:
                 save_file(self.calibration.to_parts()[0], staging / CALIBRATION)
             files = {path: _sha256(staging / path) for path in _files(staging)}
@@ -144,8 +148,9 @@ class ReferenceModel:
                 background=_background(_group(manifest["background"], "background")), sfm_map=load_map(folder),
                 gaussians=gaussians, calibration=calibration, training=_training(manifest["training"]),
                 photographs=load_photographs(folder / PHOTOGRAPHS_FILE), created=_text(manifest["created"]),
-                hash=digest,
+                networks=load_networks(folder, manifest.get("networks", []), method.networks), hash=digest,
             )  # fmt: skip
+            method.localization.check_map(model.sfm_map)
             if calibration is not None:
                 calibration.check(len(gaussians))
                 if len(calibration.levels) != len(method.scoring.scales):

@@ -109,6 +109,8 @@ def model_summary(model: ReferenceModel) -> list[str]:
         f"map         {len(model.sfm_map.view_names)} views, {len(model.sfm_map.points)} landmarks",
         f"gaussians   {len(model.gaussians)}, SH degree {model.gaussians.sh_degree}",
     ]
+    for network in model.networks:
+        lines.append(f"network     {network.name} ({network.licence}, commercial use: {network.commercial})")
     if quality:
         lines.append(
             f"rendering   {quality['psnr']:.1f} dB on {quality['views']} held-out views "

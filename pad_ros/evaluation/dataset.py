@@ -67,7 +67,7 @@ def read_dataset(path: Path) -> Dataset:
     found: list[TestImage] = []
     folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, _natural(p.name)))
     for folder in folders:
-        files = [p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")]
+        files = [p for p in folder.iterdir() if _is_image(p)]
         for file in sorted(files, key=lambda p: _natural(p.name)):
             name = file.relative_to(root).as_posix()
             mask = None if folder.name == GOOD else _find_mask(root, file)
@@ -75,6 +75,19 @@ def read_dataset(path: Path) -> Dataset:
     if not found:
         raise InputError(f"{test}: no images in its folders ({', '.join(images.SUFFIXES)})")
     return Dataset(root.resolve().name, tuple(found))
+
+
+def reference_images(path: Path) -> list[Path]:
+    """The anomaly-free images train/good below `path`, in the order of their numbers; InputError where none are."""
+    folder = Path(path) / "train" / GOOD
+    files = [p for p in folder.iterdir() if _is_image(p)] if folder.is_dir() else []
+    if not files:
+        raise InputError(f"{folder}: no images of good parts, which a baseline learns from")
+    return sorted(files, key=lambda p: _natural(p.name))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
 
 
 def _find_mask(root: Path, file: Path) -> Path | None:

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..geometry import keypoints_from_opencv
 from ..images import Image
 from ..silhouette import Mask
@@ -43,6 +42,7 @@ class LocalFeatures(Protocol):
     """What a detector and descriptor must offer to take part: stateless between calls, deterministic."""
 
     name: str
+    similarity: float  # cosine of two descriptors from which, near each other, they may show the same point
 
     def extract(self, image: Image) -> Features: ...
 
@@ -55,6 +55,7 @@ class SiftFeatures:
     """
 
     name = "sift"
+    similarity = 0.85
 
     def __init__(self, limit: int = 1500, contrast_threshold: float = 0.02) -> None:
         # Without the precise upscale all keypoints lie a quarter of a pixel off.
@@ -69,13 +70,6 @@ class SiftFeatures:
         root = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-6))
         descriptors = np.clip(np.rint(512 * root), 0, 255).astype(np.uint8)
         return Features(points, descriptors, scores)
-
-
-def create_features(name: str) -> LocalFeatures:
-    """The local features called `name`; InputError for an unknown one."""
-    if name == SiftFeatures.name:
-        return SiftFeatures()
-    raise InputError(f"unknown local features '{name}' (available: {SiftFeatures.name})")
 
 
 def extract_window(features: LocalFeatures, image: Image, box: Box, max_pixels: int, max_scale: float) -> Features:

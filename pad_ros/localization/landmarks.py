@@ -8,9 +8,10 @@ from scipy.spatial import cKDTree
 
 from ..geometry import Camera, Pose
 from .features import Features
-from .matching import Floats, Pairs, normalised, passes_ratio
-from .retrieval import describe_view, most_similar
+from .matching import FeatureMatcher, Floats, Pairs, normalised, passes_ratio
 from .sfm_map import SfmMap
+
+Views = NDArray[np.int64]  # indices of views
 
 
 class LandmarkIndex:
@@ -29,13 +30,13 @@ class LandmarkIndex:
     def __len__(self) -> int:
         return len(self._means)
 
-    def match_all(self, features: Features, ratio: float, apart: float, views: int | None) -> Pairs:
+    def match_all(self, features: Features, ratio: float, apart: float, views: Views | None) -> Pairs:
         """Best landmark of each feature by its mean descriptor, where it passes the ratio test.
 
         Landmarks less than `apart` (part units) from the best one do not compete with it: they are often the
-        same point, triangulated twice. views: match only what the so many most similar views saw.
+        same point, triangulated twice. views: match only what these views saw.
         """
-        among = np.arange(len(self)) if views is None else self._seen_by_similar(features, views)
+        among = np.arange(len(self)) if views is None else self._seen_by(views)
         if len(among) < 2 or len(features) == 0:
             return np.zeros((0, 2), np.int64)
         cosine = normalised(features.descriptors) @ self._means[among].T
@@ -50,6 +51,17 @@ class LandmarkIndex:
             rival[same] = cosine[same].argmax(axis=1)
         keep = passes_ratio(first, cosine[rows, rival], ratio)
         return np.stack([rows[keep], among[best[keep]]], axis=1)
+
+    def match_views(self, features: Features, matcher: FeatureMatcher, views: Views) -> Pairs:
+        """The landmarks that `matcher` finds in each of the views; a feature may have several."""
+        found = [np.zeros((0, 2), np.int64)]
+        for v in views:
+            rows = self._of_view[v]
+            seen = Features(self._map.keypoints[rows].astype(np.float64), self._map.descriptors[rows],
+                            np.ones(len(rows), np.float32))  # fmt: skip
+            pairs = matcher.match(features, seen)
+            found.append(np.stack([pairs[:, 0], self._map.descriptor_landmark[rows[pairs[:, 1]]]], axis=1))
+        return np.unique(np.concatenate(found), axis=0)
 
     def match_near(
         self, features: Features, pose: Pose, camera: Camera, radius: float, min_cosine: float, views: int
@@ -86,10 +98,8 @@ class LandmarkIndex:
         baselines = np.linalg.norm(self._centres - pose.centre, axis=1) / distance
         return np.argsort(angles + baselines, kind="stable")[:count]
 
-    def _seen_by_similar(self, features: Features, views: int) -> NDArray[np.int64]:
-        described = describe_view(features.descriptors, self._map.vocabulary)
-        similar = most_similar(described, self._map.view_descriptors, views)
-        rows = np.concatenate([self._of_view[v] for v in similar])
+    def _seen_by(self, views: Views) -> NDArray[np.int64]:
+        rows = np.concatenate([self._of_view[v] for v in views])
         return np.unique(self._map.descriptor_landmark[rows]).astype(np.int64)
 
 

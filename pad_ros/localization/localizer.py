@@ -6,20 +6,34 @@ then match again near where the landmarks project, against what the views closes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..geometry import Array, Camera
 from ..images import Image
+from ..networks import Network, by_name
 from ..reasons import Reason
 from ..silhouette import Background, Mask, mask_box, part_mask
-from .features import Box, Features, create_features, extract_window, inside_mask
+from .choices import (
+    FeatureName,
+    MatcherName,
+    RetrievalName,
+    create_features,
+    create_matcher,
+    create_retrieval,
+    needed_networks,
+    same_features,
+)
+from .features import Box, Features, extract_window, inside_mask
 from .landmarks import LandmarkIndex
 from .matching import Pairs
 from .pnp import PoseEstimate, estimate_pose
 from .result import Localization
+from .retrieval import most_similar
 from .sfm_map import SfmMap
 
 MIN_WINDOW = 16  # px, shorter side
@@ -28,6 +42,11 @@ MIN_WINDOW = 16  # px, shorter side
 @dataclass(frozen=True)
 class LocalizationSettings:
     """How to look for the part, and which poses to trust. window px are pixels of the resized window."""
+
+    # What finds points again, and views; see `choices`. The map is made with the same.
+    features: FeatureName = "sift"
+    matcher: MatcherName = "nearest"
+    retrieval: RetrievalName = "vlad"
 
     # Finding the part and its features
     window_pixels: int = 400_000  # the part's window is resized to about this many pixels,
@@ -45,10 +64,11 @@ class LocalizationSettings:
     same_landmark: float = 0.01  # landmarks closer than this share of the part do not compete in the ratio test
     retrieve_above: int = 10_000  # landmarks from which only those of the most similar views are matched,
     retrieved_views: int = 20  # and how many views these are
+    matched_views: int = 5  # most similar views that a matcher other than "nearest" compares the query with
     guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
     guided_radius: float = 16.0  # window px around a projected landmark,
     final_radius: float = 4.0  # and once more, closer, around the pose found so
-    guided_cosine: float = 0.85  # least similarity in there
+    guided_cosine: float = 0.0  # least similarity in there; 0: what suits the features
 
     # Poses
     coarse_error: float = 8.0  # window px up to which a match supports the coarse pose
@@ -60,15 +80,47 @@ class LocalizationSettings:
     max_rotation_deviation: float = 1.0  # degrees
     max_shift_deviation: float = 0.02  # share of the distance
 
+    def __post_init__(self) -> None:
+        needed_networks(self.features, self.matcher, self.retrieval)  # InputError for what does not go together
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks needed, under their names in `pad_ros.weights`."""
+        return needed_networks(self.features, self.matcher, self.retrieval)
+
+    def check_map(self, sfm_map: SfmMap) -> None:
+        """ModelError where the map was made with other features or another retrieval."""
+        if not same_features(sfm_map.features, self.features):
+            raise ModelError(
+                f"the map was made with the features {sfm_map.features!r}, the settings say {self.features!r}: "
+                "train the model anew"
+            )
+        if (self.retrieval == "vlad") != (sfm_map.vocabulary.size > 0):
+            raise ModelError(f"the map was not made for retrieval by {self.retrieval}: train the model anew")
+
 
 class Localizer:
-    """Finds the camera of a query in an SfM map. The same image always gives the same answer."""
+    """Finds the camera of a query in an SfM map. The same image always gives the same answer.
 
-    def __init__(self, sfm_map: SfmMap, background: Background, settings: LocalizationSettings | None = None) -> None:
+    networks: those that the settings name. ModelError where map and settings do not belong together.
+    """
+
+    def __init__(
+        self,
+        sfm_map: SfmMap,
+        background: Background,
+        settings: LocalizationSettings | None = None,
+        networks: Iterable[Network] = (),
+    ) -> None:
         self.background = background
-        self.settings = settings or LocalizationSettings()
+        self.settings = s = settings or LocalizationSettings()
+        s.check_map(sfm_map)
+        named = by_name(networks)
         self._points = sfm_map.points
-        self._features = create_features(sfm_map.features)
+        self._features = create_features(s.features, named)
+        self._matcher = create_matcher(s.matcher, s.features, named)
+        self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary)
+        self._view_descriptors = sfm_map.view_descriptors
         self._landmarks = LandmarkIndex(sfm_map)
         self._low, self._high = np.percentile(sfm_map.points, [1, 99], axis=0)
         centres = np.array([pose.centre for pose in sfm_map.poses])
@@ -106,15 +158,16 @@ class Localizer:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
         s = self.settings
         features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
-        coarse, count = self._coarse_pose(features, camera)
+        pairs = self._match(features, _cut(image, frame))
+        coarse = self._coarse_pose(features, pairs, camera)
         if coarse is None:
-            box = self._densest_window(features, image.shape[:2])
+            box = self._densest_window(features, pairs, image.shape[:2])
         else:
             pixels = camera.project(coarse.pose.transform(self._points))
             low, high = np.nanpercentile(pixels, [1, 99], axis=0)
             box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
-            return self._fine_pose(features, camera, coarse, count)
+            return self._fine_pose(features, camera, coarse, len(pairs))
         return self._in_window(image, camera, box, None)
 
     def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
@@ -122,23 +175,31 @@ class Localizer:
         features = extract_window(self._features, image, box, s.window_pixels, s.max_scale)
         if mask is not None:
             features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
-        coarse, count = self._coarse_pose(features, camera)
-        return self._fine_pose(features, camera, coarse, count)
+        pairs = self._match(features, _cut(image, box))
+        return self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs))
 
-    def _match(self, features: Features) -> Pairs:
+    def _match(self, features: Features, window: Image) -> Pairs:
+        """Pairs of features and landmarks, without any idea of the pose."""
         s = self.settings
-        views = s.retrieved_views if len(self._landmarks) > s.retrieve_above else None
+        if self._matcher is not None:
+            return self._landmarks.match_views(
+                features, self._matcher, self._similar(features, window, s.matched_views)
+            )
+        large = len(self._landmarks) > s.retrieve_above
+        views = self._similar(features, window, s.retrieved_views) if large else None
         apart = s.same_landmark * float(np.linalg.norm(self._high - self._low))
         return self._landmarks.match_all(features, s.ratio, apart, views)
 
-    def _coarse_pose(self, features: Features, camera: Camera) -> tuple[PoseEstimate | None, int]:
-        """A first pose that enough matches support, and the number of matches."""
-        pairs = self._match(features)
+    def _similar(self, features: Features, window: Image, count: int) -> NDArray[np.int64]:
+        return most_similar(self._retrieval.describe(window, features), self._view_descriptors, count)
+
+    def _coarse_pose(self, features: Features, pairs: Pairs, camera: Camera) -> PoseEstimate | None:
+        """A first pose that enough of the matches support."""
         error = self.settings.coarse_error / features.scale
         found = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
         if found is not None and found.inliers.sum() < self.settings.min_coarse_inliers:
             found = None
-        return found, len(pairs)
+        return found
 
     def _fine_pose(self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int) -> Localization:
         """Match again near the coarse pose, solve anew, and judge the result."""
@@ -149,10 +210,17 @@ class Localizer:
         fine: PoseEstimate | None = coarse
         for radius in (s.guided_radius, s.final_radius):
             if fine is not None:
-                pairs = self._landmarks.match_near(features, fine.pose, camera, radius / features.scale,
-                                                   s.guided_cosine, s.guided_views)  # fmt: skip
-                fine = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera,
-                                     s.max_error / features.scale)  # fmt: skip
+                pairs = self._landmarks.match_near(
+                    features,
+                    fine.pose,
+                    camera,
+                    radius / features.scale,
+                    s.guided_cosine or self._features.similarity,
+                    s.guided_views,
+                )
+                fine = estimate_pose(
+                    features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, s.max_error / features.scale
+                )
         if fine is None:
             text = f"the first pose did not hold ({len(pairs)} matches near it)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=len(pairs))
@@ -183,9 +251,8 @@ class Localizer:
     def _inside(self, centres: Array) -> NDArray[np.bool_]:
         return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))
 
-    def _densest_window(self, features: Features, shape: tuple[int, int]) -> Box | None:
+    def _densest_window(self, features: Features, pairs: Pairs, shape: tuple[int, int]) -> Box | None:
         """Half the frame's short side around the place where most features match the map."""
-        pairs = self._match(features)
         if len(pairs) < self.settings.min_coarse_inliers:
             return None
         points = features.keypoints[pairs[:, 0]]
@@ -194,6 +261,10 @@ class Localizer:
         centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
         corner = (int(centre[0] - half), int(centre[1] - half))
         return _grown((*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+
+
+def _cut(image: Image, box: Box) -> Image:
+    return image[box[1] : box[3], box[0] : box[2]]
 
 
 def _area(box: Box) -> int:

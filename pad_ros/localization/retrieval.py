@@ -1,17 +1,43 @@
-"""Retrieval: which views look like this image? VLAD (Jegou et al., CVPR 2010) over the local features.
+"""Retrieval: which views look like this image?
 
-The visual words are learned from the map's own descriptors, so nothing has to be downloaded.
+By default VLAD (Jegou et al., CVPR 2010) over the local features, whatever they are: the visual words are learned from
+the map's own descriptors, so nothing has to be downloaded.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..images import Image
+from .features import Features
 from .matching import Floats, normalised
 
 WORDS = 32
 MAX_SAMPLES = 20_000
+
+
+class Retrieval(Protocol):
+    """Describes an image by one vector of unit length, so that similar views have similar vectors."""
+
+    name: str
+
+    def describe(self, window: Image, features: Features) -> Floats: ...
+
+
+class Vlad:
+    """VLAD with the visual words `vocabulary` [W, C]."""
+
+    name = "vlad"
+
+    def __init__(self, vocabulary: Floats) -> None:
+        self._vocabulary = vocabulary
+
+    def describe(self, window: Image, features: Features) -> Floats:
+        """The vector [W * C] of the local features; the window itself is not looked at."""
+        return describe_view(features.descriptors, self._vocabulary)
 
 
 def learn_vocabulary(descriptors: NDArray[np.generic], words: int = WORDS, iterations: int = 12) -> Floats:

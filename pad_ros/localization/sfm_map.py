@@ -41,7 +41,8 @@ class SfmMap:
     keypoints: NDArray[np.float32]  # [D, 2] pixel of that observation in its view
     view_descriptors: NDArray[np.float32]  # [V, C'] one vector per view, for retrieval
     features: str  # name of the local features, e.g. "sift"
-    vocabulary: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # [W, C] visual words
+    # [W, C] visual words; none where the views are described by a network
+    vocabulary: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 def save_map(sfm_map: SfmMap, bundle: Path) -> None:
@@ -117,7 +118,7 @@ def _problem(m: SfmMap) -> str | None:
             return f"{name} has shape {list(array.shape)}, expected {length} rows"
     if m.keypoints.shape[1] != 2:
         return f"keypoints have {m.keypoints.shape[1]} columns"
-    if m.vocabulary.ndim != 2 or m.vocabulary.size != m.view_descriptors.shape[1]:
+    if m.vocabulary.ndim != 2 or m.vocabulary.size not in (0, m.view_descriptors.shape[1]):
         return "vocabulary and view descriptors do not belong together"
     for name, index, end in (("descriptor_landmark", m.descriptor_landmark, landmarks),
                              ("descriptor_view", m.descriptor_view, views)):  # fmt: skip

@@ -41,7 +41,9 @@ class Calibration:
         return Expectation(self.knots, self.factors)
 
     def features(self) -> NDArray[np.float32]:
-        """[N, C + 1]: what the renderer blends beside the colours."""
+        """[N, C + 1]: what the renderer blends beside the colours; [N, 0] for a calibration of no cue."""
+        if not self.floors:
+            return self.residual_mean
         return np.concatenate([self.residual_mean, self.rarity[:, None]], axis=1)
 
     def check(self, gaussians: int) -> None:

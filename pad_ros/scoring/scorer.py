@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
 from ..images import Image
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..silhouette import Background
+from .backbones import Backbone
 from .calibration import Calibration
-from .comparison import residuals
 from .decision import find_defects, p_value
+from .deep import cues
 from .expectation import on_part, points_and_covariates
 from .result import AnomalyMap, DefectRegion, Inspection
 
@@ -28,30 +31,50 @@ STRONGEST = np.float32(10)  # a pixel's evidence; the halo of one bright pixel m
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """How query and rendering are compared."""
+    """How query and rendering are compared.
 
+    comparison: "calibrated" by what is normal at each point of the surface, "uniform" by what is normal on the part
+    as a whole (for ablations), or "recipe", as SplatPose+ does: squared differences of colours and of the backbone's
+    features (see `deep`).
+    """
+
+    comparison: Literal["calibrated", "uniform", "recipe"] = "calibrated"
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
+    backbone_weight: float = 0.25  # of the features' evidence beside that of the colours
     photographs: int = 4  # nearest reference photographs that are compared beside the rendering
     shift: int = 1  # px of misalignment that are forgiven
-    local: bool = True  # what is expected depends on the place; else it is the same all over the part
     scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
     min_area: int = 4  # px, of a reported defect region
 
+    def __post_init__(self) -> None:
+        if self.comparison == "recipe" and self.backbone == "none":
+            raise InputError("scoring.comparison=recipe compares features: scoring.backbone must name a network")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks needed, under their names in `pad_ros.weights`."""
+        return () if self.backbone == "none" else (self.backbone.replace("_", "-"),)
+
 
 def evidence(
-    residual: Floats, rendering: ReferenceRendering, calibration: Calibration, scales: tuple[float, ...]
+    residual: Floats, rendering: ReferenceRendering, calibration: Calibration, settings: ScoringSettings
 ) -> list[Floats]:
     """Residuals beyond what good views show there, in units of that, pooled at each scale [H, W].
 
-    Beside the part, what the background of good views shows (folds of a cloth, noise) is expected.
+    Beside the part, what the background of good views shows (folds of a cloth, noise) is expected. A calibration
+    of no cue takes the residual as it is.
     """
+    if not calibration.floors:
+        return [residual[..., 0] for _ in settings.scales]
     part = on_part(rendering)
     total = np.zeros(residual.shape[:2], np.float32)
     for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2])):
         floor, beside = np.float32(calibration.floors[c]), np.float32(calibration.beside[c])
         mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
         spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
-        total += np.clip((residual[..., c] - mean) / spread, 0, STRONGEST)
-    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in scales]
+        weight = np.float32(1 if c == 0 else settings.backbone_weight)
+        total += weight * np.clip((residual[..., c] - mean) / spread, 0, STRONGEST)
+    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales]
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
@@ -66,17 +89,25 @@ def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> Reference
 class Scorer:
     """Judges queries by one reference model's calibration; without one every verdict is HOLD."""
 
-    def __init__(self, calibration: Calibration | None, background: Background, settings: ScoringSettings) -> None:
+    def __init__(
+        self,
+        calibration: Calibration | None,
+        background: Background,
+        settings: ScoringSettings,
+        backbone: Backbone | None = None,
+    ) -> None:
+        """backbone: the one that the settings name."""
         self.calibration = calibration
         self.background = background
         self.settings = settings
+        self.backbone = backbone
 
     def anomaly_map(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> AnomalyMap:
         """The anomaly map at the query's (distorted) pixels; ValueError for an uncalibrated model."""
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
-        residual = residuals(undistort_image(image, camera), rendering, self.settings.shift)
-        pooled = evidence(residual, rendering, self.calibration, self.settings.scales)
+        residual = cues(undistort_image(image, camera), rendering, self.settings, self.backbone)
+        pooled = evidence(residual, rendering, self.calibration, self.settings)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
         return AnomalyMap(distort_map(values, camera))
 

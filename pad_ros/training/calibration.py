@@ -8,7 +8,7 @@ give the threshold.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -22,15 +22,16 @@ from ..rendering.gaussians import Gaussians
 from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
+from ..scoring.backbones import Backbone
 from ..scoring.calibration import Calibration
-from ..scoring.comparison import residuals
 from ..scoring.decision import conformal_threshold
+from ..scoring.deep import cues
 from ..scoring.expectation import COVARIATES, on_part, points_and_covariates
 from ..scoring.scorer import ScoringSettings, evidence
 from ..silhouette import Background, mask_box
 from ..views import View
 from .expectation import KNOTS, Sample, choose_knots, fit_factors
-from .residuals import residual_statistics
+from .residuals import no_statistics, residual_statistics
 
 Floats = NDArray[np.float32]
 
@@ -112,77 +113,90 @@ def calibrate(
     device: str,
     seed: int,
     settings: CalibrationSettings | None = None,
+    backbone: Backbone | None = None,
 ) -> Calibration:
     """Residual statistics from `fitted` views, factors and threshold from `held_out` ones (all with poses).
 
-    No view is compared with its own photograph.
+    No view is compared with its own photograph. backbone: the one that `scoring` names.
     """
     settings = settings or CalibrationSettings()
     rng = np.random.default_rng(seed)
     plain = Renderer(gaussians, background, device=device)
-    renderer = Renderer(gaussians, background, None, device, photographs, scoring.photographs)
+    start = _of_fitted(
+        plain, Renderer(gaussians, background, None, device, photographs, scoring.photographs),
+        fitted, scoring, backbone, settings, rng,
+    )  # fmt: skip
+    start = replace(start, false_reject_rate=false_reject_rate, coverage=covered_angle(fitted + held_out, gaussians))
+    full = Renderer(gaussians, background, start.features(), device, photographs, scoring.photographs)
 
+    def compare(view: View, pose: Pose) -> tuple[ReferenceRendering, Floats]:
+        rendering = full.render(view.camera, pose, without=view.name)
+        return rendering, cues(view.image, rendering, scoring, backbone)
+
+    poses: list[Pose] = []
+    losses: list[float] = []
+    pixels: list[list[Sample]] = []  # per view and cue
+    local = scoring.comparison == "calibrated"
+    for view in progress(held_out, "comparing held-out views", len(held_out)):
+        assert view.pose is not None
+        wrong = jittered(view.pose, settings.start_deg, settings.start_translation, rng)
+        refined = refine_pose(view.image, view.camera, wrong, plain.render, refinement)
+        poses.append(refined.pose)
+        losses.append(refined.loss)
+        pixels.append(_draw(*compare(view, refined.pose), settings.pixels, rng) if local else [])
+
+    models = [
+        _with_factors(start, [p for i, p in enumerate(pixels) if i % CROSS_FIT != fold]) for fold in range(CROSS_FIT)
+    ]
+    peaks = np.zeros((len(held_out), len(scoring.scales)), np.float32)
+    for i, view in enumerate(progress(held_out, "scoring held-out views", len(held_out))):
+        rendering, residual = compare(view, poses[i])
+        peaks[i] = [m.max() for m in evidence(residual, rendering, models[i % CROSS_FIT], scoring)]
+    levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
+    scores = (peaks / levels).max(axis=1).astype(np.float32)
+    threshold, promised = conformal_threshold(scores, false_reject_rate)
+    known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
+    return replace(
+        _with_factors(start, pixels), scores=scores, threshold=threshold, promised_rate=promised,
+        max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")), levels=tuple(float(level) for level in levels),
+    )  # fmt: skip
+
+
+def _of_fitted(
+    plain: Renderer,
+    renderer: Renderer,
+    views: Sequence[View],
+    scoring: ScoringSettings,
+    backbone: Backbone | None,
+    settings: CalibrationSettings,
+    rng: np.random.Generator,
+) -> Calibration:
+    """What the views tell that the Gaussians were fitted to; factors are 1 and the threshold unknown."""
+    gaussians = len(plain.gaussians)
     beside: list[NDArray[np.floating]] = []  # [C] per view
 
     def samples() -> Iterator[tuple[Camera, Pose, Floats]]:
-        chosen = fitted[:: max(1, len(fitted) // settings.max_views)]
+        chosen = views[:: max(1, len(views) // settings.max_views)]
         for view in progress(chosen, "gathering residuals", len(chosen)):
             assert view.pose is not None
             pose = jittered(view.pose, settings.jitter_deg, settings.jitter_translation, rng)
             rendering = renderer.render(view.camera, pose, without=view.name)
-            residual = residuals(view.image, rendering, scoring.shift)
+            residual = cues(view.image, rendering, scoring, backbone)
             beside.append(np.quantile(residual[_beside(rendering.alpha)], BACKGROUND_QUANTILE, axis=0))
             yield view.camera, pose, residual
 
-    statistics = residual_statistics(plain, samples())
-    cues = len(statistics.overall_deviation)
-    mean = statistics.mean if scoring.local else np.tile(statistics.overall_mean, (len(gaussians), 1))
-    calibration = Calibration(
-        residual_mean=mean, rarity=statistics.rarity,
-        knots=np.tile(np.arange(KNOTS, dtype=np.float32), (cues, len(COVARIATES), 1)),
-        factors=np.zeros((cues, len(COVARIATES), KNOTS), np.float32),
-        scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=false_reject_rate,
+    # The recipe knows no statistics of the surface.
+    statistics = no_statistics(gaussians) if scoring.comparison == "recipe" else residual_statistics(plain, samples())
+    count = len(statistics.overall_deviation)
+    uniform = np.tile(statistics.overall_mean, (gaussians, 1))
+    knots, factors = _no_factors(count)
+    return Calibration(
+        residual_mean=uniform if scoring.comparison == "uniform" else statistics.mean, rarity=statistics.rarity,
+        knots=knots, factors=factors,
+        scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=float("nan"),
         promised_rate=float("nan"), floors=tuple(float(x) for x in statistics.overall_deviation),
-        beside=tuple(float(x) for x in np.nanmax(beside, axis=0)), coverage=covered_angle(fitted + held_out, gaussians),
+        beside=tuple(float(x) for x in np.nanmax(beside, axis=0)) if beside else (), coverage=float(np.pi),
         max_loss=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
-    )  # fmt: skip
-    full = Renderer(gaussians, background, calibration.features(), device, photographs, scoring.photographs)
-    poses: list[Pose] = []
-    losses: list[float] = []
-
-    def compare(view: View, pose: Pose) -> tuple[ReferenceRendering, Floats]:
-        rendering = full.render(view.camera, pose, without=view.name)
-        return rendering, residuals(view.image, rendering, scoring.shift)
-
-    pixels: list[list[Sample]] = []  # per view and cue
-    for view in progress(held_out, "comparing held-out views", len(held_out)):
-        assert view.pose is not None
-        start = jittered(view.pose, settings.start_deg, settings.start_translation, rng)
-        refined = refine_pose(view.image, view.camera, start, plain.render, refinement)
-        poses.append(refined.pose)
-        losses.append(refined.loss)
-        pixels.append(_draw(*compare(view, refined.pose), settings.pixels, rng))
-    folds = [list(range(k, len(held_out), CROSS_FIT)) for k in range(min(CROSS_FIT, len(held_out)))]
-
-    def expectation(views: Iterable[int]) -> tuple[Floats, Floats]:
-        return _expectation([pixels[i] for i in views] if scoring.local else [], cues)
-
-    everything = range(len(held_out))
-    models = [expectation(set(everything).difference(fold)) for fold in folds]
-    peaks = np.zeros((len(held_out), len(scoring.scales)), np.float32)
-    for i, view in enumerate(progress(held_out, "scoring held-out views", len(held_out))):
-        rendering, residual = compare(view, poses[i])
-        knots, factors = models[i % CROSS_FIT]
-        unseen = replace(calibration, knots=knots, factors=factors)
-        peaks[i] = [m.max() for m in evidence(residual, rendering, unseen, scoring.scales)]
-    levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
-    scores = (peaks / levels).max(axis=1).astype(np.float32)
-    threshold, promised = conformal_threshold(scores, false_reject_rate)
-    knots, factors = expectation(everything)
-    known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
-    return replace(
-        calibration, knots=knots, factors=factors, scores=scores, threshold=threshold, promised_rate=promised,
-        max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")), levels=tuple(float(level) for level in levels),
     )  # fmt: skip
 
 
@@ -196,13 +210,17 @@ def _draw(rendering: ReferenceRendering, residual: Floats, count: int, rng: np.r
     ]
 
 
-def _expectation(pixels: Sequence[Sequence[Sample]], cues: int) -> tuple[Floats, Floats]:
-    """Knots and factors [C, J, K] from samples per view and cue; all factors are 1 without any."""
-    knots = np.tile(np.arange(KNOTS, dtype=np.float32), (cues, len(COVARIATES), 1))
-    factors = np.zeros_like(knots)
-    for c in range(cues):
-        samples = [view[c] for view in pixels if len(view[c].residual)]
+def _no_factors(count: int) -> tuple[Floats, Floats]:
+    knots = np.tile(np.arange(KNOTS, dtype=np.float32), (count, len(COVARIATES), 1))
+    return knots, np.zeros_like(knots)
+
+
+def _with_factors(calibration: Calibration, pixels: Sequence[Sequence[Sample]]) -> Calibration:
+    """The calibration with factors learned from samples per view and cue; all factors are 1 without any."""
+    knots, factors = _no_factors(len(calibration.floors))
+    for c in range(len(knots)):
+        samples = [view[c] for view in pixels if view and len(view[c].residual)]
         if samples:
             knots[c] = choose_knots(samples)
             factors[c] = fit_factors(samples, knots[c])
-    return knots, factors
+    return replace(calibration, knots=knots, factors=factors)

@@ -6,26 +6,31 @@ the part at the origin.
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pycolmap
 
 from ..errors import TrainingError
 from ..geometry import Pose
+from ..localization.choices import create_features, create_matcher, create_retrieval
 from ..localization.colmap_cameras import camera_from_colmap
-from ..localization.features import Features, create_features
-from ..localization.matching import Pairs
-from ..localization.retrieval import describe_view, learn_vocabulary
+from ..localization.features import Features
+from ..localization.localizer import LocalizationSettings
+from ..localization.matching import FeatureMatcher, Floats, Pairs
+from ..localization.retrieval import learn_vocabulary
 from ..localization.sfm_map import SfmMap
+from ..networks import Network, by_name
 from ..progress import progress
 from ..silhouette import Background
 from ..views import ReferenceViews, View
 from .incremental import map_incrementally, normalise_frame
 from .triangulation import PairMatches, triangulate
-from .view_matching import extract_view, match_posed, match_unposed, pairs_by_pose, pairs_by_retrieval
+from .view_matching import extract_view, match_posed, match_unposed, pairs_by_pose, pairs_by_retrieval, view_window
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +39,6 @@ logger = logging.getLogger(__name__)
 class MappingSettings:
     """window px are pixels of the resized window that features are taken from."""
 
-    features: str = "sift"
     window_pixels: int = 400_000  # the part's box is resized to about this many pixels,
     max_scale: float = 2.0  # but enlarged by no more than this
     neighbours: int = 16  # views that each posed view is matched with
@@ -47,24 +51,30 @@ class MappingSettings:
 
 
 def build_map(
-    views: ReferenceViews, background: Background, settings: MappingSettings | None = None
+    views: ReferenceViews,
+    background: Background,
+    localization: LocalizationSettings | None = None,
+    networks: Iterable[Network] = (),
+    settings: MappingSettings | None = None,
 ) -> tuple[SfmMap, ReferenceViews]:
     """The SfM map and the posed views that the rest of training uses.
 
+    localization: which features, matcher and retrieval to use; networks: those that it names.
     Unposed views that could not be registered are dropped, with a warning that names them; their cameras' focal
     lengths are refined. TrainingError where too few views or landmarks are left.
     """
     settings = settings or MappingSettings()
     if len(views) < settings.min_views:
         raise TrainingError(f"{views.source}: {len(views)} views, a map needs at least {settings.min_views}")
-    extractor = create_features(settings.features)
+    tools = _Tools(localization or LocalizationSettings(), by_name(networks), background)
+    extractor = create_features(tools.settings.features, tools.networks)
     features = [extract_view(extractor, view, background, settings.window_pixels, settings.max_scale)
                 for view in progress(views.views, "features", len(views))]  # fmt: skip
     used = views
     if not views.posed:
-        used, features = _find_poses(views, features, background, settings)
+        used, features = _find_poses(views, features, tools, settings)
     pairs = pairs_by_pose([view.pose for view in used.views if view.pose], settings.neighbours)
-    matches = _match(used, features, pairs, settings, match_posed)
+    matches = _match(used, features, pairs, settings, tools, match_posed)
     reconstruction = triangulate(used.views, features, matches, settings.max_reprojection_error,
                                  settings.min_angle_deg)  # fmt: skip
     if reconstruction.num_points3D() < settings.min_landmarks:
@@ -73,7 +83,32 @@ def build_map(
             f" from {len(used)} views ({sum(map(len, features))} features), "
             f"{settings.min_landmarks} are needed: take sharper views, closer to each other, or check their poses"
         )
-    return _to_map(reconstruction, used, features, settings.features), used
+    return _to_map(reconstruction, used, features, tools), used
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What mapping shares with localization."""
+
+    settings: LocalizationSettings
+    networks: Mapping[str, Network]
+    background: Background
+
+    @cached_property
+    def matcher(self) -> FeatureMatcher | None:
+        return create_matcher(self.settings.matcher, self.settings.features, self.networks)
+
+    def describe(self, views: ReferenceViews, features: Sequence[Features]) -> tuple[Floats, Floats]:
+        """One vector per view [V, C] for retrieval, and the visual words that were learned for it, if any."""
+        vocabulary = np.zeros((0, 0), np.float32)
+        if self.settings.retrieval == "vlad":
+            vocabulary = learn_vocabulary(np.concatenate([found.descriptors for found in features]))
+        retrieval = create_retrieval(self.settings.retrieval, self.networks, vocabulary)
+        vectors = []
+        for view, found in zip(views.views, features, strict=True):
+            (x0, y0, x1, y1), _ = view_window(view, self.background)
+            vectors.append(retrieval.describe(view.image[y0:y1, x0:x1], found))
+        return np.stack(vectors), vocabulary
 
 
 def _match(
@@ -81,22 +116,28 @@ def _match(
     features: Sequence[Features],
     pairs: Sequence[tuple[int, int]],
     settings: MappingSettings,
-    match: Callable[[tuple[View, View], tuple[Features, Features], float], Pairs],
+    tools: _Tools,
+    match: Callable[[tuple[View, View], tuple[Features, Features], float, FeatureMatcher | None], Pairs],
 ) -> PairMatches:
     matches: PairMatches = {}
     for i, j in progress(pairs, "matching", len(pairs)):
-        found = match((views.views[i], views.views[j]), (features[i], features[j]), settings.max_epipolar_error)
+        both = (views.views[i], views.views[j]), (features[i], features[j])
+        found = match(*both, settings.max_epipolar_error, tools.matcher)
         if len(found):
             matches[i, j] = found
     return matches
 
 
 def _find_poses(
-    views: ReferenceViews, features: Sequence[Features], background: Background, settings: MappingSettings
+    views: ReferenceViews, features: Sequence[Features], tools: _Tools, settings: MappingSettings
 ) -> tuple[ReferenceViews, list[Features]]:
     """The views that could be registered to each other, with poses and refined cameras, and their features."""
-    pairs = pairs_by_retrieval(features, settings.unposed_neighbours)
-    reconstruction = map_incrementally(views, features, _match(views, features, pairs, settings, match_unposed))
+    if len(views) <= settings.unposed_neighbours + 1:
+        pairs = list(itertools.combinations(range(len(views)), 2))
+    else:
+        pairs = pairs_by_retrieval(tools.describe(views, features)[0], settings.unposed_neighbours)
+    matches = _match(views, features, pairs, settings, tools, match_unposed)
+    reconstruction = map_incrementally(views, features, matches)
     kept = {image.name: image for image in reconstruction.images.values() if image.has_pose}
     dropped = [view.name for view in views.views if view.name not in kept]
     if len(kept) < settings.min_views:
@@ -105,7 +146,7 @@ def _find_poses(
     if dropped:
         logger.warning("%s: %d of %d views could not be registered and are left out: %s",
                        views.source, len(dropped), len(views), ", ".join(dropped))  # fmt: skip
-    normalise_frame(reconstruction, background.colour is not None or all(v.mask is not None for v in views.views))
+    normalise_frame(reconstruction, tools.background.colour is not None or all(v.mask is not None for v in views.views))
     posed, left = [], []
     for view, found in zip(views.views, features, strict=True):
         if view.name in kept:
@@ -117,7 +158,7 @@ def _find_poses(
 
 
 def _to_map(
-    reconstruction: pycolmap.Reconstruction, views: ReferenceViews, features: Sequence[Features], name: str
+    reconstruction: pycolmap.Reconstruction, views: ReferenceViews, features: Sequence[Features], tools: _Tools
 ) -> SfmMap:
     index = {view.name: v for v, view in enumerate(views.views)}
     points, errors, colours = [], [], []
@@ -135,9 +176,12 @@ def _to_map(
             keypoints.append(keypoint)
             shades.append(_pixel(views.views[v], keypoint))
         colours.append(np.mean(shades, axis=0))
-    used = np.array(descriptors)
-    vocabulary = learn_vocabulary(used)
-    view_of = np.array(seen_by, np.int32)
+    used, view_of, pixels = np.array(descriptors), np.array(seen_by, np.int32), np.array(keypoints, np.float32)
+    mapped = []
+    for v in range(len(views)):
+        own = np.flatnonzero(view_of == v)
+        mapped.append(Features(pixels[own].astype(np.float64), used[own], np.ones(len(own), np.float32)))
+    view_descriptors, vocabulary = tools.describe(views, mapped)
     return SfmMap(
         view_names=tuple(view.name for view in views.views),
         poses=tuple(view.pose for view in views.views if view.pose),
@@ -148,9 +192,9 @@ def _to_map(
         descriptors=used,
         descriptor_landmark=np.array(landmark, np.int32),
         descriptor_view=view_of,
-        keypoints=np.array(keypoints, np.float32),
-        view_descriptors=np.stack([describe_view(used[view_of == v], vocabulary) for v in range(len(views))]),
-        features=name,
+        keypoints=pixels,
+        view_descriptors=view_descriptors,
+        features=tools.settings.features,
         vocabulary=vocabulary,
     )
 

@@ -71,6 +71,12 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     return ResidualStatistics(*(x.astype(np.float32) for x in (mean, rarity, overall, deviation)))
 
 
+def no_statistics(gaussians: int) -> ResidualStatistics:
+    """Of no cue, for a comparison that expects the same everywhere."""
+    nothing = np.zeros((gaussians, 0), np.float32)
+    return ResidualStatistics(nothing, np.ones(gaussians, np.float32), nothing[0], nothing[0])
+
+
 def _spread(
     gaussians: Gaussians, camera: Camera, pose: Pose, window: tuple[int, int, int, int], values: Floats, device: str
 ) -> NDArray[np.float64]:

@@ -13,7 +13,9 @@ from ..errors import TrainingError
 from ..kernels import only_our_threads
 from ..methods import Method
 from ..model import ReferenceModel
+from ..networks import Network
 from ..rendering.device import resolve_device
+from ..scoring.backbones import find_backbone
 from ..silhouette import Background, estimate_background, part_mask
 from ..views import ReferenceViews, View
 from .calibration import calibrate, take_photographs
@@ -37,17 +39,19 @@ def train(
     false_reject_rate: float = 0.01,
     device: str = "auto",
     seed: int = 0,
+    networks: tuple[Network, ...] = (),
 ) -> ReferenceModel:
     """Learn a reference model from views of one good part in about `budget` seconds.
 
-    Raises TrainingError where the views do not describe one part, InputError for bad settings.
+    networks: those that the method names; they become part of the model. Raises TrainingError where the views do not
+    describe one part, InputError for bad settings.
     """
     began = time.monotonic()
     device = resolve_device(device)
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
-    sfm_map, posed = build_map(views, background)
+    sfm_map, posed = build_map(views, background, method.localization, networks)
     masked = tuple(_with_mask(view, background) for view in posed.views)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)
@@ -66,7 +70,7 @@ def train(
         if quality.psnr_part >= MIN_PSNR:
             calibration = calibrate(
                 gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate,
-                photographs, device, seed,
+                photographs, device, seed, backbone=find_backbone(method.scoring.networks, networks),
             )  # fmt: skip
         else:
             _say(
@@ -89,6 +93,7 @@ def train(
         },
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         photographs=photographs,
+        networks=networks,
     )  # fmt: skip
 
 

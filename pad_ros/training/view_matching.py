@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from ..geometry import Array, Camera, Pose
 from ..localization.colmap_cameras import colmap_camera
-from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
-from ..localization.matching import NearestNeighbours, Pairs
-from ..localization.retrieval import describe_view, learn_vocabulary
-from ..silhouette import Background, mask_box, part_mask
+from ..localization.features import Box, Features, LocalFeatures, extract_window, inside_mask
+from ..localization.matching import FeatureMatcher, Floats, NearestNeighbours, Pairs
+from ..silhouette import Background, Mask, mask_box, part_mask
 from ..views import View
 
 BOX_MARGIN = 8  # px around the part's silhouette
@@ -28,14 +27,20 @@ NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
 def extract_view(
     features: LocalFeatures, view: View, background: Background, max_pixels: int, max_scale: float
 ) -> Features:
-    """Features of the part in `view`: of its silhouette's box where there is one, else of the whole image."""
+    """Features of the part in `view`, inside `view_window`."""
+    box, mask = view_window(view, background)
+    found = extract_window(features, view.image, box, max_pixels, max_scale)
+    return found if mask is None else found.take(inside_mask(found.keypoints, mask, MASK_MARGIN))
+
+
+def view_window(view: View, background: Background) -> tuple[Box, Mask | None]:
+    """The box around the part's silhouette, and that; the whole image and None where there is no silhouette."""
     mask = view.mask if view.mask is not None else part_mask(view.image, background)
     box = None if mask is None else mask_box(mask, BOX_MARGIN)
-    if mask is None or box is None:
+    if box is None:
         height, width = view.image.shape[:2]
-        return extract_window(features, view.image, (0, 0, width, height), max_pixels, max_scale)
-    found = extract_window(features, view.image, box, max_pixels, max_scale)
-    return found.take(inside_mask(found.keypoints, mask, MASK_MARGIN))
+        return (0, 0, width, height), None
+    return box, mask
 
 
 def pairs_by_pose(poses: Sequence[Pose], neighbours: int) -> list[tuple[int, int]]:
@@ -51,12 +56,8 @@ def pairs_by_pose(poses: Sequence[Pose], neighbours: int) -> list[tuple[int, int
     return _nearest_pairs(angles + baselines, neighbours)
 
 
-def pairs_by_retrieval(features: Sequence[Features], neighbours: int) -> list[tuple[int, int]]:
-    """Pairs of views (i < j) that look alike, about `neighbours` per view; all pairs for small sets."""
-    if len(features) <= neighbours + 1:
-        return [(i, j) for i in range(len(features)) for j in range(i + 1, len(features))]
-    vocabulary = learn_vocabulary(np.concatenate([f.descriptors for f in features]))
-    vectors = np.stack([describe_view(f.descriptors, vocabulary) for f in features])
+def pairs_by_retrieval(vectors: Floats, neighbours: int) -> list[tuple[int, int]]:
+    """Pairs of views (i < j) that look alike by their vectors [V, C], about `neighbours` per view."""
     return _nearest_pairs(-(vectors @ vectors.T), neighbours)
 
 
@@ -67,13 +68,15 @@ def focus_point(axes: Array, centres: Array) -> Array:
     return np.asarray(np.linalg.solve(system, (across @ centres[:, :, None]).sum(axis=0)[:, 0]))
 
 
-def match_posed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
-    """Mutual best matches within `max_error` window px of each other's epipolar lines.
+def match_posed(
+    views: tuple[View, View], features: tuple[Features, Features], max_error: float, matcher: FeatureMatcher | None
+) -> Pairs:
+    """What `matcher` finds (None: mutual best matches) within `max_error` window px of each other's epipolar lines.
 
     Matched everywhere first: searching only along the lines finds more, but every false match then agrees with them.
     """
     (first, second), (a, b) = views, features
-    pairs = NearestNeighbours(POSED_RATIO).match(a, b)
+    pairs = (matcher or NearestNeighbours(POSED_RATIO)).match(a, b)
     if first.pose is None or second.pose is None or len(pairs) == 0:
         return NO_PAIRS
     error = epipolar_error(a.keypoints[pairs[:, 0]], b.keypoints[pairs[:, 1]], first.camera, second.camera,
@@ -81,10 +84,12 @@ def match_posed(views: tuple[View, View], features: tuple[Features, Features], m
     return pairs[error < max_error / min(a.scale, b.scale)]
 
 
-def match_unposed(views: tuple[View, View], features: tuple[Features, Features], max_error: float) -> Pairs:
-    """Mutual best matches that agree with one two-view geometry; none where too few do."""
+def match_unposed(
+    views: tuple[View, View], features: tuple[Features, Features], max_error: float, matcher: FeatureMatcher | None
+) -> Pairs:
+    """What `matcher` finds (None: mutual best matches) and agrees with one two-view geometry; none for too few."""
     (first, second), (a, b) = views, features
-    pairs = NearestNeighbours(UNPOSED_RATIO).match(a, b)
+    pairs = (matcher or NearestNeighbours(UNPOSED_RATIO)).match(a, b)
     if len(pairs) < MIN_PAIR_MATCHES:
         return NO_PAIRS
     options = pycolmap.TwoViewGeometryOptions()

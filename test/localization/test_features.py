@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from textured_cube import draw, ring_poses
 
-from pad_ros.errors import InputError
-from pad_ros.localization.features import SiftFeatures, create_features, extract_window, inside_mask
+from pad_ros.localization.features import SiftFeatures, extract_window, inside_mask
 
 
 def blob(x: float, y: float, size: int = 96) -> np.ndarray:
@@ -55,12 +54,6 @@ def test_inside_mask_grows_by_the_margin() -> None:
     mask[10:20, 10:20] = True
     points = np.array([[15.5, 15.5], [21.5, 15.5], [23.5, 15.5], [40.0, 40.0]])
     assert inside_mask(points, mask, 2).tolist() == [True, True, False, False]
-
-
-def test_unknown_features_are_refused() -> None:
-    assert create_features("sift").name == "sift"
-    with pytest.raises(InputError, match="orb"):
-        create_features("orb")
 
 
 def test_rotated_images_match_themselves() -> None:

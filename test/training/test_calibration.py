@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from published_networks import random_backbone
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of, put_off
 
 from pad_ros.geometry import Camera, Pose, rotation_angle
@@ -29,11 +30,12 @@ def views():
     return tuple(noisy(view, i) for i, view in enumerate(photographs_of(GAUSSIANS, 16)))
 
 
-def calibrated(views, rate=0.1) -> Calibration:
+def calibrated(views, rate=0.1, scoring=SCORING, backbone=None) -> Calibration:
     photographs = take_photographs(GAUSSIANS, views, WHITE, "cpu")
     return calibrate(
-        GAUSSIANS, views[::2], views[1::2], WHITE, SCORING, RefinementSettings(), rate, photographs, "cpu", 0
-    )
+        GAUSSIANS, views[::2], views[1::2], WHITE, scoring, RefinementSettings(), rate, photographs, "cpu", 0,
+        backbone=backbone,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,20 @@ def test_views_that_the_part_fills_are_calibrated_too():
     )
     found.check(len(gaussians))
     assert np.isfinite(found.threshold)
+
+
+def test_a_backbone_gives_a_second_cue_with_statistics_of_its_own(views):
+    scoring = ScoringSettings(backbone="mobilenet_v2")
+    found = calibrated(views, scoring=scoring, backbone=random_backbone())
+    found.check(len(GAUSSIANS))
+    assert found.features().shape == (800, 4)
+    assert len(found.floors) == 2 and np.all(found.residual_mean.max(axis=0) > 0)
+
+
+def test_the_recipe_knows_a_threshold_and_no_surface(views):
+    scoring = ScoringSettings(comparison="recipe", backbone="mobilenet_v2", photographs=0, scales=(4.0,))
+    found = calibrated(views, scoring=scoring, backbone=random_backbone())
+    found.check(len(GAUSSIANS))
+    assert found.features().shape == (800, 0) and found.floors == found.beside == ()
+    assert np.isfinite(found.threshold) and len(found.scores) == 8
+    assert np.median(found.scores) == pytest.approx(1)

@@ -1,0 +1,98 @@
+"""NetVLAD (Arandjelovic et al., CVPR 2016): VGG16, a VLAD layer of 64 clusters, and whitening; published weights.
+
+The checkpoint is a MATLAB file (as hloc uses it); it is read with SciPy, which runs none of its content.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError, ModelError
+from ..images import Image
+from .features import Features
+from .matching import Floats
+
+# Convolutions of VGG16 up to conv5_3 by their place in the published list of layers: (outputs, inputs).
+VGG16 = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256),
+         17: (512, 256), 19: (512, 512), 21: (512, 512), 24: (512, 512), 26: (512, 512), 28: (512, 512)}  # fmt: skip
+POOLINGS = (4, 9, 16, 23)  # places of the poolings; all others are ReLUs
+VLAD, WHITENING = 30, 33  # places of these layers
+CHANNELS, CLUSTERS = 512, 64
+MAX_SIDE = 1024  # px, larger images are shrunk to this
+MIN_SIDE = 32  # px, of which 2 cells are left
+
+
+class NetVlad:
+    """Retrieval by one vector per image. `state` is what `read_matlab` makes of the published file."""
+
+    name = "netvlad"
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        shapes = _shapes(len(state.get("whitening.bias", ())))
+        wrong = sorted(set(shapes) ^ set(state)) or [k for k in shapes if tuple(state[k].shape) != shapes[k]]
+        if wrong:
+            raise ModelError(f"not the weights of NetVLAD ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})")
+        self._state = dict(state)
+
+    @torch.inference_mode()
+    def describe(self, window: Image, features: Features) -> Floats:
+        """The vector [4096] of unit length for an image [H, W, 3]; the local features are not used."""
+        s = self._state
+        x = torch.from_numpy(_resized(window)).permute(2, 0, 1)[None].to(torch.float32) - s["mean"][:, None, None]
+        for place in range(max(VGG16) + 1):
+            if place in VGG16:
+                x = F.conv2d(x, s[f"vgg16.{place}.weight"], s[f"vgg16.{place}.bias"], padding=1)
+            else:
+                x = F.max_pool2d(x, 2) if place in POOLINGS else F.relu(x)
+        cells = F.normalize(x[0].flatten(1), dim=0)  # [512, n]
+        shares = torch.softmax(s["assignment"] @ cells, dim=0)  # [64, n]
+        residuals = shares @ cells.T - shares.sum(dim=1, keepdim=True) * s["centres"]  # [64, 512]
+        # The published whitening counts channels first.
+        vector = F.normalize(F.normalize(residuals, dim=1).T.reshape(1, -1), dim=1)
+        return np.asarray(F.normalize(F.linear(vector, s["whitening.weight"], s["whitening.bias"]), dim=1)[0].numpy())
+
+
+def read_matlab(path: Path, content: bytes) -> dict[str, Tensor]:
+    """The tensors of the published .mat file; InputError where it is another."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        net = loadmat(io.BytesIO(content), struct_as_record=False, squeeze_me=True)["net"]
+        state = {"mean": np.asarray(net.meta.normalization.averageImage)[0, 0]}
+        for place in VGG16:
+            weight, bias = net.layers[place].weights
+            state[f"vgg16.{place}.weight"], state[f"vgg16.{place}.bias"] = weight.transpose(3, 2, 0, 1), bias
+        assignment, centres = net.layers[VLAD].weights  # [512, 64] each, the centres with their sign turned
+        state["assignment"], state["centres"] = assignment.T, -centres.T
+        weight, bias = net.layers[WHITENING].weights
+        state["whitening.weight"], state["whitening.bias"] = weight.reshape(-1, weight.shape[-1]).T, bias
+    except (LookupError, AttributeError, ValueError, TypeError, NotImplementedError, OSError, MatReadError) as error:
+        raise InputError(f"{path}: not the published NetVLAD ({type(error).__name__}: {error})") from error
+    return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in state.items()}
+
+
+def _shapes(whitened: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"mean": (3,), "assignment": (CLUSTERS, CHANNELS)}
+    shapes |= {"centres": (CLUSTERS, CHANNELS), "whitening.bias": (whitened,)}
+    shapes["whitening.weight"] = (whitened, CLUSTERS * CHANNELS)
+    for place, (outputs, inputs) in VGG16.items():
+        shapes[f"vgg16.{place}.weight"], shapes[f"vgg16.{place}.bias"] = (outputs, inputs, 3, 3), (outputs,)
+    return shapes
+
+
+def _resized(image: Image) -> Image:
+    longest, shortest = max(image.shape[:2]), min(image.shape[:2])
+    scale = min(1.0, MAX_SIDE / longest) if shortest >= MIN_SIDE else MIN_SIDE / shortest
+    if scale == 1:
+        return np.ascontiguousarray(image)
+    size = (max(round(image.shape[1] * scale), MIN_SIDE), max(round(image.shape[0] * scale), MIN_SIDE))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

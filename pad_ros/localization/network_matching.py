@@ -1,0 +1,101 @@
+"""Matchers that are networks: LighterGlue (for XFeat) and LightGlue (Lindenberger et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import MissingDependencyError, ModelError
+from ..networks import Network
+from .features import Features
+from .matching import Pairs
+
+MIN_FEATURES = 2
+NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
+LAYERS = 9  # of the published LightGlue
+
+
+class LighterGlue:
+    """LighterGlue in ONNX Runtime (Potje et al.): LightGlue with three layers, trained for XFeat."""
+
+    def __init__(self, network: Network) -> None:
+        self._session = network.session()
+        names = {one.name for one in self._session.get_inputs()}
+        if names != {"kpts0", "kpts1", "desc0", "desc1"}:
+            raise ModelError(f"not the network of LighterGlue (inputs {', '.join(sorted(names))})")
+
+    def match(self, first: Features, second: Features) -> Pairs:
+        if min(len(first), len(second)) < MIN_FEATURES:
+            return NO_PAIRS
+        inputs = {
+            "kpts0": _centred(first)[None], "desc0": np.asarray(first.descriptors, np.float32)[None],
+            "kpts1": _centred(second)[None], "desc1": np.asarray(second.descriptors, np.float32)[None],
+        }  # fmt: skip
+        matches, _ = self._session.run(["matches", "scores"], inputs)
+        return np.asarray(matches, np.int64).reshape(-1, 2)
+
+
+class LightGlue:
+    """LightGlue as the packages `lightglue` or `kornia` implement it, with weights that are here already."""
+
+    def __init__(self, network: Network) -> None:
+        state = network.tensors()
+        channels = state["input_proj.weight"].shape[1] if "input_proj.weight" in state else 256
+        # features=None keeps the packages from downloading.
+        self._network = _implementation()(features=None, input_dim=channels, n_layers=LAYERS).eval()
+        try:
+            self._network.load_state_dict(_per_layer(state), strict=True)
+        except RuntimeError as error:
+            raise ModelError(f"not the weights of LightGlue ({' '.join(str(error).split())[:200]})") from error
+
+    @torch.inference_mode()
+    def match(self, first: Features, second: Features) -> Pairs:
+        if min(len(first), len(second)) < MIN_FEATURES:
+            return NO_PAIRS
+        found = self._network({"image0": _as_input(first), "image1": _as_input(second)})
+        return np.asarray(found["matches"][0].numpy(), np.int64).reshape(-1, 2)
+
+
+def _implementation() -> Any:
+    for module in ("lightglue", "kornia.feature"):
+        try:
+            return importlib.import_module(module).LightGlue
+        except ImportError:
+            continue
+    raise MissingDependencyError(
+        "localization.matcher=lightglue needs the Python package kornia (Apache-2.0): pip install kornia"
+    )
+
+
+def _per_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The published checkpoints name all self-attentions first; the implementations go layer by layer."""
+    renamed = {}
+    for name, value in state.items():
+        kind, _, rest = name.partition(".")
+        if kind in ("self_attn", "cross_attn"):
+            layer, _, rest = rest.partition(".")
+            name = f"transformers.{layer}.{kind}.{rest}"
+        renamed[name] = value
+    return renamed
+
+
+def _centred(features: Features) -> NDArray[np.float32]:
+    """Keypoints [N, 2] of about -1 to 1: from the middle of where they lie, in halves of its longer side."""
+    low, high = features.keypoints.min(axis=0), features.keypoints.max(axis=0)
+    half = max(0.5 * float((high - low).max()), 1e-6)
+    return np.asarray((features.keypoints - 0.5 * (low + high)) / half, np.float32)
+
+
+def _as_input(features: Features) -> dict[str, Tensor]:
+    low, high = features.keypoints.min(axis=0), features.keypoints.max(axis=0)
+    return {
+        "keypoints": torch.from_numpy((features.keypoints - low).astype(np.float32))[None],
+        "descriptors": torch.from_numpy(np.asarray(features.descriptors, np.float32))[None],
+        "image_size": torch.from_numpy((high - low + 1).astype(np.float32))[None],
+    }

@@ -1,0 +1,110 @@
+"""Methods with a backbone, from training to the verdict; the network travels inside the model."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from model_factory import make_calibration, make_model
+from published_networks import random_network, random_state
+
+from pad_ros import images
+from pad_ros.cli import main
+from pad_ros.errors import ModelError
+from pad_ros.inspector import Inspector
+from pad_ros.methods import load_method
+from pad_ros.model import ReferenceModel
+from pad_ros.reasons import Verdict
+from pad_ros.training.train import train
+from pad_ros.views import read_views
+
+DEEP = ("scoring.backbone=mobilenet_v2",)
+RECIPE = (
+    *DEEP,
+    "scoring.comparison=recipe",
+    "scoring.photographs=0",
+    "scoring.scales=[4.0]",
+    "refinement.renderings=1",
+)
+FIT = ("splatting.steps=400", "splatting.gaussians=4000", "splatting.sh_degree=1")
+
+
+def deep_model() -> ReferenceModel:
+    method = load_method("pad", RECIPE)
+    calibration = make_calibration(20, 1)
+    empty, none = calibration.residual_mean[:, :0], calibration.knots[:0]
+    calibration = replace(calibration, residual_mean=empty, knots=none, factors=none, floors=(), beside=())
+    return replace(
+        make_model(), settings=method.to_dict(), networks=(random_network(),), calibration=calibration
+    )  # fmt: skip
+
+
+def test_a_backbone_and_its_licence_travel_inside_the_model(tmp_path):
+    saved = deep_model().save(tmp_path / "model")
+    assert (tmp_path / "model/networks/mobilenet-v2.onnx").read_bytes() == random_network().content
+    manifest = json.loads((tmp_path / "model/manifest.json").read_text())
+    assert len(manifest["files"]["networks/mobilenet-v2.onnx"]) == 64
+    (entry,) = manifest["networks"]
+    assert (entry["name"], entry["licence"], entry["commercial"]) == ("mobilenet-v2", "Apache-2.0", "yes")
+    loaded = ReferenceModel.load(tmp_path / "model")
+    assert loaded.hash == saved.hash
+    assert loaded.networks[0].content == random_network().content
+    assert loaded.calibration.features().shape == (20, 0)
+
+
+def test_a_model_without_the_network_of_its_method_is_refused(tmp_path):
+    replace(deep_model(), networks=()).save(tmp_path / "model")
+    with pytest.raises(ModelError, match="the network mobilenet-v2 is missing"):
+        ReferenceModel.load(tmp_path / "model")
+
+
+def test_a_network_that_is_no_backbone_ends_in_hold(tmp_path):
+    damaged = replace(random_network(), content=b"nonsense")
+    inspector = Inspector(replace(deep_model(), networks=(damaged,)))
+    result = inspector.inspect(make_model().photographs[0].image.repeat(5, axis=0)[:48].repeat(6, axis=1)[:, :64])
+    assert result.verdict is Verdict.HOLD and result.reason_text
+
+
+@pytest.mark.parametrize(("preset", "missing"), [
+    ("pad_deep", "xfeat"), ("splatpose_plus", "aliked-n16"), ("pad --set scoring.backbone=efficientnet_b4",
+                                                                   "efficientnet-b4"),
+])  # fmt: skip
+def test_missing_weights_end_training_before_it_begins(preset, missing, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PAD_WEIGHTS", str(tmp_path))
+    status = main(["train", str(tmp_path), "--out", str(tmp_path / "model"), "--method", *preset.split()])
+    error = capsys.readouterr().err
+    assert status == 3
+    assert f"pad weights fetch {missing}" in error and "licence" in error and len(error.splitlines()) == 1
+
+
+def test_published_weights_are_exported_at_training(tmp_path, monkeypatch, capsys):
+    """Fetched weights are read and exported; what is wrong with them is said before the views are read."""
+    import torch
+
+    from pad_ros import weights
+
+    entry = replace(weights.entry("mobilenet-v2"), sha256="")
+    monkeypatch.setitem(weights.REGISTRY, "mobilenet-v2", entry)
+    monkeypatch.setenv("PAD_WEIGHTS", str(tmp_path))
+    torch.save(random_state("efficientnet-b4"), tmp_path / entry.file)
+    command = ["train", str(tmp_path / "nothing"), "--out", str(tmp_path / "model"), "--set", *DEEP]
+    assert main(command) == 2
+    assert "not the weights of MobileNetV2" in capsys.readouterr().err
+    torch.save(random_state("mobilenet-v2"), tmp_path / entry.file)
+    assert main(command) == 2
+    assert "nothing" in capsys.readouterr().err  # now the views are missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [DEEP, RECIPE], ids=["calibrated", "recipe"])
+def test_from_training_to_the_verdict(toy, tmp_path, overrides):
+    method = load_method("pad", [*FIT, *overrides])
+    views = read_views(toy.dataset)
+    model = train(
+        views, method, name="toy", budget=1e9, false_reject_rate=0.05, networks=(random_network(),)
+    ).save(tmp_path / "model")  # fmt: skip
+    inspector = Inspector.load(tmp_path / "model")
+    good, defect = (inspector.inspect(images.load(path)) for path in (toy.good, toy.defect))
+    assert model.hash == inspector.model.hash
+    assert good.score < defect.score
+    assert defect.verdict is Verdict.REJECT
+    assert inspector.inspect(images.load(toy.foreign)).verdict is Verdict.HOLD
