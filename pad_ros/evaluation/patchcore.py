@@ -23,6 +23,7 @@ from .. import images
 from ..errors import ImageError, InputError
 from ..geometry import Camera
 from ..images import Image
+from ..kernels import only_our_threads
 from ..networks import Network, read_networks
 from ..progress import progress
 from ..reasons import Reason, Verdict
@@ -71,6 +72,7 @@ class PatchCore:
         self.threshold = conformal_threshold(scores, false_reject_rate)[0]
 
     @staticmethod
+    @only_our_threads()  # torch's threads cost more than they bring where others work beside
     def fit(
         references: Sequence[Image],
         backbone: Backbone,
@@ -92,6 +94,7 @@ class PatchCore:
         scores = np.array([empty.compare(image)[1] for image in held_out], np.float32)
         return PatchCore(backbone, memory, scores, false_reject_rate, settings)
 
+    @only_our_threads()
     def compare(self, image: Image) -> tuple[Floats, float]:
         """The anomaly map [H, W] and the image's score (section 3.3, equations 6 and 7)."""
         patches, (rows, columns), (height, width) = patch_features(self._backbone, image, self._settings)

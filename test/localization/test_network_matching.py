@@ -16,7 +16,8 @@ from pad_ros.localization.features import Features
 from pad_ros.localization.network_matching import LighterGlue, LightGlue
 from pad_ros.localization.xfeat import XFeatFeatures
 from pad_ros.networks import Network
-from pad_ros.training.view_matching import epipolar_error
+from pad_ros.training.view_matching import epipolar_error, match_posed
+from pad_ros.views import View
 
 needs_lightglue = pytest.mark.skipif(
     not (find_spec("lightglue") or find_spec("kornia")), reason="neither lightglue nor kornia is installed"
@@ -42,7 +43,8 @@ def test_lighterglue_matches_two_views(shared: Path) -> None:
     error = epipolar_error(a.keypoints[pairs[:, 0]], b.keypoints[pairs[:, 1]], camera, camera, second @ first.inverse())
     assert len(pairs) > 100
     assert np.mean(error < 2) > 0.8
-    np.testing.assert_array_equal(pairs, matcher.match(a, b))
+    views = tuple(View(f"{i}.png", draw(pose, camera), camera, pose) for i, pose in enumerate((first, second)))
+    np.testing.assert_array_equal(match_posed(views, (a, b), 2.0, matcher), pairs[error < 2.0])
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 5), (5, 0), (1, 1), (0, 0)])
