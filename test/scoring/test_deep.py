@@ -126,7 +126,7 @@ def test_presets_name_their_networks_and_settings_are_checked():
     assert (plus.splatting.steps, plus.splatting.sh_degree, plus.scoring.comparison) == (15_000, 3, "recipe")
     with pytest.raises(InputError, match="backbone: expected one of none, mobilenet_v2, efficientnet_b4, got 'vgg'"):
         load_method("pad", ["scoring.backbone=vgg"])
-    with pytest.raises(InputError, match="comparison: expected one of calibrated, recipe"):
+    with pytest.raises(InputError, match="comparison: expected one of calibrated, uniform, recipe"):
         load_method("pad", ["scoring.comparison=1"])
     with pytest.raises(InputError, match="scoring.backbone must name a network"):
         load_method("pad", ["scoring.comparison=recipe"])

@@ -148,7 +148,7 @@ def test_a_backbone_gives_a_second_cue_with_statistics_of_its_own(views):
     scoring = ScoringSettings(backbone="mobilenet_v2")
     found = calibrated(views, scoring=scoring, backbone=random_backbone())
     found.check(len(GAUSSIANS))
-    assert found.features().shape == (800, 4)
+    assert found.features().shape == (800, 3)
     assert len(found.floors) == 2 and np.all(found.residual_mean.max(axis=0) > 0)
 
 
