@@ -67,6 +67,7 @@ def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Cal
         beside=(0.01,),
         coverage=0.5,
         max_loss=0.5,
+        max_expected=50.0,
         levels=tuple(1.0 + i for i in range(scales)),
     )
 

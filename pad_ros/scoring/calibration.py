@@ -33,6 +33,7 @@ class Calibration:
     beside: tuple[float, ...]  # [C] residual of each cue that the background of good views stays below
     coverage: float  # rad: no query may be seen from further beside the reference views
     max_loss: float  # of the refinement (colour, 0..1): a pose that explains the query worse is not trusted
+    max_expected: float  # mean residual expected on the part: no view with more is passed
     levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
 
     @property
@@ -62,8 +63,8 @@ class Calibration:
         positive = (*self.floors, *self.levels)
         if len(self.beside) != len(self.floors) or not all(0 <= value < float("inf") for value in self.beside):
             raise ModelError("calibration: impossible residuals of the background")
-        if not (self.coverage > 0 and self.max_loss > 0):
-            raise ModelError("calibration: the covered angle and the largest loss must be positive")
+        if not (self.coverage > 0 and self.max_loss > 0 and self.max_expected > 0):
+            raise ModelError("calibration: the covered angle and the largest losses must be positive")
         if not positive or not all(0 < value < float("inf") for value in positive):
             raise ModelError("calibration: floors and levels must be positive")
 

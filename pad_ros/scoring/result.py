@@ -24,9 +24,13 @@ class DefectKind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class AnomalyMap:
-    """Anomaly score per pixel, float32 [H, W] at query resolution; absolute, comparable between images."""
+    """Anomaly score per pixel, float32 [H, W] at query resolution; absolute, comparable between images.
+
+    expected: mean residual that good parts may show from this viewpoint, where the comparison knows it.
+    """
 
     values: NDArray[np.float32]
+    expected: float = 0.0
 
 
 @dataclass(frozen=True)

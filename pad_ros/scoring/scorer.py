@@ -58,23 +58,27 @@ class ScoringSettings:
 
 def evidence(
     residual: Floats, rendering: ReferenceRendering, calibration: Calibration, settings: ScoringSettings
-) -> list[Floats]:
+) -> tuple[list[Floats], float]:
     """Residuals beyond what good views show there, in units of that, pooled at each scale [H, W].
 
-    Beside the part, what the background of good views shows (folds of a cloth, noise) is expected. A calibration
-    of no cue takes the residual as it is.
+    Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Beside
+    the part, what the background of good views shows (folds of a cloth, noise) is expected. A calibration of no cue
+    takes the residual as it is.
     """
     if not calibration.floors:
-        return [residual[..., 0] for _ in settings.scales]
+        return [residual[..., 0] for _ in settings.scales], 0.0
     part = on_part(rendering)
     total = np.zeros(residual.shape[:2], np.float32)
+    expected = 0.0
     for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2])):
         floor, beside = np.float32(calibration.floors[c]), np.float32(calibration.beside[c])
         mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
+        if c == 0 and part.any():
+            expected = float(mean[part].mean())
         spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
         weight = np.float32(1 if c == 0 else settings.backbone_weight)
         total += weight * np.clip((residual[..., c] - mean) / spread, 0, STRONGEST)
-    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales]
+    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales], expected
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
@@ -107,14 +111,17 @@ class Scorer:
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
         residual = cues(undistort_image(image, camera), rendering, self.settings, self.backbone)
-        pooled = evidence(residual, rendering, self.calibration, self.settings)
+        pooled, expected = evidence(residual, rendering, self.calibration, self.settings)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
-        return AnomalyMap(distort_map(values, camera))
+        return AnomalyMap(distort_map(values, camera), expected)
 
     def score(
         self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering
     ) -> Inspection:
-        """PASS or REJECT by the calibrated threshold on the map's maximum; HOLD where there is no threshold."""
+        """PASS or REJECT by the calibrated threshold on the map's maximum.
+
+        HOLD where there is no threshold, and instead of PASS where the model knows this side of the part too badly.
+        """
         calibration = self.calibration
         if calibration is None or not math.isfinite(calibration.threshold):
             return Inspection(
@@ -140,6 +147,12 @@ class Scorer:
             )  # fmt: skip
             kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
             text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
+        elif anomaly_map.expected > calibration.max_expected:
+            verdict, reason = Verdict.HOLD, Reason.POOR_RENDERING
+            text = (
+                f"the model knows this side of the part too badly to pass it: good views may differ by "
+                f"{anomaly_map.expected:.3f} here, {calibration.max_expected:.3f} is allowed; add reference views"
+            )
         return Inspection(
             verdict, reason, text, score, threshold, defects, localization, rendering, anomaly_map, image,
             p_value=p_value(score, calibration.scores),

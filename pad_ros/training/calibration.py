@@ -40,6 +40,7 @@ BESIDE = 7  # px: nearer to the part its edge counts, not the background
 LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect, not for a wrong pose
 SMALLEST_LEVEL = 0.1  # renderings that show no difference at all must not make noise a defect
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
+EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
 
@@ -149,16 +150,20 @@ def calibrate(
         _with_factors(start, [p for i, p in enumerate(pixels) if i % CROSS_FIT != fold]) for fold in range(CROSS_FIT)
     ]
     peaks = np.zeros((len(held_out), len(scoring.scales)), np.float32)
+    expected = np.zeros(len(held_out))
     for i, view in enumerate(progress(held_out, "scoring held-out views", len(held_out))):
         rendering, residual = compare(view, poses[i])
-        peaks[i] = [m.max() for m in evidence(residual, rendering, models[i % CROSS_FIT], scoring)]
+        pooled, expected[i] = evidence(residual, rendering, models[i % CROSS_FIT], scoring)
+        peaks[i] = [m.max() for m in pooled]
     levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
     scores = (peaks / levels).max(axis=1).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
     known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
     return replace(
         _with_factors(start, pixels), scores=scores, threshold=threshold, promised_rate=promised,
-        max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")), levels=tuple(float(level) for level in levels),
+        max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")),
+        max_expected=EXPECTED_ALLOWANCE * float(expected.max()) or float("inf"),
+        levels=tuple(float(level) for level in levels),
     )  # fmt: skip
 
 
@@ -196,7 +201,7 @@ def _of_fitted(
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=float("nan"),
         promised_rate=float("nan"), floors=tuple(float(x) for x in statistics.overall_deviation),
         beside=tuple(float(x) for x in np.nanmax(beside, axis=0)) if beside else (), coverage=float(np.pi),
-        max_loss=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
+        max_loss=float("inf"), max_expected=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
 
 

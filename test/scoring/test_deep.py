@@ -109,7 +109,8 @@ def test_without_statistics_the_residual_is_the_evidence(rendering):
         levels=(2.0,),
     )  # fmt: skip
     residual = np.random.default_rng(0).uniform(0, 1, (128, 128, 1)).astype(np.float32)
-    (found,) = evidence(residual, rendering, calibration, RECIPE)
+    (found,), expected = evidence(residual, rendering, calibration, RECIPE)
+    assert expected == 0
     assert np.array_equal(found, residual[..., 0])
     image = rendering.rgb8
     image[PATCH] = 0

@@ -12,6 +12,7 @@ from pad_ros.geometry import Camera, Pose, distort_map
 from pad_ros.localization.result import Localization
 from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.scoring.expectation import SMALLEST
 from pad_ros.scoring.result import DefectKind
 from pad_ros.scoring.scorer import Scorer, ScoringSettings
 
@@ -79,6 +80,20 @@ def test_what_is_expected_there_is_forgiven(rendering):
     strange = replace(CALIBRATION, residual_mean=CALIBRATION.residual_mean + np.float32(2))
     expecting = Renderer(GAUSSIANS, WHITE, strange.features()).render(CAMERA, POSE)
     assert judge(image, rendering).score > 10 * max(judge(image, expecting, strange).score, 0.01)
+
+
+def test_a_side_that_is_badly_known_is_not_passed(rendering):
+    """HOLD instead of PASS; what exceeds even that expectation is still a defect."""
+    image = rendering.rgb8
+    expected = Scorer(CALIBRATION, WHITE, SETTINGS).anomaly_map(image, CAMERA, rendering).expected
+    assert expected == pytest.approx(0.02 + SMALLEST, rel=0.2)
+    strict = replace(CALIBRATION, max_expected=0.9 * expected)
+    result = judge(image, rendering, strict)
+    assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.POOR_RENDERING)
+    assert "add reference views" in result.reason_text and result.defects == ()
+    assert judge(image, rendering, replace(CALIBRATION, max_expected=1.1 * expected)).verdict is Verdict.PASS
+    image[60:72, 66:78] = (255, 0, 255)
+    assert judge(image, rendering, strict).verdict is Verdict.REJECT
 
 
 def test_the_threshold_itself_still_passes(rendering):

@@ -50,6 +50,7 @@ def test_calibration_fits_the_model_and_is_sound(calibration):
     assert np.isfinite(calibration.threshold) and calibration.threshold > 0
     assert calibration.false_reject_rate == 0.1 and 0.1 <= calibration.promised_rate <= 1 / 9
     assert len(calibration.levels) == len(SCORING.scales)
+    assert 0 < calibration.max_expected < 0.2
 
 
 def test_good_images_stay_at_the_scale_of_calibration_and_a_patch_does_not(views, calibration):
