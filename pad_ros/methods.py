@@ -20,6 +20,7 @@ from .errors import InputError
 from .localization.localizer import LocalizationSettings
 from .localization.refinement import RefinementSettings
 from .scoring.scorer import ScoringSettings
+from .settings import check_bounds
 from .training.splatting import SplattingSettings
 
 
@@ -114,7 +115,9 @@ def _build(kind: type, values: Any, where: str) -> Any:
     unknown = sorted(str(key) for key in values if key not in hints)
     if unknown:
         raise InputError(f"{where}: unknown setting {unknown[0]!r}; known here: {', '.join(hints)}")
-    return kind(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    built = kind(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    check_bounds(built, where)
+    return built
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

@@ -20,6 +20,7 @@ from ..geometry import Camera, Pose, rotation_angle
 from ..images import Image
 from ..kernels import kernel
 from ..rendering.result import ReferenceRendering
+from ..settings import bounded
 
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 Floats = NDArray[np.float32]
@@ -35,10 +36,10 @@ LOSS_CAP = 0.15  # of one pixel, colour in 0..1: a defect counts no more than a 
 class RefinementSettings:
     """The first rendering serves all of `levels` (fractions of the resolution), each later one full resolution."""
 
-    levels: tuple[float, ...] = (0.125, 0.25, 0.5)
-    renderings: int = 6  # at most, the one that judges the result included
-    steps: int = 10  # Gauss-Newton steps per linearisation
-    max_rotation_deg: float = 12.0  # a correction beyond these is a divergence, not a refinement
+    levels: tuple[float, ...] = bounded((0.125, 0.25, 0.5), 0.01, 1)
+    renderings: int = bounded(6, 1, 100)  # at most, the one that judges the result included
+    steps: int = bounded(10, 1, 1000)  # Gauss-Newton steps per linearisation
+    max_rotation_deg: float = bounded(12.0, 0, 180)  # a correction beyond these is a divergence, not a refinement
     max_translation: float = 0.2  # share of the distance to the part
 
 

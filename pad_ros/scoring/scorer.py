@@ -16,6 +16,7 @@ from ..images import Image
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
+from ..settings import bounded
 from ..silhouette import Background
 from .backbones import Backbone
 from .calibration import Calibration
@@ -40,10 +41,10 @@ class ScoringSettings:
 
     comparison: Literal["calibrated", "uniform", "recipe"] = "calibrated"
     backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
-    backbone_weight: float = 0.25  # of the features' evidence beside that of the colours
-    photographs: int = 4  # nearest reference photographs that are compared beside the rendering
-    shift: int = 1  # px of misalignment that are forgiven
-    scales: tuple[float, ...] = (1.0, 2.0)  # px, Gaussian windows over which evidence is pooled
+    backbone_weight: float = bounded(0.25, 0, 100)  # of the features' evidence beside that of the colours
+    photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
+    shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven
+    scales: tuple[float, ...] = bounded((1.0, 2.0), 0.1, 100)  # px, Gaussian windows over which evidence is pooled
     min_area: int = 4  # px, of a reported defect region
 
     def __post_init__(self) -> None:

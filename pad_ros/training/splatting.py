@@ -18,6 +18,7 @@ from ..geometry import Camera
 from ..progress import Progress
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
+from ..settings import bounded
 from ..silhouette import Background, mask_box
 from ..views import View
 from .losses import SsimTarget, photometric_gradient, psnr
@@ -27,15 +28,15 @@ from .losses import SsimTarget, photometric_gradient, psnr
 class SplattingSettings:
     """What the fit depends on besides the views. Learning rates are those at the start."""
 
-    gaussians: int = 20_000
-    steps: int = 15_000  # upper bound; the time given usually ends the fit earlier
-    sh_degree: int = 2  # raised from 0 over the first quarter
-    ssim_weight: float = 0.2
+    gaussians: int = bounded(20_000, 100, 2_000_000)
+    steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
+    sh_degree: int = bounded(2, 0, 3)  # raised from 0 over the first quarter
+    ssim_weight: float = bounded(0.2, 0, 1)
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
     opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
-    margin: int = 8  # px around the part's box that are rendered too, so that floaters there are seen
-    relocate_every: int = 100  # steps
-    relocate_until: float = 0.8  # share of the fit; afterwards the Gaussians only settle
+    margin: int = bounded(8, 0, 1000)  # px around the part's box that are rendered too, so that floaters there are seen
+    relocate_every: int = bounded(100, 1, 10_000_000)  # steps
+    relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
     dead_opacity: float = 0.01
     lr_means: float = 4e-4  # times the radius of the part
     lr_scales: float = 1e-2
@@ -43,7 +44,7 @@ class SplattingSettings:
     lr_opacities: float = 5e-2
     lr_sh0: float = 1e-2
     lr_sh: float = 1e-3
-    lr_decay: float = 50.0  # all but the opacities' rate end at 1/lr_decay
+    lr_decay: float = bounded(50.0, 1, 1e6)  # all but the opacities' rate end at 1/lr_decay
 
 
 @dataclass(frozen=True, eq=False)
