@@ -73,7 +73,9 @@ def _bmp(data: bytes) -> tuple[int, int]:
     header, width, height = struct.unpack_from("<Iii", data, 14)
     if header == 12:  # OS/2
         width, height = struct.unpack_from("<HH", data, 18)
-    return width, abs(height)
+    if width < 0:
+        raise ValueError("damaged file (BMP of negative width)")
+    return width, abs(height)  # negative: its rows run from top to bottom
 
 
 def _tiff(data: bytes) -> tuple[int, int]:

@@ -80,6 +80,7 @@ def test_every_truncation_is_noticed(kind, share):
 )
 @example(b"\xff\xd8\xff", b"\xff" * 100)
 @example(b"\xff\xd8\xff", b"\xe0\0\0" * 30)
+@example(b"BM", struct.pack("<12xIii", 0, -1, 5))
 def test_any_bytes_have_a_size_or_none(start, rest):
     try:
         width, height = image_size(start + rest)
