@@ -61,9 +61,11 @@ def find_defects(
 ) -> tuple[DefectRegion, ...]:
     """The connected regions of the anomaly map [H, W] above the threshold, strongest first.
 
+    Regions of less than `min_area` pixels are left out unless twice as strong, or the strongest of all.
     `rendering` must be on the pixels of the query: for a distorted image its camera is the distorted one.
     """
     mask = (values > threshold).astype(np.uint8)
+    strongest = float(values.max())
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     regions = []
     for label in range(1, count):
@@ -71,7 +73,7 @@ def find_defects(
         window = np.s_[y : y + h, x : x + w]
         inside = labels[window] == label
         peak = float(values[window][inside].max())
-        if area < min_area and peak < 2 * threshold:
+        if area < min_area and peak < min(2 * threshold, strongest):
             continue
         regions.append(
             DefectRegion(

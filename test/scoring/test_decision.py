@@ -151,13 +151,16 @@ def test_without_a_plain_background_every_region_is_changed():
     assert region.kind is DefectKind.CHANGED
 
 
-def test_specks_count_only_when_they_are_strong():
+def test_specks_count_only_when_they_are_strong_or_all_there_is():
     image, rendering, values = scene()
     values[30, 30] = 1.5
-    assert find_defects(values, 1.0, image, rendering, WHITE, 4) == ()
-    values[30, 30] = 2.5
-    (region,) = find_defects(values, 1.0, image, rendering, WHITE, 4)
+    (region,) = find_defects(values, 1.0, image, rendering, WHITE, 4)  # why the image is rejected
     assert region.area == 1 and region.box == (30, 30, 1, 1)
+    values[10:14, 10:14] = 1.8
+    (region,) = find_defects(values, 1.0, image, rendering, WHITE, 4)
+    assert region.area == 16
+    values[30, 30] = 2.5
+    assert [r.area for r in find_defects(values, 1.0, image, rendering, WHITE, 4)] == [1, 16]
 
 
 def test_nothing_above_the_threshold_is_no_defect_and_many_are_cut_to_the_strongest():

@@ -65,6 +65,16 @@ def test_a_patch_is_rejected_and_found(rendering, size):
     assert 58 <= row < 62 + size and 64 <= column < 68 + size
 
 
+def test_a_rejected_image_always_has_a_defect_region(rendering):
+    """Also where less than the smallest area is above the threshold."""
+    image = rendering.rgb8
+    image[60:64, 66:70] = (255, 0, 255)
+    result = judge(image, rendering)
+    for share in (0.5, 0.9, 0.99, 0.9999):
+        just = judge(image, rendering, replace(CALIBRATION, threshold=share * result.score))
+        assert just.verdict is Verdict.REJECT and just.defects[0].peak_score == pytest.approx(result.score)
+
+
 def test_material_beside_the_part_is_added(rendering):
     image = rendering.rgb8
     image[4:12, 4:12] = (30, 30, 30)
