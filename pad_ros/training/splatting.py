@@ -8,8 +8,9 @@ al. 2024, "3DGS as MCMC", section 4). Only the part's box of each view is render
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,6 +36,8 @@ class SplattingSettings:
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
     opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
     margin: int = bounded(8, 0, 1000)  # px around the part's box that are rendered too, so that floaters there are seen
+    coarse_pixels: int = bounded(100_000, 1000, 10**9)  # larger windows are shrunk to about this many pixels
+    coarse_until: float = bounded(0.5, 0, 1)  # for this share of the fit: most of what is to learn is coarse
     relocate_every: int = bounded(100, 1, 10_000_000)  # steps
     relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
     dead_opacity: float = 0.01
@@ -73,6 +76,11 @@ class TrainView:
         intrinsics = torch.from_numpy(view.camera.K.astype(np.float32))[None].to(device)
         window = (x0, y0, x1 - x0, y1 - y0)
         return TrainView(view.name, view.camera, window, viewmat, intrinsics, SsimTarget(rgb), mask)
+
+    @property
+    def pixels(self) -> int:
+        """Of the window."""
+        return self.window[2] * self.window[3]
 
     def render(self, gaussians: Gaussians, background: Tensor, sh_degree: int | None = None) -> tuple[Tensor, Tensor]:
         """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
@@ -150,6 +158,16 @@ def _rotate(quats: Tensor, vectors: Tensor) -> Tensor:  # [N, 4], [N, 3] -> [N, 
     return vectors + w * t + torch.linalg.cross(u, t)
 
 
+def _shrunk(view: View, scale: float) -> View:
+    """The view with about `scale` times as many pixels on a side."""
+    size = max(round(view.camera.width * scale), 1), max(round(view.camera.height * scale), 1)
+    image = np.ascontiguousarray(cv2.resize(view.image, size, interpolation=cv2.INTER_AREA))
+    mask = view.mask
+    if mask is not None:
+        mask = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
+    return replace(view, image=image, camera=view.camera.resized(*size), mask=mask)
+
+
 def fit_gaussians(
     start: Gaussians,
     views: tuple[View, ...],
@@ -167,6 +185,8 @@ def fit_gaussians(
     """
     generator = torch.Generator().manual_seed(seed)
     train = [TrainView.of(view, settings.margin, device) for view in views]
+    scale = float(np.sqrt(settings.coarse_pixels / np.median([view.pixels for view in train])))
+    coarse = [TrainView.of(_shrunk(view, scale), settings.margin, device) for view in views] if scale < 0.8 else train
     radius = float(torch.linalg.norm(start.means - start.means.mean(dim=0), dim=1).quantile(0.95))
     parameters = _Parameters(start, settings, radius, device)
     colour = torch.tensor([background.rgb01], device=device)
@@ -181,7 +201,7 @@ def fit_gaussians(
                 break
             if not order:
                 order = torch.randperm(len(views), generator=generator).tolist()
-            view = train[order.pop()]
+            view = (coarse if share < settings.coarse_until else train)[order.pop()]
             degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
             rgb, alpha = view.render(parameters.gaussians(), colour, degree)
             loss, by_rgb = photometric_gradient(rgb.detach(), view.target, settings.ssim_weight)

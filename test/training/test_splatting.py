@@ -55,6 +55,30 @@ def test_the_fit_comes_closer_also_on_views_that_it_has_not_seen(views, start):
     np.testing.assert_allclose(found.quats.norm(dim=1).numpy(), 1, atol=1e-5)
 
 
+def test_large_views_are_fitted_coarsely_first(views, start, monkeypatch):
+    """Shrunk windows for the first part of the fit, whole ones after; the result is good at full size."""
+    rendered = []
+    render = splatting.TrainView.render
+
+    def watched(view, *arguments):
+        rendered.append(view.pixels)
+        return render(view, *arguments)
+
+    monkeypatch.setattr(splatting.TrainView, "render", watched)
+    settings = replace(SETTINGS, coarse_pixels=1000)
+    found = fit_gaussians(start, views, WHITE, settings, FOREVER)
+    assert max(rendered[:60]) < 0.5 * min(rendered[60:])
+    monkeypatch.undo()
+    assert rendering_quality(found, views, WHITE).psnr > rendering_quality(start, views, WHITE).psnr + 2
+
+
+def test_a_view_shrinks_with_its_camera_and_mask(views):
+    small = splatting._shrunk(views[0], 0.5)
+    assert small.image.shape == (64, 64, 3) and small.mask.shape == (64, 64) and small.mask.dtype == bool
+    assert (small.camera.width, small.camera.fx) == (64, CAMERA.fx / 2)
+    assert abs(4 * small.mask.sum() - views[0].mask.sum()) < 0.1 * views[0].mask.sum()
+
+
 def test_the_same_seed_gives_the_same_gaussians(views, start):
     settings = replace(SETTINGS, steps=50, relocate_every=20)
     first, second, other = (fit_gaussians(start, views, WHITE, settings, FOREVER, seed=seed) for seed in (1, 1, 2))
