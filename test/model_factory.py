@@ -68,6 +68,7 @@ def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Cal
         coverage=0.5,
         max_loss=0.5,
         max_expected=50.0,
+        strongest=10.0,
         levels=tuple(1.0 + i for i in range(scales)),
     )
 

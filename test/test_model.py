@@ -111,6 +111,15 @@ def test_threshold_of_too_few_views_survives(tmp_path):
     assert ReferenceModel.load(tmp_path / "m").calibration.threshold == math.inf
 
 
+def test_calibration_that_could_reject_nothing_is_refused(tmp_path):
+    """The bound on a pixel's evidence must leave room above the threshold: else every part would pass."""
+    model = make_model()
+    blind = dataclasses.replace(model.calibration, strongest=model.calibration.threshold)
+    dataclasses.replace(model, calibration=blind).save(tmp_path / "m")
+    with pytest.raises(ModelError, match="no evidence could exceed the threshold"):
+        ReferenceModel.load(tmp_path / "m")
+
+
 def test_hash_names_the_content(tmp_path):
     first = make_model().save(tmp_path / "a")
     assert first.hash == make_model().save(tmp_path / "b").hash

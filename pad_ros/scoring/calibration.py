@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ class Calibration:
     coverage: float  # rad: no query may be seen from further beside the reference views
     max_loss: float  # of the refinement (colour, 0..1): a pose that explains the query worse is not trusted
     max_expected: float  # mean residual expected on the part: no view with more is passed
+    strongest: float  # evidence of one pixel at most: the halo of a bright one must not outshine a faint defect
     levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
 
     @property
@@ -65,6 +67,8 @@ class Calibration:
             raise ModelError("calibration: impossible residuals of the background")
         if not (self.coverage > 0 and self.max_loss > 0 and self.max_expected > 0):
             raise ModelError("calibration: the covered angle and the largest losses must be positive")
+        if math.isfinite(self.threshold) and not self.strongest > self.threshold * max(self.levels, default=0):
+            raise ModelError("calibration: no evidence could exceed the threshold")
         if not positive or not all(0 < value < float("inf") for value in positive):
             raise ModelError("calibration: floors and levels must be positive")
 

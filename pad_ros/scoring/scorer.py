@@ -27,8 +27,6 @@ from .result import AnomalyMap, DefectRegion, Inspection
 
 Floats = NDArray[np.float32]
 
-STRONGEST = np.float32(10)  # a pixel's evidence; the halo of one bright pixel must not outshine a faint defect
-
 
 @dataclass(frozen=True)
 class ScoringSettings:
@@ -78,7 +76,7 @@ def evidence(
             expected = float(mean[part].mean())
         spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
         weight = np.float32(1 if c == 0 else settings.backbone_weight)
-        total += weight * np.clip((residual[..., c] - mean) / spread, 0, STRONGEST)
+        total += weight * np.clip((residual[..., c] - mean) / spread, 0, np.float32(calibration.strongest))
     return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales], expected
 
 

@@ -8,6 +8,7 @@ give the threshold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,8 @@ BESIDE = 7  # px: nearer to the part its edge counts, not the background
 LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect, not for a wrong pose
 SMALLEST_LEVEL = 0.1  # renderings that show no difference at all must not make noise a defect
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
+STRONGEST = 10.0  # evidence that one pixel may bring,
+REACH = 2.0  # but so much that a region full of it scores this many times the threshold, at every scale
 EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
@@ -158,11 +161,14 @@ def calibrate(
     levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
     scores = (peaks / levels).max(axis=1).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
+    # Held-out views are scored without the bound. With it they score no higher, so the threshold still holds.
+    strongest = max(STRONGEST, REACH * threshold * float(levels.max()))
     known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
     return replace(
         _with_factors(start, pixels), scores=scores, threshold=threshold, promised_rate=promised,
         max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")),
         max_expected=EXPECTED_ALLOWANCE * float(expected.max()) or float("inf"),
+        strongest=strongest if math.isfinite(strongest) else STRONGEST,
         levels=tuple(float(level) for level in levels),
     )  # fmt: skip
 
@@ -201,7 +207,8 @@ def _of_fitted(
         scores=np.zeros(0, np.float32), threshold=float("nan"), false_reject_rate=float("nan"),
         promised_rate=float("nan"), floors=tuple(float(x) for x in statistics.overall_deviation),
         beside=tuple(float(x) for x in np.nanmax(beside, axis=0)) if beside else (), coverage=float(np.pi),
-        max_loss=float("inf"), max_expected=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
+        max_loss=float("inf"), max_expected=float("inf"),
+        strongest=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
     )  # fmt: skip
 
 
