@@ -77,7 +77,7 @@ class Renderer:
             out, alphas, _ = rasterization(
                 g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], width, height,
                 window=window, sh_degree=g.sh_degree, backgrounds=self._colour, render_mode="RGB+ED",
-                features=self._features,
+                features=self._features, eps2d=g.footprint,
             )  # fmt: skip
             part = np.s_[y0 : y0 + h, x0 : x0 + w]
             image = out[0].cpu().numpy()
