@@ -63,6 +63,10 @@ class Inspector:
         return Renderer(self.model.gaussians, self.model.background, device=self.device)
 
     @cached_property
+    def _sketch(self) -> Renderer:
+        return self._plain_renderer.sketch(max(self.method.refinement.levels))
+
+    @cached_property
     def _renderer(self) -> Renderer:
         calibration = self.model.calibration
         features = None if calibration is None else calibration.features()
@@ -102,11 +106,20 @@ class Inspector:
         if float(image.std()) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
-        found = self._localizer.localize(image, camera)
+        if self._localizer.has_quick_look and self.method.refinement.renderings > 1:
+            found = self._verified(image, camera, self._localizer.quick_look(image, camera))
+            if found.localized:
+                return found
+        return self._verified(image, camera, self._localizer.localize(image, camera))
+
+    def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
+        """The pose found, refined, or the reason why it is not to be trusted."""
         if found.pose is None:
             return found
         with only_our_threads():
-            refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
+            refined = refine_pose(
+                image, camera, found.pose, self._plain_renderer.render, self.method.refinement, self._sketch.render
+            )
         limit = None if self.model.calibration is None else self.model.calibration.max_loss
         if limit is not None and not refined.loss <= limit:
             text = (
