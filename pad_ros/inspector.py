@@ -78,7 +78,8 @@ class Inspector:
     @cached_property
     def _scorer(self) -> Scorer:
         model, scoring = self.model, self.method.scoring
-        return Scorer(model.calibration, model.background, scoring, find_backbone(scoring.networks, model.networks))
+        backbone = find_backbone(scoring.networks, model.networks, self.device)
+        return Scorer(model.calibration, model.background, scoring, backbone)
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
