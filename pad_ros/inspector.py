@@ -59,14 +59,6 @@ class Inspector:
         return np.array([pose.centre for pose in self.model.sfm_map.poses])
 
     @cached_property
-    def _plain_renderer(self) -> Renderer:
-        return Renderer(self.model.gaussians, self.model.background, device=self.device)
-
-    @cached_property
-    def _sketch(self) -> Renderer:
-        return self._plain_renderer.sketch(max(self.method.refinement.levels))
-
-    @cached_property
     def _renderer(self) -> Renderer:
         calibration = self.model.calibration
         features = None if calibration is None else calibration.features()
@@ -74,6 +66,10 @@ class Inspector:
             self.model.gaussians, self.model.background, features, self.device,
             self.model.photographs, self.method.scoring.photographs,
         )  # fmt: skip
+
+    @cached_property
+    def _sketch(self) -> Renderer:
+        return self._renderer.sketch(max(self.method.refinement.levels))
 
     @cached_property
     def _scorer(self) -> Scorer:
@@ -84,7 +80,7 @@ class Inspector:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
         camera = self.model.camera.pinhole()
         pose = self.model.sfm_map.poses[0]
-        self.inspect(self._plain_renderer.render(camera, pose).rgb8)
+        self.inspect(self._renderer.part(camera, pose).rgb8)
 
     def query_camera(self, image: Image, camera: Camera | None) -> Camera:
         """The camera to use for `image`; InputError where its shape contradicts the intrinsics."""
@@ -118,7 +114,7 @@ class Inspector:
             return found
         with only_our_threads():
             refined = refine_pose(
-                image, camera, found.pose, self._plain_renderer.render, self.method.refinement, self._sketch.render
+                image, camera, found.pose, self._renderer.part, self.method.refinement, self._sketch.part
             )
         limit = None if self.model.calibration is None else self.model.calibration.max_loss
         if limit is not None and not refined.loss <= limit:
@@ -131,7 +127,7 @@ class Inspector:
         if problem:
             return replace(found, pose=None, reason=Reason.OUTSIDE_COVERAGE, reason_text=problem)
         covariance = found.covariance if refined.covariance is None else refined.covariance
-        return replace(found, pose=refined.pose, covariance=covariance)
+        return replace(found, pose=refined.pose, covariance=covariance, rendering=refined.rendering)
 
     def _uncovered(self, pose: Pose) -> str | None:
         """Why the reference views cannot answer for this viewpoint, None if they can."""
@@ -152,7 +148,8 @@ class Inspector:
         if localization.pose is None:
             raise ValueError("there is no pose to render from")
         with only_our_threads():
-            return self._renderer.render(camera.pinhole(), localization.pose)
+            part = localization.rendering or self._renderer.part(camera.pinhole(), localization.pose)
+            return self._renderer.with_photographs(part)
 
     def score(
         self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering | None
