@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import Array, Camera
+from ..geometry import Array, Camera, Pose
 from ..images import Image
 from ..networks import Network, by_name
 from ..reasons import Reason
@@ -263,14 +263,21 @@ class Localizer:
             return f"only {inliers} of {matches} matches support the pose, a share of {s.min_inlier_share} is needed"
         if found.residual_px > s.max_residual / scale:
             return f"the pose leaves {found.residual_px:.2f} px of error, {s.max_residual / scale:.2f} are allowed"
-        rotation = float(np.degrees(np.sqrt(np.trace(found.covariance[:3, :3]))))
-        distance = float(np.linalg.norm(found.pose.centre - 0.5 * (self._low + self._high)))
-        shift = float(np.sqrt(np.trace(found.covariance[3:, 3:]))) / max(distance, 1e-12)
-        if rotation > s.max_rotation_deviation or shift > s.max_shift_deviation:
-            return f"the matches leave the pose uncertain by {rotation:.1f} deg and {100 * shift:.1f} % of the distance"
+        uncertain = self.uncertain(found.pose, found.covariance)
+        if uncertain:
+            return f"the matches leave the pose uncertain by {uncertain}"
         if self._seen_from_outside and self._inside(found.pose.centre[None])[0]:
             return "the pose puts the camera inside the part"
         return None
+
+    def uncertain(self, pose: Pose, covariance: Array) -> str | None:
+        """By how much a pose is more uncertain than may be, None if it is not."""
+        rotation = float(np.degrees(np.sqrt(np.trace(covariance[:3, :3]))))
+        distance = float(np.linalg.norm(pose.centre - 0.5 * (self._low + self._high)))
+        shift = float(np.sqrt(np.trace(covariance[3:, 3:]))) / max(distance, 1e-12)
+        if rotation <= self.settings.max_rotation_deviation and shift <= self.settings.max_shift_deviation:
+            return None
+        return f"{rotation:.1f} deg and {100 * shift:.1f} % of the distance"
 
     def _inside(self, centres: Array) -> NDArray[np.bool_]:
         return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))

@@ -25,9 +25,10 @@ from ._alignment import Linearisation, Window
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
 SETTLED = 0.99  # of the loss before: less gain than this ends the refinement
-STILL = 0.05  # px: a correction that moves the part by less is made without rendering anew
+STILL = 0.03  # px: a correction that moves the part by less is made without rendering anew
 NEAR = 0.3  # px: the same for what a rendering of reduced size corrects
 PRECISION = 0.003  # px: shorter Gauss-Newton steps end a linearisation,
+ASTRAY = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed
 COARSE_PRECISION = 0.05  # and these one at a fraction of the resolution (px of that)
 
 
@@ -74,7 +75,7 @@ def refine_pose(
     if sketch is not None and settings.renderings > 1:
         begun, loss_before = _sketched(image, camera, pose, sketch, settings)
         found = _refined(image, camera, pose, begun, render, settings, ())
-        if found.loss <= loss_before:  # else the small renderings led astray
+        if found.loss <= ASTRAY * loss_before:
             return replace(found, accepted=True, loss_before=loss_before)
     return _refined(image, camera, pose, pose, render, settings, settings.levels)
 
