@@ -34,13 +34,14 @@ def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats
     query = lab(image)
     best = np.empty(query.shape[:2], np.float32)
     inside = rendering.inside
-    if rendering.window is not None:
-        # Beyond the part's window the reference is of one colour: no shift makes a difference.
-        beyond = np.array(rendering.background_colour, np.float32).reshape(1, 1, 3)
-        _distance(query, lab(beyond)[0, 0], best)
+    colour = np.array(rendering.background_colour, np.float32)
+    plain = lab(colour.reshape(1, 1, 3))[0, 0]
+    narrow = rendering.window is not None and _beside(query, rendering.rgb, colour, plain, *rendering.window, best)
+    around = rendering.inside if narrow else np.s_[:, :]
+    everywhere = np.ones(best[around].shape, bool)
+    best[around] = shift_tolerant_difference(query[around], lab(rendering.rgb[around]), everywhere, shift)
+    inside = rendering.inside  # no photograph shows anything beyond it
     within = _planar(query[inside], None, shift)
-    known = np.ones(best[inside].shape, bool)
-    best[inside] = _least_difference(within, lab(rendering.rgb[inside]), known, shift)
     for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
         other = _least_difference(within, lab(photograph[inside]), seen[inside], shift)
         np.minimum(best[inside], other, out=best[inside])
@@ -104,11 +105,20 @@ def _difference(query, reference, radius, width, out, first, last):  # type: ign
 
 
 @kernel
-def _distance(values: Floats, colour: Floats, out: Floats) -> None:
-    """Distance [H, W] of each pixel's values [H, W, 3] to one colour [3]."""
+def _beside(
+    query: Floats, rgb: Floats, colour: Floats, plain: Floats, x0: int, y0: int, width: int, height: int, out: Floats
+) -> bool:
+    """Differences [H, W] beside a window, where the reference `rgb` is of one `colour`, `plain` in Lab.
+
+    No shift makes a difference there. False where the reference is something else.
+    """
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            a = values[y, x, 0] - colour[0]
-            b = values[y, x, 1] - colour[1]
-            c = values[y, x, 2] - colour[2]
-            out[y, x] = np.sqrt(a * a + b * b + c * c)
+            if y0 <= y < y0 + height and x0 <= x < x0 + width:
+                continue
+            for c in range(3):
+                if rgb[y, x, c] != colour[c]:
+                    return False
+            a, b, d = query[y, x, 0] - plain[0], query[y, x, 1] - plain[1], query[y, x, 2] - plain[2]
+            out[y, x] = np.sqrt(a * a + b * b + d * d)
+    return True
