@@ -18,8 +18,8 @@ class Localization:
 
     covariance: [6, 6] of the left twist (rotation vector [rad], translation [part units]) in the
     camera frame, as `Pose.retract` takes it. residual_px: root mean square of the inliers'
-    reprojection error in query pixels. rendering: the part at the pose (less than a tenth of a pixel
-    from it), without photographs, where refining it has left one.
+    reprojection error in query pixels. rendering: the part at the pose, without photographs, where
+    refining it has left one.
     """
 
     pose: Pose | None
