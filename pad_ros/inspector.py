@@ -30,9 +30,9 @@ from .scoring.result import Inspection
 from .scoring.scorer import Scorer
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
-# Of the calibration's largest loss, which has room for a defect. Held-out good views stay below 0.57; where tracking
-# ended in a wrong pose, the loss was 0.94 and more.
-TRACKED_LOSS = 0.6
+# Of the calibration's largest loss, which has room for a defect: a pose that few matches or none speak for must explain
+# the image better. Held-out good views stay below 0.57; where refining ended in a wrong pose, it was 0.94 and more.
+CONVINCING_LOSS = 0.6
 MIN_CONTRAST = 3.0  # 8-bit levels: standard deviation under which an image shows nothing
 
 
@@ -106,21 +106,24 @@ class Inspector:
         """The camera's pose, refined photometrically, or the reason why there is none.
 
         near: where the part is expected, such as the pose found in the frame before. Within about 10 pixels of the
-        right pose the search for it is saved; else the frame is localized as without. A pose that was only tracked
-        must explain the image as well as the views of good parts did, and has no inliers.
+        right pose the search for it is saved; else the frame is localized as without.
+
+        A pose that was tracked, or found at first sight from few features, must explain the image as well as the
+        views of good parts did. Where it does not, the frame is localized with all care.
         """
         camera = self.query_camera(image, camera)
         if _contrast(image) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
         if near is not None:
-            tracked = self._tracked(image, camera, near)
-            if tracked.localized:
+            tracked = self._convincing(image, camera, Localization(near, Reason.NONE, "tracked"))
+            if tracked is not None:
                 return tracked
-        if self._localizer.has_quick_look and self.method.refinement.renderings > 1:
-            found = self._verified(image, camera, self._localizer.quick_look(image, camera))
-            if found.localized:
-                return found
+        quick = self._localizer.quick_look(image, camera) if self.method.refinement.renderings > 1 else None
+        if quick is not None:
+            convincing = self._convincing(image, camera, quick)
+            if convincing is not None:
+                return convincing
         return self._verified(image, camera, self._localizer.localize(image, camera))
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
@@ -141,22 +144,19 @@ class Inspector:
         covariance = found.covariance if refined.covariance is None else refined.covariance
         return replace(found, pose=refined.pose, covariance=covariance, rendering=refined.rendering)
 
-    def _tracked(self, image: Image, camera: Camera, near: Pose) -> Localization:
-        """The pose that refining `near` leads to, if it is beyond doubt."""
-        lost = Localization(None, Reason.NOT_LOCALIZED, "the part is not where it was expected")
+    def _convincing(self, image: Image, camera: Camera, found: Localization) -> Localization | None:
+        """The pose found, refined, if the image then leaves no doubt about it."""
         calibration = self.model.calibration
-        if calibration is None or not math.isfinite(calibration.max_loss):
-            return lost
-        refined = self._refined(image, camera, near)
-        if not (refined.accepted and refined.loss <= TRACKED_LOSS * calibration.max_loss):
-            return lost
+        if found.pose is None or calibration is None or not math.isfinite(calibration.max_loss):
+            return None
+        refined = self._refined(image, camera, found.pose)
+        if not (refined.accepted and refined.loss <= CONVINCING_LOSS * calibration.max_loss):
+            return None
         if refined.covariance is None or self._localizer.uncertain(refined.pose, refined.covariance):
-            return lost
+            return None
         if self._uncovered(refined.pose):
-            return lost
-        return Localization(
-            refined.pose, Reason.NONE, "tracked", covariance=refined.covariance, rendering=refined.rendering
-        )
+            return None
+        return replace(found, pose=refined.pose, covariance=refined.covariance, rendering=refined.rendering)
 
     def _refined(self, image: Image, camera: Camera, pose: Pose) -> Refinement:
         with only_our_threads():

@@ -29,8 +29,8 @@ def make_inspector(**calibration):
 
 @pytest.fixture(autouse=True)
 def no_localizer(monkeypatch):
-    for name in ("quick_look", "localize"):
-        monkeypatch.setattr(Localizer, name, lambda self, image, camera: LOCALIZED)
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, image, camera: None)
+    monkeypatch.setattr(Localizer, "localize", lambda self, image, camera: LOCALIZED)
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,14 @@ def test_a_tracked_frame_gets_its_verdict(inspector):
     result = inspector.inspect(photograph(POSES[1]), near=POSES[1])
     assert result.localization.reason_text == "tracked" and np.isfinite(result.score)
     assert result.rendering.alpha.max() > 0.9
+
+
+@pytest.mark.parametrize("degrees, convinces", [(2.0, True), (90.0, False)])
+def test_a_first_sight_counts_only_where_it_convinces(inspector, monkeypatch, degrees, convinces):
+    start = put_off(POSES[0], degrees, 0.005, np.random.default_rng(0))
+    seen = Localization(start, Reason.NONE, "localized at first sight", 9, 20, 0.4, np.eye(6))
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, image, camera: seen)
+    found = inspector.localize(photograph(POSES[0]))
+    assert (found is not LOCALIZED) == convinces
+    if convinces:
+        assert (found.inliers, found.matches) == (9, 20) and rotation_angle(found.pose, POSES[0]) < np.radians(0.15)
