@@ -33,6 +33,7 @@ MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera
 # Of the calibration's largest loss, which has room for a defect: a pose that few matches or none speak for must explain
 # the image better. Held-out good views stay below 0.57; where refining ended in a wrong pose, it was 0.94 and more.
 CONVINCING_LOSS = 0.6
+TRACKED = "tracked"  # the reason text of a pose found by tracking
 MIN_CONTRAST = 3.0  # 8-bit levels: standard deviation under which an image shows nothing
 
 
@@ -116,7 +117,7 @@ class Inspector:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
         if near is not None:
-            tracked = self._convincing(image, camera, Localization(near, Reason.NONE, "tracked"))
+            tracked = self._convincing(image, camera, Localization(near, Reason.NONE, TRACKED))
             if tracked is not None:
                 return tracked
         quick = self._localizer.quick_look(image, camera) if self.method.refinement.renderings > 1 else None
