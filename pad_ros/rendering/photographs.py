@@ -39,13 +39,10 @@ class Photograph:
     pose: Pose
 
 
-def nearest(photographs: Sequence[Photograph], pose: Pose, centre: NDArray[np.float64], count: int) -> list[Photograph]:
-    """The `count` photographs taken from the directions nearest to that of `pose`, seen from `centre` [3]."""
-    directions = np.array([photograph.pose.centre - centre for photograph in photographs]).reshape(-1, 3)
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    towards = pose.centre - centre
-    order = np.argsort(-(directions @ towards), kind="stable")
-    return [photographs[i] for i in order[:count]]
+def directions(photographs: Sequence[Photograph], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From where each photograph was taken, seen from `centre` [3]: unit vectors [K, 3]."""
+    offsets = np.array([photograph.pose.centre - centre for photograph in photographs]).reshape(-1, 3)
+    return offsets / np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-12)
 
 
 def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from ..geometry import Camera, Pose
 from ..kernels import for_each, kernel
 from ..silhouette import Background
 from .gaussians import Gaussians
-from .photographs import Photograph, nearest, warp
+from .photographs import Photograph, directions, warp
 from .rasterize import rasterization
 from .result import ReferenceRendering
 
@@ -51,6 +52,7 @@ class Renderer:
         self._nearest = nearest_photographs
         self._means = gaussians.means.double().cpu().numpy()
         self._centre = np.median(self._means, axis=0)
+        self._directions = directions(self._photographs, self._centre)
 
     def sketch(self, level: float) -> Renderer:
         """A renderer of the same Gaussians, without features and photographs, at `level` times the resolution.
@@ -103,8 +105,7 @@ class Renderer:
 
     def with_photographs(self, rendering: ReferenceRendering, without: str | None = None) -> ReferenceRendering:
         """A rendering of `part` with the photographs nearest to its pose, but not the one named `without`."""
-        chosen = [photograph for photograph in self._photographs if photograph.name != without]
-        chosen = nearest(chosen, rendering.pose, self._centre, self._nearest) if self._nearest else []
+        chosen = self._nearest_photographs(rendering.pose, without) if self._nearest else []
         height, width = rendering.alpha.shape
         photographs = np.zeros((len(chosen), height, width, 3), np.uint8)
         seen = np.zeros((len(chosen), height, width), np.bool_)
@@ -119,6 +120,12 @@ class Renderer:
 
             for_each(task, len(chosen))
         return replace(rendering, photographs=photographs, seen=seen)
+
+    def _nearest_photographs(self, pose: Pose, without: str | None) -> list[Photograph]:
+        """Those taken from the directions nearest to that of `pose`, nearest first."""
+        order = np.argsort(-(self._directions @ (pose.centre - self._centre)), kind="stable")
+        found = (self._photographs[i] for i in order if self._photographs[i].name != without)
+        return list(itertools.islice(found, self._nearest))
 
 
 @kernel
