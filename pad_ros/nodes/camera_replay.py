@@ -22,8 +22,8 @@ from ..geometry import Camera
 from ..readers.nerf import find_transforms, read_intrinsics
 from .base import run
 from .convert import camera_from_info, camera_to_info, rgb_to_image
-from .outputs import reliable
 from .parameters import Parameters
+from .qos import reliable
 
 
 class CameraReplayNode(Node):

@@ -10,7 +10,6 @@ from geometry_msgs.msg import Pose as PoseMsg
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from sensor_msgs.msg import Image as ImageMsg
-from std_msgs.msg import Header
 
 from pad_ros.msg import DefectRegion as DefectRegionMsg
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
@@ -32,7 +31,7 @@ from .convert import (
     photograph_to_image,
     rgb_to_image,
 )
-from .stages import Frame
+from .stages import Frame, stamp_msg, stamp_ns
 
 Array = NDArray[np.float64]
 
@@ -102,6 +101,7 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
         matches=localization.matches,
         residual_px=float(localization.residual_px),
         localize_ms=frame.localize_ms,
+        trigger_stamp=stamp_msg(frame.trigger_ns),
     )
 
 
@@ -125,6 +125,7 @@ def frame_from_localized(msg: LocalizedView) -> Frame:
         camera_from_info(msg.camera_info),
         localization,
         localize_ms=msg.localize_ms,
+        trigger_ns=stamp_ns(msg.trigger_stamp),
     )
 
 
@@ -179,17 +180,15 @@ def header_only(view: LocalizedView, reason: Reason, text: str) -> Frame:
     """What can be saved of a view that cannot be used: enough for one HOLD."""
     return Frame(
         view.header, view.part_id, view.accepted_ns, view.clock_id, view.model_hash, None, None,
-        Localization(None, reason, text), localize_ms=view.localize_ms,
+        Localization(None, reason, text), localize_ms=view.localize_ms, trigger_ns=stamp_ns(view.trigger_stamp),
     )  # fmt: skip
 
 
-def result_msg(
-    inspection: Inspection, header: Header, part_id: str, model_name: str, model_hash: str
-) -> InspectionResult:
+def result_msg(inspection: Inspection, frame: Frame, model_name: str, model_hash: str) -> InspectionResult:
     times = inspection.timings_ms
     return InspectionResult(
-        header=header,
-        part_id=part_id,
+        header=frame.header,
+        part_id=frame.part_id,
         model_name=model_name,
         model_hash=model_hash,
         verdict=int(inspection.verdict),
@@ -203,6 +202,7 @@ def result_msg(
         render_ms=times.get("render", 0.0),
         score_ms=times.get("score", 0.0),
         total_ms=times.get("total", 0.0),
+        trigger_stamp=stamp_msg(frame.trigger_ns),
     )
 
 

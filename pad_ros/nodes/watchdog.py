@@ -19,8 +19,8 @@ from pad_ros.msg import InspectionResult, Trigger
 from ..reasons import Reason, Verdict
 from .base import run
 from .messages import localization_to_pose
-from .outputs import reliable
 from .parameters import Parameters
+from .qos import reliable
 
 CHECK = 0.02  # seconds between looks at the clock
 REPORT = 1.0  # seconds between diagnostics

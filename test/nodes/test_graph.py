@@ -239,7 +239,7 @@ def test_a_full_queue_drops_no_frame_silently(graph, monkeypatch):
     monkeypatch.setattr(
         fake_inspector.FakeInspector, "localize", lambda self, *args: (gate.wait(20), localize(self, *args))[1]
     )
-    graph.add(CellNode, queue_size=2, image_depth=20)
+    graph.add(CellNode, queue_size=2, image_depth=20, free_running="every")
     images, results = graph.publisher(Image, "image_raw"), graph.results()
     graph.wait_matched("result")
     messages = [graph.image(GOOD) for _ in range(8)]
