@@ -33,7 +33,16 @@ ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": ("u1", 1, cv2.COLOR_BayerGR2RGB),
     "bayer_grbg8": ("u1", 1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": ("u2", 1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": ("u2", 1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": ("u2", 1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": ("u2", 1, cv2.COLOR_BayerGB2RGB),
+    "yuv422": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),  # the name since Jazzy
+    "yuv422_yuy2": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
 }
+DISTORTIONS = ("plumb_bob", "rational_polynomial")
 
 
 class RawImage(Protocol):
@@ -69,6 +78,8 @@ def image_to_rgb(msg: RawImage) -> Image:
         raise ImageError(f"encoding '{msg.encoding}' is not supported; use one of {', '.join(ENCODINGS)}")
     sample, channels, conversion = ENCODINGS[msg.encoding]
     pixels = message_pixels(msg, sample, channels)
+    if channels == 2 and msg.width % 2:
+        raise ImageError(f"image message: {msg.encoding} stores pixels in pairs, but the width is {msg.width}")
     if sample == "u2":
         pixels = (pixels >> 8).astype(np.uint8)
     if conversion is not None:
@@ -81,24 +92,21 @@ def camera_from_info(info: RawCameraInfo) -> Camera | None:
     """The raw camera of a camera_info, region of interest and binning applied; None if it is uncalibrated.
 
     ROS calibrations put pixel centres at integers, ours lie at +0.5. Raises InputError for a distortion
-    model other than plumb_bob (radial-tangential, with k3 = 0) or impossible values.
+    model other than plumb_bob and rational_polynomial, or impossible values.
     """
     k = np.asarray(info.k, np.float64)
     if info.width == 0 or info.height == 0 or k[0] == 0:
         return None
     coefficients = np.asarray(info.d, np.float64)
-    if coefficients.any() and (
-        info.distortion_model not in ("plumb_bob", "rational_polynomial") or coefficients[4:].any()
-    ):
+    if coefficients.any() and (info.distortion_model not in DISTORTIONS or coefficients[8:].any()):
         raise InputError(
             f"camera_info: distortion '{info.distortion_model}' {coefficients.tolist()} is not supported; calibrate "
-            "with plumb_bob and k3 = 0, or rectify the images first"
+            f"with {' or '.join(DISTORTIONS)}, or rectify the images first"
         )
-    padded = [*coefficients[:4].tolist(), 0.0, 0.0, 0.0, 0.0]
+    padded = (*coefficients[:8].tolist(), *(0.0,) * 8)
     camera = Camera(
-        int(info.width), int(info.height), k[0], k[4], k[2] + 0.5, k[5] + 0.5,
-        (padded[0], padded[1], padded[2], padded[3]),
-    )  # fmt: skip
+        int(info.width), int(info.height), k[0], k[4], k[2] + 0.5, k[5] + 0.5, padded[: 8 if any(padded[4:8]) else 4]
+    )
     if info.roi.width and info.roi.height:
         camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
     if info.binning_x > 1 or info.binning_y > 1:

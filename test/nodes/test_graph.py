@@ -77,7 +77,7 @@ def test_whatever_goes_wrong_is_hold_and_the_line_lives(line):
     truncated = line.image(GOOD)
     truncated.data = truncated.data[:100]
     encoding = line.image(GOOD)
-    encoding.encoding = "yuv422"
+    encoding.encoding = "nv12"
     cases = [
         (line.image(EMPTY), R.NOT_LOCALIZED),
         (truncated, R.BAD_IMAGE),
