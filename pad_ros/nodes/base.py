@@ -86,6 +86,10 @@ class StageNode(LifecycleNode):
 
     # ---- what a stage adds ----
 
+    def prepare(self, inspector: Inspector) -> None:
+        """Make ready what a frame would else wait for; an exception refuses the model."""
+        inspector.warm_up()
+
     def open_outputs(self) -> None:
         """Make the publishers."""
 
@@ -179,7 +183,7 @@ class StageNode(LifecycleNode):
             return "no model given: set the parameter `model` to a folder written by `pad train`"
         try:
             inspector = self._load(Path(path), self._device)
-            inspector.warm_up()
+            self.prepare(inspector)
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
             return str(error) if isinstance(error, PadError) else f"{type(error).__name__}: {error}"
         self.inspector = inspector

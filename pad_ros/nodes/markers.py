@@ -11,6 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ..geometry import Camera, Pose
+from ..scoring.fusion import PartDefect
 from ..scoring.result import DefectKind, DefectRegion
 
 COLOURS = {
@@ -18,6 +19,7 @@ COLOURS = {
     DefectKind.MISSING: (0.1, 0.3, 0.9),
     DefectKind.CHANGED: (1.0, 0.6, 0.0),
 }
+PART_COLOUR = (0.9, 0.1, 0.1)
 OPACITY = 0.6
 
 Placed = tuple[tuple[float, float, float], float, tuple[float, float, float], str]  # position, radius, colour, caption
@@ -34,6 +36,15 @@ def defect_markers(
         depth = float(pose.transform(np.array([defect.centroid]))[0, 2])
         radius = float(np.sqrt(defect.area / np.pi)) * depth / camera.fx
         placed.append((defect.centroid, radius, COLOURS[defect.kind], f"{defect.kind.name} {defect.peak_score:.1f}"))
+    return markers(placed, stamp, part_frame)
+
+
+def part_markers(defects: Sequence[PartDefect], stamp: Time, part_frame: str) -> MarkerArray:
+    """The same for the places that several views of a part agree on."""
+    placed: list[Placed] = []
+    for defect in defects:
+        caption = f"{defect.peak_score:.1f} ({defect.views_above} of {defect.views} views)"
+        placed.append((defect.position, defect.radius, PART_COLOUR, caption))
     return markers(placed, stamp, part_frame)
 
 
