@@ -1,4 +1,4 @@
-"""Raw pixels as ROS sends them (sensor_msgs/Image) to RGB, without ROS. Nodes and bag reading share it.
+"""What ROS messages hold, without ROS: raw pixels to RGB, camera_info, covariances. Nodes and bags share it.
 
 One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy
 is not ours.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import images
 from .errors import ImageError, InputError
-from .geometry import Camera
+from .geometry import Camera, Pose
 from .images import Image
 
 # encoding -> (type of one sample, channels, OpenCV conversion to RGB or None)
@@ -43,6 +43,9 @@ ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     "yuyv": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
 }
 DISTORTIONS = ("plumb_bob", "rational_polynomial")
+UNKNOWN_COVARIANCE = -1.0  # in covariance[0], as sensor_msgs/Imu has it
+
+Array = NDArray[np.float64]
 
 
 class RawImage(Protocol):
@@ -134,3 +137,22 @@ def message_pixels(msg: RawImage, sample: str, channels: int) -> NDArray[Any]:
     shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
     view = np.ndarray(shape, dtype, buffer=memoryview(msg.data), strides=strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
+
+
+def covariance_to_ros(covariance: Array, pose: Pose) -> Array:
+    """[6, 6] in ROS order (x, y, z, rotation about the camera's X, Y, Z) of a twist covariance [6, 6].
+
+    Our twist (w, v) multiplies from the left, so to first order the position moves by w x t + v.
+    """
+    jacobian = np.block([[-_cross(pose.translation), np.eye(3)], [np.eye(3), np.zeros((3, 3))]])
+    return np.asarray(jacobian @ covariance @ jacobian.T)
+
+
+def covariance_from_ros(covariance: Array, pose: Pose) -> Array:
+    """The reverse of `covariance_to_ros`."""
+    jacobian = np.block([[np.zeros((3, 3)), np.eye(3)], [np.eye(3), _cross(pose.translation)]])
+    return np.asarray(jacobian @ covariance @ jacobian.T)
+
+
+def _cross(v: Array) -> Array:
+    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 from geometry_msgs.msg import Point, PoseWithCovariance
 from geometry_msgs.msg import Pose as PoseMsg
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from sensor_msgs.msg import Image as ImageMsg
 
 from pad_ros.msg import DefectRegion as DefectRegionMsg
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
+from ..encodings import UNKNOWN_COVARIANCE, covariance_from_ros, covariance_to_ros
 from ..errors import ImageError
 from ..geometry import Pose
 from ..images import Image
@@ -33,10 +33,6 @@ from .convert import (
 )
 from .stages import Frame, stamp_msg, stamp_ns
 
-Array = NDArray[np.float64]
-
-UNKNOWN_COVARIANCE = -1.0  # in covariance[0], as sensor_msgs/Imu has it
-
 
 def pose_to_msg(pose: Pose) -> PoseMsg:
     """`camera_from_part` is the pose of the part in the camera's optical frame."""
@@ -51,21 +47,6 @@ def pose_from_msg(msg: PoseMsg) -> Pose:
     """InputError where the quaternion has no length or a value is not finite."""
     q, t = msg.orientation, msg.position
     return Pose.from_quaternion(np.array([q.w, q.x, q.y, q.z]), np.array([t.x, t.y, t.z]))
-
-
-def covariance_to_ros(covariance: Array, pose: Pose) -> Array:
-    """[6, 6] in ROS order (x, y, z, rotation about the camera's X, Y, Z) of a twist covariance [6, 6].
-
-    Our twist (w, v) multiplies from the left, so to first order the position moves by w x t + v.
-    """
-    jacobian = np.block([[-_cross(pose.translation), np.eye(3)], [np.eye(3), np.zeros((3, 3))]])
-    return np.asarray(jacobian @ covariance @ jacobian.T)
-
-
-def covariance_from_ros(covariance: Array, pose: Pose) -> Array:
-    """The reverse of `covariance_to_ros`."""
-    jacobian = np.block([[np.zeros((3, 3)), np.eye(3)], [np.eye(3), _cross(pose.translation)]])
-    return np.asarray(jacobian @ covariance @ jacobian.T)
 
 
 def localization_to_pose(localization: Localization | None) -> PoseWithCovariance:
@@ -221,7 +202,3 @@ def _defect_msg(defect: DefectRegion) -> DefectRegionMsg:
 
 def _image(msg: ImageMsg) -> Image | None:
     return image_to_rgb(msg) if msg.width else None
-
-
-def _cross(v: Array) -> Array:
-    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])

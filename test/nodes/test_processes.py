@@ -20,7 +20,7 @@ from std_msgs.msg import String  # noqa: E402
 
 from pad_ros import images  # noqa: E402
 from pad_ros.errors import InputError, PadError  # noqa: E402
-from pad_ros.nodes import camera_replay, demo_graph  # noqa: E402
+from pad_ros.nodes import demo_graph, replay_source  # noqa: E402
 from pad_ros.nodes.convert import camera_from_info  # noqa: E402
 
 FAKE = Path(__file__).with_name("fake_inspector.py")
@@ -138,10 +138,10 @@ def test_replay_publishes_every_image_with_its_camera(tmp_path, graph):
 def test_replay_takes_the_intrinsics_of_a_data_set(tmp_path):
     image = write_image(tmp_path / "test" / "good" / "1.png", 1)
     (tmp_path / "transforms.json").write_text('{"camera_angle_x": 1.5707963267948966, "frames": []}')
-    camera = camera_replay.read_camera(tmp_path / "transforms.json", image)
+    camera = replay_source.read_camera(tmp_path / "transforms.json", image)
     assert (camera.width, camera.height, camera.cx) == (64, 48, 32)
     assert camera.fx == pytest.approx(32)
-    assert camera_replay.find_images(str(tmp_path)) == [image]
+    assert replay_source.find_images(str(tmp_path)) == [image]
 
 
 @pytest.mark.parametrize("text", ["", "camera_matrix: 3", "image_width: 64", "{", "- 1"])
@@ -149,7 +149,7 @@ def test_replay_refuses_what_is_no_calibration(tmp_path, text):
     path = tmp_path / "camera.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match="not a ROS camera calibration"):
-        camera_replay.read_camera(path, path)
+        replay_source.read_camera(path, path)
 
 
 def test_processes_are_gone_after_an_interrupt(tmp_path, bundle):
