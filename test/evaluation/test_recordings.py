@@ -197,9 +197,7 @@ def test_limits_decide_the_exit_status(tmp_path, model, capsys, limits, status, 
     found, out, _ = run(capsys, "bag", model, bag, "--out", tmp_path / "o", "--labels", "/cell/image_name", *limits)
     lines = [line for line in out.splitlines() if line.startswith("limit broken: ")]
     assert found == status
-    assert [any(name in line for line in lines) for name in broken] == [True] * len(broken) and len(lines) == len(
-        broken
-    )
+    assert len(lines) == len(broken) and all(name in line for name, line in zip(broken, lines, strict=True))
 
 
 def test_limits_without_labels(tmp_path, model, capsys):
