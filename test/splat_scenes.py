@@ -34,6 +34,10 @@ def box(count: int = 500, seed: int = 0, opacity: float = 0.95) -> Gaussians:
     )
 
 
+def tensors(gaussians: Gaussians) -> list[torch.Tensor]:
+    return [x for x in vars(gaussians).values() if isinstance(x, torch.Tensor)]
+
+
 def orbit(count: int, distance: float = DISTANCE) -> list[Pose]:
     """Cameras all around the part, at changing heights."""
     z = np.sin(2.3 * np.arange(count)) * 0.6

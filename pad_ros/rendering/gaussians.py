@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from torch import Tensor
 from ..errors import ModelError
 
 MAX_GAUSSIANS = 4_000_000
+USUAL_FOOTPRINT = 0.3  # px², in Kerbl et al. 2023 and the usual viewers
+MAX_FOOTPRINT = 10.0
 _HEADER_LIMIT = 16_384  # bytes
+_FOOTPRINT_COMMENT = "comment footprint "
 _REST_COUNTS = (0, 9, 24, 45)  # f_rest properties for degree 0, 1, 2, 3
 
 
@@ -25,6 +29,7 @@ class Gaussians:
     scales: Tensor  # [N, 3] standard deviations, part units
     opacities: Tensor  # [N] in 0..1
     sh: Tensor  # [N, K, 3], K = (degree + 1)^2
+    footprint: float = USUAL_FOOTPRINT  # px², added to the variance of each one's projection: the pixel's extent
 
     def __len__(self) -> int:
         return int(self.means.shape[0])
@@ -35,8 +40,17 @@ class Gaussians:
 
     def to(self, device: str | torch.device) -> Gaussians:
         """The same Gaussians on another device."""
-        parts = (self.means, self.quats, self.scales, self.opacities, self.sh)
-        return Gaussians(*(x.to(device) for x in parts))
+        return self._each(lambda x: x.to(device))
+
+    def take(self, chosen: Tensor) -> Gaussians:
+        """Those that `chosen` says, a mask [N] or indices."""
+        return self._each(lambda x: x[chosen])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Gaussians:
+        return Gaussians(
+            change(self.means), change(self.quats), change(self.scales), change(self.opacities), change(self.sh),
+            self.footprint,
+        )  # fmt: skip
 
 
 def _properties(sh_count: int) -> list[str]:
@@ -48,7 +62,7 @@ def _properties(sh_count: int) -> list[str]:
 def save_ply(gaussians: Gaussians, path: Path) -> None:
     """Write the PLY of the original 3DGS code: binary little-endian, log scales, opacity as logit.
 
-    f_rest is channel-major: all coefficients of red, then of green, then of blue.
+    f_rest is channel-major: all coefficients of red, then of green, then of blue. The footprint is a comment.
     """
     n = len(gaussians)
     # In double precision: float32 logarithms differ in the last bit with the memory's alignment, and so would
@@ -63,7 +77,8 @@ def save_ply(gaussians: Gaussians, path: Path) -> None:
     ]  # fmt: skip
     table = torch.cat(columns, dim=1).numpy().astype("<f4")
     names = _properties(sh.shape[1])
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {n}"]
+    header = ["ply", "format binary_little_endian 1.0", f"{_FOOTPRINT_COMMENT}{gaussians.footprint:g}"]
+    header.append(f"element vertex {n}")
     header += [f"property float {name}" for name in names] + ["end_header", ""]
     path.write_bytes("\n".join(header).encode("ascii") + table.tobytes())
 
@@ -73,7 +88,7 @@ def load_ply(path: Path) -> Gaussians:
     try:
         with path.open("rb") as file:
             head = file.read(_HEADER_LIMIT)
-            count, names, begin = _parse_header(head, path)
+            count, names, footprint, begin = _parse_header(head, path)
             size = file.seek(0, 2)
             if size - begin != 4 * count * len(names):
                 raise ModelError(f"{path}: the header promises {count} Gaussians in {4 * count * len(names)} bytes, "
@@ -103,15 +118,16 @@ def load_ply(path: Path) -> Gaussians:
     quats = take("rot_0", "rot_1", "rot_2", "rot_3")
     if not bool(torch.isfinite(scales).all()) or bool((quats.abs().amax(dim=1, keepdim=True) < 1e-12).any()):
         raise ModelError(f"{path}: Gaussians with impossible scales or rotations")
-    return Gaussians(take("x", "y", "z"), quats, scales, torch.sigmoid(take("opacity"))[:, 0], sh)
+    return Gaussians(take("x", "y", "z"), quats, scales, torch.sigmoid(take("opacity"))[:, 0], sh, footprint)
 
 
-def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], int]:
-    """(Gaussians, property names, length of the header in bytes)."""
+def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], float, int]:
+    """(Gaussians, property names, footprint, length of the header in bytes)."""
     end = head.find(b"end_header\n")
     if not head.startswith(b"ply\n") or end < 0:
         raise ModelError(f"{path}: not a PLY file of 3D Gaussians (no PLY header)")
     lines = head[:end].decode("ascii", errors="replace").splitlines()[1:]
+    footprint = _footprint(lines, path)
     lines = [line for line in lines if not line.startswith(("comment", "obj_info"))]
     if len(lines) < 2 or lines[0] != "format binary_little_endian 1.0":
         raise ModelError(f"{path}: the PLY must be binary little-endian, version 1.0")
@@ -127,7 +143,20 @@ def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], int]:
     missing = set(_properties(1)) - {"nx", "ny", "nz"} - set(names)
     if missing or len(set(names)) != len(names):
         raise ModelError(f"{path}: not a PLY of 3D Gaussians: missing {sorted(missing)} or properties twice")
-    return int(words[2]), names, end + len(b"end_header\n")
+    return int(words[2]), names, footprint, end + len(b"end_header\n")
+
+
+def _footprint(lines: list[str], path: Path) -> float:
+    stated = [line.removeprefix(_FOOTPRINT_COMMENT) for line in lines if line.startswith(_FOOTPRINT_COMMENT)]
+    try:
+        value = float(stated[0]) if stated else USUAL_FOOTPRINT
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= MAX_FOOTPRINT:
+        raise ModelError(
+            f"{path}: the footprint of the Gaussians must be 0 to {MAX_FOOTPRINT:g} px², got {stated[0]!r}"
+        )
+    return value
 
 
 def _rest_count(names: list[str], path: Path) -> int:

@@ -69,10 +69,7 @@ def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians
             kernel = np.ones((2 * FLOATER_MARGIN + 1,) * 2, np.uint8)
             grown.append(replace(view, mask=cv2.dilate(view.mask.astype(np.uint8), kernel).astype(bool)))
     keep = torch.from_numpy(_in_hull(gaussians.means.double().cpu().numpy(), grown)).to(gaussians.means.device)
-    return Gaussians(
-        gaussians.means[keep], gaussians.quats[keep], gaussians.scales[keep], gaussians.opacities[keep],
-        gaussians.sh[keep],
-    )  # fmt: skip
+    return gaussians.take(keep)
 
 
 def _in_hull(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:

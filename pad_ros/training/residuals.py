@@ -86,7 +86,7 @@ def _spread(
         gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, channels,
         torch.from_numpy(pose.matrix.astype(np.float32))[None].to(device),
         torch.from_numpy(camera.K.astype(np.float32))[None].to(device),
-        camera.width, camera.height, window=window,
+        camera.width, camera.height, window=window, eps2d=gaussians.footprint,
     )  # fmt: skip
     rendered.backward(torch.from_numpy(values)[None].to(device))
     assert channels.grad is not None

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..geometry import Camera
 from ..progress import Progress
-from ..rendering.gaussians import Gaussians
+from ..rendering.gaussians import MAX_FOOTPRINT, Gaussians
 from ..rendering.rasterize import rasterization
 from ..settings import bounded
 from ..silhouette import Background, mask_box
@@ -29,9 +29,10 @@ from .losses import SsimTarget, photometric_gradient, psnr
 class SplattingSettings:
     """What the fit depends on besides the views. Learning rates are those at the start."""
 
-    gaussians: int = bounded(20_000, 100, 2_000_000)
+    gaussians: int = bounded(30_000, 100, 2_000_000)
     steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
-    sh_degree: int = bounded(2, 0, 3)  # raised from 0 over the first quarter
+    sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
+    footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
     ssim_weight: float = bounded(0.2, 0, 1)
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
     opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
@@ -88,6 +89,7 @@ class TrainView:
             gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
             self.viewmat, self.intrinsics, self.camera.width, self.camera.height, window=self.window,
             sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree, backgrounds=background,
+            eps2d=gaussians.footprint,
         )  # fmt: skip
         return colours[0], alphas[0]
 
@@ -113,11 +115,12 @@ class _Parameters:
         groups = [{"params": [p], "lr": rate, "start": rate} for p, rate in rates]
         self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
         self._decay = settings.lr_decay
+        self._footprint = settings.footprint
 
     def gaussians(self) -> Gaussians:
         return Gaussians(
             self.means, self.quats, self.log_scales.exp(), torch.sigmoid(self.logits),
-            torch.cat([self.sh0, self.sh], dim=1),
+            torch.cat([self.sh0, self.sh], dim=1), self._footprint,
         )  # fmt: skip
 
     def step(self, progress: float) -> None:
@@ -224,9 +227,8 @@ def fit_gaussians(
             bar.update(share - bar.done, f"step {step}, loss {smoothed:.4f}")
     with torch.no_grad():
         fitted = parameters.gaussians()
-        keep = fitted.opacities > settings.dead_opacity
-        quats = torch.nn.functional.normalize(fitted.quats, dim=-1)
-        return Gaussians(fitted.means[keep], quats[keep], fitted.scales[keep], fitted.opacities[keep], fitted.sh[keep])
+        fitted = replace(fitted, quats=torch.nn.functional.normalize(fitted.quats, dim=-1))
+        return fitted.take(fitted.opacities > settings.dead_opacity)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from splat_scenes import CAMERA, SH_C0, box, orbit, photographs_of
+from splat_scenes import CAMERA, SH_C0, box, orbit, photographs_of, tensors
 
 from pad_ros.errors import TrainingError
 from pad_ros.rendering.gaussians import Gaussians
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_start(views):
     surface = box(300).means.double().numpy()
     colours = np.zeros((300, 3), np.uint8)
     first, second = (initial_gaussians(views, surface, colours, 600, 1, np.random.default_rng(3)) for _ in range(2))
-    for a, b in zip(vars(first).values(), vars(second).values(), strict=True):
+    for a, b in zip(tensors(first), tensors(second), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 

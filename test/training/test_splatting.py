@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from splat_scenes import CAMERA, WHITE, box, photographs_of
+from splat_scenes import CAMERA, WHITE, box, photographs_of, tensors
 
 from pad_ros.kernels import only_our_threads
 from pad_ros.rendering.gaussians import Gaussians
@@ -37,7 +37,7 @@ def start(views):
 
 
 def same(a: Gaussians, b: Gaussians) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+    return all(torch.equal(x, y) for x, y in zip(tensors(a), tensors(b), strict=True))
 
 
 def test_the_fit_comes_closer_also_on_views_that_it_has_not_seen(views, start):
@@ -50,7 +50,7 @@ def test_the_fit_comes_closer_also_on_views_that_it_has_not_seen(views, start):
     assert unseen.psnr > rendering_quality(start, held_out, WHITE).psnr + 1
     assert unseen.psnr_part < unseen.psnr  # the background is easy
     assert 0 < len(found) <= len(start) and found.sh_degree == 1
-    assert all(bool(torch.isfinite(x).all()) for x in vars(found).values())
+    assert all(bool(torch.isfinite(x).all()) for x in tensors(found))
     assert float(found.scales.min()) > 0 and not found.means.requires_grad
     np.testing.assert_allclose(found.quats.norm(dim=1).numpy(), 1, atol=1e-5)
 
@@ -87,9 +87,9 @@ def test_the_same_seed_gives_the_same_gaussians(views, start):
 
 
 def test_the_start_is_left_as_it_was(views, start):
-    copies = [x.clone() for x in vars(start).values()]
+    copies = [x.clone() for x in tensors(start)]
     fit_gaussians(start, views, WHITE, replace(SETTINGS, steps=5), FOREVER)
-    assert all(torch.equal(x, y) for x, y in zip(vars(start).values(), copies, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(tensors(start), copies, strict=True))
 
 
 def test_time_that_is_up_ends_the_fit(views, start):
@@ -111,7 +111,7 @@ def test_a_view_that_shows_no_part_does_no_harm(views, start):
         views[0], image=np.full((128, 128, 3), 255, np.uint8), mask=np.zeros((CAMERA.height, CAMERA.width), bool)
     )
     found = fit_gaussians(start, (*views[:3], empty), WHITE, replace(SETTINGS, steps=30), FOREVER)
-    assert all(bool(torch.isfinite(x).all()) for x in vars(found).values())
+    assert all(bool(torch.isfinite(x).all()) for x in tensors(found))
 
 
 def test_an_interrupt_ends_the_fit_at_once(views, start, monkeypatch):
