@@ -219,6 +219,15 @@ def test_rviz_shows_topics_that_exist(interfaces, repository):
         assert named <= topics
 
 
+def test_the_guide_names_every_topic_and_parameter(interfaces, repository):
+    named = set(re.findall(r"`([\w/]+)", (repository / "docs" / "ros.md").read_text()))
+    common = {"rosout", "parameter_events", "use_sim_time", "start_type_description_service"}
+    for node, (parameters, topics) in interfaces.items():
+        topics = {topic for topic in topics if not topic.endswith("transition_event")}
+        missing = {n for n in topics | parameters if n not in named and f"/{n}" not in named} - common
+        assert not missing, node
+
+
 def test_launch_files_use_no_eval():
     for path in FILES:
         names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
