@@ -58,7 +58,7 @@ class LocalizerOutput:
             self._pose.publish(
                 PoseWithCovarianceStamped(header=frame.header, pose=localization_to_pose(frame.localization))
             )
-        if self._tf is not None and self._tf_msgs is not None:
+        if self._tf is not None and self._tf_msgs is not None and _wanted(self._tf):
             transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
             msg = pose_to_msg(pose)
             transform.transform.rotation = msg.orientation
