@@ -21,6 +21,7 @@ from .messages import result_msg
 from .outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .scorer import DEADLINE
 from .stages import Frame, Query, localize, rejected, render, score
+from .tracking import Tracking
 
 
 class CellNode(StageNode):
@@ -32,6 +33,7 @@ class CellNode(StageNode):
         super().__init__("cell", **options)
         self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part")
         self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
+        self._tracking = Tracking(self.parameters)
         self._intake = Intake(self, self.parameters, self._inspect, self._hold)
         self.start()
 
@@ -53,7 +55,9 @@ class CellNode(StageNode):
 
     def _inspect(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
-        frame = localize(inspector, query, lambda: self._intake.camera(query.header))
+        near = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        self._tracking.learn(inspector, frame)
         self._localized.publish(frame)
         frame = render(inspector, frame)
         self._rendered.publish(frame)
