@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .intake import Intake
 from .outputs import NEXT_STAGE_PATIENCE, LocalizerOutput
+from .spin import run
 from .stages import Query, localize, rejected
 from .tracking import Tracking
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage
@@ -20,12 +21,14 @@ from std_msgs.msg import Header
 from ..errors import ImageError, InputError
 from ..geometry import Camera, Pose
 from ..images import Image
-from ..inspector import Inspector
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..scoring.result import Inspection
 from .convert import compressed_to_rgb, image_to_rgb
+
+if TYPE_CHECKING:
+    from ..inspector import Inspector
 
 NAN = float("nan")
 

@@ -81,7 +81,7 @@ def write_bundle(folder: Path, name: str = "fake") -> Path:
 
 
 if __name__ == "__main__":  # fake_inspector.py NODE --ros-args ...
-    from pad_ros.nodes.base import run
+    from pad_ros.nodes.spin import run
 
     node = sys.argv[1]
     module = importlib.import_module(f"pad_ros.nodes.{node}")
