@@ -28,7 +28,7 @@ class FakeInspector:
     device = "cpu"
 
     def __init__(self, name: str) -> None:
-        self.model = SimpleNamespace(name=name, hash=f"{name}-hash")
+        self.model = SimpleNamespace(name=name, hash=f"{name}-hash", calibration=None)
 
     @staticmethod
     def load(path: Path, device: str) -> "FakeInspector":
