@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py MODEL IMAGE... --out FOLDER [--axes image,gaussians,views,landmarks] [--repeats N]
 
-MODEL is a trained bundle, IMAGE shows its part. One thing grows at a time, and what grows is made up: images are resized;
+MODEL is a trained bundle, IMAGE shows its part. One thing grows at a time, and what grows is made up: images resized;
 Gaussians, views and landmarks are left out, or doubled with small changes (a Gaussian into smaller ones beside it, a
 view into one from a hair beside, a landmark into one that looks different), so that the model still finds and judges
 the part. Each point is a process of its own, so that the peak of memory is its own. Writes scaling.json and one

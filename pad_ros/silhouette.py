@@ -55,12 +55,24 @@ def estimate_background(images: Sequence[Image]) -> Background:
     )
 
 
-def part_mask(image: Image, background: Background) -> Mask | None:
-    """Pixels that differ from the background, specks removed; None where no plain background is known."""
+def ground_mask(image: Image, background: Background) -> Mask | None:
+    """Where [H, W] the image has the colour of the background; None where no plain background is known."""
     if background.colour is None:
         return None
-    distance = np.abs(image.astype(np.float32) - np.array(background.colour, np.float32)).max(axis=2)
-    mask = (distance > background.tolerance).astype(np.uint8)
+    distance = np.abs(np.arange(256, dtype=np.float32)[:, None] - np.array(background.colour, np.float32))
+    near = distance <= background.tolerance  # [256, 3]: of each channel a range of values
+    if not near.any(axis=0).all():
+        return np.zeros(image.shape[:2], bool)
+    low, high = near.argmax(axis=0), 255 - near[::-1].argmax(axis=0)
+    return np.asarray(cv2.inRange(image, low.astype(np.float64), high.astype(np.float64)) > 0)
+
+
+def part_mask(image: Image, background: Background) -> Mask | None:
+    """Pixels that differ from the background, specks removed; None where no plain background is known."""
+    empty = ground_mask(image, background)
+    if empty is None:
+        return None
+    mask = (~empty).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count <= 1:
         return np.zeros(mask.shape, bool)
