@@ -71,6 +71,12 @@ class Graph:
             assert time.monotonic() < end, f"waited in vain for {what}"
             time.sleep(0.01)
 
+    def trigger(self, publisher, message, node: Node) -> None:
+        """Publish a trigger; return when the node waits for its image."""
+        publisher.publish(message)
+        waits = node._intake  # its state is nowhere to be seen from outside
+        self.wait(lambda: waits._waiting is not None and waits._waiting[0].part_id == message.part_id, "the trigger")
+
     def settle(self) -> None:
         """Long enough for a second, wrong message to arrive."""
         time.sleep(0.3)

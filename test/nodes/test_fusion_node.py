@@ -45,14 +45,14 @@ def cell_and_fusion(graph, monkeypatch):
         graph.results()
         graph.wait_matched("result")
         graph.wait(lambda: graph.tester.count_subscribers("anomaly_cloud") > 0, "the fusion node")
-        return node, parts, Views(graph)
+        return node, parts, Views(graph, cell)
 
     return add
 
 
 class Views:
-    def __init__(self, graph) -> None:
-        self.graph = graph
+    def __init__(self, graph, cell) -> None:
+        self.graph, self.cell = graph, cell
         self.images, self.triggers = graph.publisher(Image, "image_raw"), graph.publisher(Trigger, "trigger")
 
     def __call__(self, part_id, *reds):
@@ -60,8 +60,7 @@ class Views:
         results = self.graph.received["result"]
         for red in reds:
             before = len(results)
-            self.triggers.publish(Trigger(part_id=part_id))
-            self.graph.settle()
+            self.graph.trigger(self.triggers, Trigger(part_id=part_id), self.cell)
             self.images.publish(self.graph.image(red))
             self.graph.wait(lambda before=before: len(results) > before, "a result")
 

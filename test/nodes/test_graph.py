@@ -205,7 +205,7 @@ def test_compressed_images(graph):
 
 
 def test_triggers_take_one_image_each(graph):
-    graph.add(CellNode, triggered=True, trigger_timeout=3.0)
+    cell = graph.add(CellNode, triggered=True, trigger_timeout=3.0)
     images, triggers, results = (
         graph.publisher(Image, "image_raw"),
         graph.publisher(Trigger, "trigger"),
@@ -215,11 +215,11 @@ def test_triggers_take_one_image_each(graph):
     images.publish(graph.image(GOOD))
     graph.settle()
     assert not results  # nobody asked
-    triggers.publish(Trigger(part_id="A1"))
-    graph.settle()
+    graph.trigger(triggers, Trigger(part_id="A1"), cell)
     for _ in range(3):
         images.publish(graph.image(GOOD))
     graph.wait(lambda: len(results) == 1, "the answer to A1")
+    graph.settle()  # the other two images must be past: an unstamped trigger takes whatever comes next
     triggers.publish(Trigger(part_id="A2"))
     graph.settle()
     triggers.publish(Trigger(part_id="A3"))
@@ -233,7 +233,7 @@ def test_triggers_take_one_image_each(graph):
 
 
 def test_three_nodes_carry_the_trigger_through(graph):
-    graph.add(LocalizerNode, triggered=True, trigger_timeout=0.5)
+    localizer = graph.add(LocalizerNode, triggered=True, trigger_timeout=3.0)
     graph.add(RendererNode)
     graph.add(ScorerNode)
     for topic in ("localized_view", "reference_view"):
@@ -244,8 +244,7 @@ def test_three_nodes_carry_the_trigger_through(graph):
     for number, red in enumerate((GOOD, EMPTY, None), start=1):
         trigger = Trigger(part_id=f"A{number}")
         trigger.header.stamp.sec = number
-        triggers.publish(trigger)
-        graph.settle()
+        graph.trigger(triggers, trigger, localizer)
         if red is not None:
             images.publish(graph.image(red))
         graph.wait(lambda number=number: len(results) == number, "a result")

@@ -69,16 +69,15 @@ def test_free_running_the_newest_frame_wins(graph, gate):
 
 
 def test_triggers_are_never_dropped_and_overload_is_hold(graph, gate):
-    _, images, results = line(graph, triggered=True, queue_size=2, trigger_timeout=20.0)
+    cell, images, results = line(graph, triggered=True, queue_size=2, trigger_timeout=20.0)
     triggers = graph.publisher(Trigger, "trigger")
     parts = [f"A{i}" for i in range(6)]
     for i, part in enumerate(parts):
         trigger = Trigger(part_id=part)
         trigger.header.stamp.sec = i + 1
-        triggers.publish(trigger)
-        graph.settle()
+        graph.trigger(triggers, trigger, cell)
         images.publish(graph.image(GOOD))
-        graph.settle()
+        graph.wait(lambda: cell._intake._waiting is None, "the image to be taken")
     gate.set()
     graph.wait(lambda: len(results) == 6, "six results")
     graph.settle()
@@ -128,12 +127,11 @@ def test_an_image_from_before_the_trigger_is_not_taken(graph):
 
 def test_the_image_of_one_part_is_not_taken_for_the_next(graph):
     """A camera that repeats its last image."""
-    _, images, results = line(graph, triggered=True, trigger_timeout=0.5)
+    cell, images, results = line(graph, triggered=True, trigger_timeout=3.0)
     triggers = graph.publisher(Trigger, "trigger")
     message = graph.image(GOOD)
     for part in ("A1", "A2"):
-        triggers.publish(Trigger(part_id=part))
-        graph.settle()
+        graph.trigger(triggers, Trigger(part_id=part), cell)
         images.publish(message)
         graph.wait(lambda part=part: any(r.part_id == part for r in results), part)
     assert [(r.part_id, r.verdict, r.reason) for r in results] == [

@@ -103,11 +103,10 @@ def test_deactivation_answers_what_is_open(graph, monkeypatch):
     )
     graph.wait_matched("result")
     for part in ("A1", "A2", "A3"):
-        triggers.publish(Trigger(part_id=part))
-        graph.settle()
+        graph.trigger(triggers, Trigger(part_id=part), cell)
         if part != "A3":
             images.publish(graph.image(75))
-            graph.settle()
+            graph.wait(lambda: cell._intake._waiting is None, "the image to be taken")
     gate.set()
     cell.trigger_deactivate()
     graph.wait(lambda: len(results) == 3, "three results")

@@ -116,16 +116,14 @@ def trigger(part_id, stamp=0):
 @pytest.mark.parametrize("stamp", [0, 7])
 def test_a_trigger_that_the_watchdog_answered_is_not_answered_again(graph, monkeypatch, stamp):
     gate = stuck(monkeypatch)
-    watchdog, _, images, triggers, results = triggered_line(graph, 0.4)
-    triggers.publish(trigger("A1", stamp))
-    graph.settle()
+    watchdog, cell, images, triggers, results = triggered_line(graph, 1.0)
+    graph.trigger(triggers, trigger("A1", stamp), cell)
     images.publish(graph.image(75))
     graph.wait(lambda: bool(results), "the watchdog's answer")
     gate.set()
     graph.settle()
     assert [(r.part_id, r.reason, r.trigger_stamp.sec) for r in results] == [("A1", R.TIMEOUT, stamp)]
-    triggers.publish(trigger("A1", stamp and stamp + 1))  # the part is tried once more
-    graph.settle()
+    graph.trigger(triggers, trigger("A1", stamp and stamp + 1), cell)  # the part is tried once more
     images.publish(graph.image(75))
     graph.wait(lambda: len(results) == 2, "the second answer")
     assert (results[1].part_id, results[1].verdict) == ("A1", R.PASS)
@@ -133,7 +131,7 @@ def test_a_trigger_that_the_watchdog_answered_is_not_answered_again(graph, monke
 
 
 def test_a_line_whose_stage_was_killed_is_held_and_recovers(graph):
-    watchdog, cell, images, triggers, results = triggered_line(graph, 0.4)
+    watchdog, cell, images, triggers, results = triggered_line(graph, 2.0)
     graph.nodes.remove(cell)
     graph.executor.remove_node(cell)
     cell.close()
@@ -142,11 +140,10 @@ def test_a_line_whose_stage_was_killed_is_held_and_recovers(graph):
     graph.wait(lambda: bool(results), "the watchdog's answer")
     assert (results[0].verdict, results[0].reason) == (R.HOLD, R.TIMEOUT)
     assert "no node publishes results" in results[0].reason_text
-    graph.add(CellNode, triggered=True, trigger_timeout=20.0)
+    cell = graph.add(CellNode, triggered=True, trigger_timeout=20.0)
     graph.wait(lambda: triggers.get_subscription_count() == 2, "the new cell")
     graph.wait_matched("result", publishers=2)
-    triggers.publish(trigger("A2", 2))
-    graph.settle()
+    graph.trigger(triggers, trigger("A2", 2), cell)
     images.publish(graph.image(75))
     graph.wait(lambda: len(results) == 2, "the new cell's answer")
     assert (results[1].part_id, results[1].verdict) == ("A2", R.PASS)
