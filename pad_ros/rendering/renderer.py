@@ -19,7 +19,7 @@ from .photographs import Photograph, directions, warp
 from .rasterize import rasterization
 from .result import ReferenceRendering
 
-SHARPER = 0.6  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
+SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
 MARGIN = 12  # px around the part's projection
 SAMPLES = 50_000  # Gaussians at least that its outline is taken from
 
