@@ -51,6 +51,7 @@ CHEAP = (
     "localization.max_scale=1.0", "localization.guided_views=4", "refinement.renderings=1", "scoring.photographs=0",
 )  # fmt: skip
 READY = 300.0  # seconds for the nodes to start; the first start on a machine compiles kernels
+CELL_DEADLINE = 0.8  # seconds
 DEADLINE = 1.5  # seconds of the watchdog
 TRIGGER_TIMEOUT = 0.15  # seconds: below the time between triggers
 KINDS = ("node killed", "frame lost", "image broken")
@@ -85,6 +86,8 @@ class Line:
         parameters = {"deadline": DEADLINE} if name == "watchdog" else {"model": self._model}
         if name in ("cell", "localizer"):
             parameters["trigger_timeout"] = TRIGGER_TIMEOUT
+        if name in ("cell", "scorer"):
+            parameters["deadline"] = CELL_DEADLINE
         if name in ("cell", "localizer", "watchdog"):
             parameters["triggered"] = "true"
         words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from rosbags.typesys.store import Typestore
 from .encodings import UNKNOWN_COVARIANCE, covariance_to_ros
 from .errors import InputError
 from .localization.result import Localization
-from .model import ReferenceModel
 from .pictures import heatmap_overlay
 from .scoring.result import DefectRegion, Inspection
+
+if TYPE_CHECKING:
+    from .model import ReferenceModel
 
 
 def interface_folder() -> Path:

@@ -1,19 +1,13 @@
-"""What the stage nodes share: the life cycle, a reference model that can be changed, a worker thread, and `main`."""
+"""What the stage nodes share: the life cycle, a reference model that can be changed, and a worker thread."""
 
 from __future__ import annotations
 
 import functools
-import signal
-import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -28,8 +22,6 @@ from .worker import Worker
 
 Load = Callable[[Path, str], Inspector]
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
-
-THREADS = 3  # of the executor: frames, services, timers; the heavy work has a thread of its own
 
 
 def reasoned(transition: Transition) -> Transition:
@@ -242,33 +234,3 @@ class Entities:
             (node.publishers, node.destroy_publisher),
         )
         return [(entity, destroy) for entities, destroy in kinds for entity in entities]
-
-
-def run(make: Callable[[], Node]) -> int:
-    """Spin the node until SIGINT, SIGTERM or shutdown; the exit status of the process."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # rclpy shuts down on it, but then calls this
-    rclpy.init()
-    try:
-        node = make()
-    except PadError as error:
-        print(f"pad_ros: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return error.exit_status
-    executor = MultiThreadedExecutor(num_threads=THREADS)
-    with suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.add_node(node)
-        about = f": {node.describe()}" if hasattr(node, "describe") else ""
-        print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
-        while rclpy.ok():
-            try:
-                executor.spin()
-            except (KeyboardInterrupt, ExternalShutdownException):
-                break
-            except Exception as error:  # e.g. a message that cannot be deserialized
-                node.get_logger().error(f"{type(error).__name__}: {error}")
-                time.sleep(0.01)
-    executor.shutdown(timeout_sec=2)
-    if hasattr(node, "close"):
-        node.close()
-    rclpy.try_shutdown()
-    return 0

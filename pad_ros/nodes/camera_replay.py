@@ -21,11 +21,11 @@ from pad_ros.msg import Trigger
 
 from ..bag_writer import BagWriter
 from ..errors import ImageError
-from .base import run
 from .convert import camera_to_info
 from .parameters import Parameters
 from .qos import reliable
 from .replay_source import ReplayFrame, open_source
+from .spin import run
 from .stages import stamp_ns
 
 

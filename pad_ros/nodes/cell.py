@@ -14,13 +14,18 @@ from pad_ros.srv import Inspect
 
 from ..inspector import Inspector
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .convert import camera_from_info
 from .intake import Intake
 from .messages import result_msg
 from .outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .scorer import DEADLINE
+from .spin import run
 from .stages import Frame, Query, localize, rejected, render, score
+from .tracking import Tracking
+
+PROMPT = 0.02  # seconds of waiting that are none: the image is inspected whatever is usual
+SMOOTHING = 0.2  # weight of the last inspection in the usual time
 
 
 class CellNode(StageNode):
@@ -32,13 +37,15 @@ class CellNode(StageNode):
         super().__init__("cell", **options)
         self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part")
         self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
+        self._tracking = Tracking(self.parameters)
         self._intake = Intake(self, self.parameters, self._inspect, self._hold)
+        self._usual = 0.0  # seconds that an inspection has taken of late
         self.start()
 
     def open_outputs(self) -> None:
         self._localized = LocalizerOutput(self, self._part_frame, self.depth)
         self._rendered = RendererOutput(self, self.depth)
-        self._scored = ScorerOutput(self, self._part_frame, self.depth)
+        self._scored = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
 
     def open_inputs(self) -> None:
         self._intake.open()
@@ -52,8 +59,21 @@ class CellNode(StageNode):
         self._finish(self.inspector, rejected(query, reason, text))
 
     def _inspect(self, query: Query) -> None:
+        began = time.monotonic_ns()
+        waited = (began - query.accepted_ns) / 1e9
+        if 0 < self._deadline < waited + self._usual and waited > PROMPT:
+            # What would come too late takes no time from those behind it: an overload must not make all late.
+            text = f"waited {1000 * waited:.0f} ms for its turn, too long for the deadline"
+            self._hold(query, Reason.TIMEOUT, text)
+            return
+        self._work(query)
+        self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
+
+    def _work(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
-        frame = localize(inspector, query, lambda: self._intake.camera(query.header))
+        near = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        self._tracking.learn(inspector, frame)
         self._localized.publish(frame)
         frame = render(inspector, frame)
         self._rendered.publish(frame)

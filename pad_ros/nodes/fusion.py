@@ -21,10 +21,11 @@ from ..errors import ModelError
 from ..inspector import Inspector
 from ..reasons import Reason, Verdict
 from ..scoring.fusion import FusionSettings, PartFusion, PartInspection, Surface, part_surface
-from .base import StageNode, run
+from .base import StageNode
 from .cloud import read_cloud, surface_cloud
 from .markers import part_markers
 from .qos import latched, reliable
+from .spin import run
 from .stages import stamp_ns
 
 CHECK = 0.05  # seconds between looks at the clock

@@ -6,10 +6,12 @@ import sys
 from typing import Any
 
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .intake import Intake
 from .outputs import NEXT_STAGE_PATIENCE, LocalizerOutput
+from .spin import run
 from .stages import Query, localize, rejected
+from .tracking import Tracking
 
 
 class LocalizerNode(StageNode):
@@ -18,6 +20,7 @@ class LocalizerNode(StageNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("localizer", **options)
         self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, child in the transform")
+        self._tracking = Tracking(self.parameters)
         self._intake = Intake(self, self.parameters, self._localize, self._hold)
         self.start()
 
@@ -35,7 +38,10 @@ class LocalizerNode(StageNode):
         self.health.ran({}, f"{reason.name}: {text}")
 
     def _localize(self, query: Query) -> None:
-        frame = localize(self.inspector, query, lambda: self._intake.camera(query.header))
+        inspector = self.inspector  # once: load_model may change it meanwhile
+        near = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        self._tracking.learn(inspector, frame)
         self._output.publish(frame, NEXT_STAGE_PATIENCE)
         self.health.ran({"localize": frame.localize_ms}, frame.why_held)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -11,8 +12,10 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ..geometry import Camera, Pose
-from ..scoring.fusion import PartDefect
 from ..scoring.result import DefectKind, DefectRegion
+
+if TYPE_CHECKING:
+    from ..scoring.fusion import PartDefect
 
 COLOURS = {
     DefectKind.ADDED: (0.9, 0.1, 0.1),

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.node import Node
@@ -18,7 +19,6 @@ from visualization_msgs.msg import MarkerArray
 
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
-from ..model import ReferenceModel
 from ..pictures import heatmap_overlay, rendering_image
 from ..reasons import Reason
 from ..scoring.result import Inspection
@@ -29,6 +29,10 @@ from .messages import frame_to_localized, frame_to_reference, localization_to_po
 from .qos import reliable
 from .stages import Frame, hold, stamp_ns
 
+if TYPE_CHECKING:
+    from ..model import ReferenceModel
+
+GRACE = 0.25  # seconds after the deadline from which on an answer is the watchdog's
 NEXT_STAGE_PATIENCE = 5.0  # seconds that a frame waits for the next stage to be there (start, restart)
 
 
@@ -94,12 +98,14 @@ class ScorerOutput:
     """`result` for every frame; `heatmap`, `heatmap_overlay`, `anomaly_cloud`, `defects` and `defect_markers` where
     there is a map.
 
-    A frame that the watchdog has answered meanwhile is not answered again.
+    A frame that the watchdog has answered meanwhile is not answered again, nor one so late (`deadline`, seconds; 0:
+    none) that the two answers would cross.
     """
 
-    def __init__(self, node: Node, part_frame: str, depth: int) -> None:
+    def __init__(self, node: Node, part_frame: str, depth: int, deadline: float) -> None:
         self._node = node
         self._part_frame = part_frame
+        self._deadline = deadline
         self._result = node.create_publisher(InspectionResult, "result", reliable(max(depth, 10)))
         self._heatmap = node.create_publisher(ImageMsg, "heatmap", reliable(depth))
         self._overlay = node.create_publisher(ImageMsg, "heatmap_overlay", reliable(depth))
@@ -117,6 +123,9 @@ class ScorerOutput:
         if key in self._timed_out and any(key):
             self._timed_out.remove(key)
             self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
+            return
+        if self._too_late(inspection):
+            self._node.get_logger().warning(f"{inspection.reason_text}: left to the watchdog")
             return
         name, digest = ("", "") if model is None else (model.name, model.hash)
         try:
@@ -151,6 +160,11 @@ class ScorerOutput:
             )
         if self._defects is not None and self._vision_msgs is not None and _wanted(self._defects):
             self._defects.publish(_detections(self._vision_msgs, frame, inspection))
+
+    def _too_late(self, inspection: Inspection) -> bool:
+        """Whether a watchdog, which publishes results too, is about to answer."""
+        late = self._deadline > 0 and inspection.timings_ms.get("total", 0.0) > 1000 * (self._deadline + GRACE)
+        return late and self._node.count_publishers(self._result.topic_name) > 1
 
     def _on_result(self, msg: InspectionResult) -> None:
         if msg.reason == Reason.TIMEOUT and not msg.model_hash:  # the watchdog's: it knows no model

@@ -8,10 +8,11 @@ from typing import Any
 from pad_ros.msg import LocalizedView
 
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .messages import frame_from_localized, header_only
 from .outputs import NEXT_STAGE_PATIENCE, RendererOutput
 from .qos import reliable
+from .spin import run
 from .stages import render
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from pad_ros.msg import ReferenceView
 
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .messages import frame_from_reference, header_only
 from .outputs import ScorerOutput
 from .qos import reliable
+from .spin import run
 from .stages import Frame, score
 
 DEADLINE = "seconds from image to verdict after which the verdict is HOLD (TIMEOUT); 0: none"
@@ -27,7 +28,7 @@ class ScorerNode(StageNode):
         self.start()
 
     def open_outputs(self) -> None:
-        self._output = ScorerOutput(self, self._part_frame, self.depth)
+        self._output = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
 
     def open_inputs(self) -> None:
         self.create_subscription(ReferenceView, "reference_view", self._on_view, reliable(self.depth))

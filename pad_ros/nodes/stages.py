@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage
@@ -18,14 +19,16 @@ from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
 from ..errors import ImageError, InputError
-from ..geometry import Camera
+from ..geometry import Camera, Pose
 from ..images import Image
-from ..inspector import Inspector
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..scoring.result import Inspection
 from .convert import compressed_to_rgb, image_to_rgb
+
+if TYPE_CHECKING:
+    from ..inspector import Inspector
 
 NAN = float("nan")
 
@@ -96,8 +99,13 @@ def rejected(query: Query, reason: Reason, text: str) -> Frame:
     )  # fmt: skip
 
 
-def localize(inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None]) -> Frame:
-    """Decode and localize. `camera` gives the raw intrinsics (None: the model's own) or raises InputError."""
+def localize(
+    inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None], near: Pose | None = None
+) -> Frame:
+    """Decode and localize. `camera` gives the raw intrinsics (None: the model's own) or raises InputError.
+
+    near: where the part may be.
+    """
     if inspector is None:
         return rejected(query, Reason.NO_MODEL, "no reference model is loaded")
     image: Image | None = None
@@ -106,7 +114,7 @@ def localize(inspector: Inspector | None, query: Query, camera: Callable[[], Cam
     try:
         image = _decode(query)
         used = inspector.query_camera(image, camera())
-        localization = inspector.localize(image, used)
+        localization = inspector.localize(image, used, near)
     except ImageError as error:
         localization = Localization(None, Reason.BAD_IMAGE, str(error))
     except InputError as error:

@@ -19,13 +19,13 @@ from sensor_msgs.msg import Image as ImageMsg
 from pad_ros.msg import InspectionResult, Trigger
 
 from ..reasons import Reason, Verdict
-from .base import run
 from .health import Reporter
 from .line import LineOutputs
 from .messages import localization_to_pose
 from .outputs import answer_key
 from .parameters import Parameters
 from .qos import reliable, watched_subscription
+from .spin import run
 from .stages import stamp_msg, stamp_ns
 from .stamps import Stamps
 
@@ -36,7 +36,7 @@ NAN = float("nan")
 Key = tuple[str, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Question:
     """A trigger or image that waits for its verdict. since_ns: steady clock."""
 
@@ -45,6 +45,7 @@ class Question:
     trigger_ns: int
     image_ns: int
     since_ns: int
+    overdue: bool = False  # at the last look at the clock
 
 
 class WatchdogNode(Node):
@@ -154,6 +155,9 @@ class WatchdogNode(Node):
     def _check(self) -> None:
         now = time.monotonic_ns()
         while self.questions and now - self.questions[0].since_ns > 1e9 * self.deadline:
+            if not self.questions[0].overdue:  # an answer that has arrived is taken before the next look
+                self.questions[0].overdue = True
+                break
             question = self.questions.popleft()
             self._held.append(question.key)
             self._result.publish(self._hold(question))

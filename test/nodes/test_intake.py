@@ -89,6 +89,31 @@ def test_triggers_are_never_dropped_and_overload_is_hold(graph, gate):
     assert [by_part[p].trigger_stamp.sec for p in parts] == [1, 2, 3, 4, 5, 6]
 
 
+def test_under_overload_what_would_be_late_is_not_computed(graph, monkeypatch):
+    """Else each image would wait until it is late, and none would be judged in time."""
+    import time
+
+    inspected = []
+    localize = FakeInspector.localize
+
+    def slow(self, *arguments):
+        inspected.append(time.monotonic())
+        time.sleep(0.3)
+        return localize(self, *arguments)
+
+    monkeypatch.setattr(FakeInspector, "localize", slow)
+    _, images, results = line(graph, free_running="every", queue_size=20, image_depth=20, deadline=0.7)
+    for i in range(2):
+        images.publish(graph.image(GOOD))
+        graph.wait(lambda i=i: len(results) == i + 1, "a result")
+    for _ in range(8):
+        images.publish(graph.image(GOOD))
+    graph.wait(lambda: len(results) == 10, "eight results")
+    late = [r for r in results if r.verdict == R.HOLD]
+    assert {r.reason for r in late} == {R.TIMEOUT}
+    assert len(inspected) < 10 and len(late) >= 10 - len(inspected)
+
+
 def test_an_image_from_before_the_trigger_is_not_taken(graph):
     _, images, results = line(graph, triggered=True, trigger_timeout=0.5)
     triggers = graph.publisher(Trigger, "trigger")

@@ -229,3 +229,23 @@ def test_a_silent_camera_is_an_error(graph):
     watchdog = add(graph, silence=0.2)
     graph.wait(lambda: "no image for" in watchdog.health.status()[1], "an error")
     assert watchdog.health.status()[0] == DiagnosticStatus.ERROR
+
+
+def test_a_verdict_so_late_that_answers_would_cross_is_left_to_the_watchdog(graph, monkeypatch):
+    gate = stuck(monkeypatch)
+    watchdog = add(graph, deadline=2.0)
+    cell = graph.add(CellNode, deadline=0.05)
+    results = graph.results()
+    graph.wait_matched("result", publishers=2)
+    images = graph.publisher(Image, "image_raw")
+    graph.wait(lambda: images.get_subscription_count() == 2, "cell and watchdog")
+    images.publish(graph.image(75))
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    graph.settle()
+    graph.settle()  # beyond the deadline and its grace, before the watchdog's
+    gate.set()
+    graph.wait(lambda: cell.health.status()[2].get("frames") == 1, "the late verdict")
+    assert not results
+    graph.wait(lambda: bool(results), "the watchdog's answer")
+    graph.settle()
+    assert [(r.verdict, r.reason, r.model_hash) for r in results] == [(R.HOLD, R.TIMEOUT, "")]
