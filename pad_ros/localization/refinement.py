@@ -29,7 +29,8 @@ STILL = 0.06  # px: a correction that moves the part by less is made on the pict
 NEAR = 0.3  # px: the same for what a rendering of reduced size corrects
 PRECISION = 0.003  # px: shorter Gauss-Newton steps end a linearisation,
 ASTRAY = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed
-COARSE_PRECISION = 0.05  # and these one at a fraction of the resolution (px of that)
+SKETCH_PRECISION = 0.01  # the same on a rendering of reduced size,
+COARSE_PRECISION = 0.05  # and on one that was shrunk (px of that)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _sketched(
     loss_before, reached = look.loss, pose
     below = [other / level for other in settings.levels if other < level]
     for _ in range(settings.renderings):
-        warp, moved = look.correction(below, settings.steps, COARSE_PRECISION)
+        warp, moved = look.correction(below, settings.steps, SKETCH_PRECISION)
         candidate = Pose(warp @ reached.matrix)
         if not _plausible(pose, candidate, settings):
             return pose, loss_before
