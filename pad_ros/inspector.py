@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import ImageError, InputError
 from .geometry import Camera, Pose, largest_cosine, undistort_image
+from .grounds import as_seen
 from .images import Image, validate
 from .kernels import only_our_threads
 from .localization.localizer import Localizer
@@ -106,7 +107,8 @@ class Inspector:
         if found.pose is None:
             return found
         with only_our_threads():
-            refined = refine_pose(image, camera, found.pose, self._plain_renderer.render, self.method.refinement)
+            query, render = as_seen(image, camera, found.pose, self._plain_renderer.render, self.model.background)
+            refined = refine_pose(query, camera, found.pose, render, self.method.refinement)
         limit = None if self.model.calibration is None else self.model.calibration.max_loss
         if limit is not None and not refined.loss <= limit:
             text = (

@@ -44,7 +44,7 @@ def estimate_background(images: Sequence[Image]) -> Background:
     MAX_TOLERANCE of their median colour. The tolerance takes in folds of cloth in the next 4 %, but
     not a part that reaches the border there, which would stray much farther.
     """
-    border = np.concatenate([_border(image) for image in images]).astype(np.float32)
+    border = np.concatenate([border_pixels(image) for image in images]).astype(np.float32)
     colour = np.median(border, axis=0)
     distance = np.abs(border - colour).max(axis=1)
     spread, outer = (float(value) for value in np.percentile(distance, [95, 99]))
@@ -55,12 +55,20 @@ def estimate_background(images: Sequence[Image]) -> Background:
     )
 
 
-def part_mask(image: Image, background: Background) -> Mask | None:
-    """Pixels that differ from the background, specks removed; None where no plain background is known."""
+def ground_mask(image: Image, background: Background) -> Mask | None:
+    """Where [H, W] the image has the colour of the background; None where no plain background is known."""
     if background.colour is None:
         return None
     distance = np.abs(image.astype(np.float32) - np.array(background.colour, np.float32)).max(axis=2)
-    mask = (distance > background.tolerance).astype(np.uint8)
+    return np.asarray(distance <= background.tolerance)
+
+
+def part_mask(image: Image, background: Background) -> Mask | None:
+    """Pixels that differ from the background, specks removed; None where no plain background is known."""
+    empty = ground_mask(image, background)
+    if empty is None:
+        return None
+    mask = (~empty).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count <= 1:
         return np.zeros(mask.shape, bool)
@@ -80,5 +88,6 @@ def mask_box(mask: Mask, margin: int = 0) -> tuple[int, int, int, int] | None:
             min(int(columns[-1]) + 1 + margin, width), min(int(rows[-1]) + 1 + margin, height))  # fmt: skip
 
 
-def _border(image: Image) -> NDArray[np.uint8]:
+def border_pixels(image: Image) -> NDArray[np.uint8]:
+    """The outermost pixels [P, 3] of an image."""
     return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
