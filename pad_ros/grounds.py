@@ -13,22 +13,32 @@ from .geometry import Camera, Pose
 from .images import Image
 from .light import fit_light
 from .rendering.result import ReferenceRendering
-from .silhouette import Background, border_pixels
+from .silhouette import Background, ground_mask
 
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
-PLAIN_SHARE = 0.7  # of the border must be the trained ground; a part may reach out of the image
+PLAIN_SHARE = 0.7  # of what lies beside the part must be the trained ground
 TRACE = 0.02  # of the part in a pixel: less is all ground
 NEAR = 3  # px around the rendered part that may show it, while the pose is not exact
 
 
-def shows_plain_ground(image: Image, background: Background) -> bool:
-    """Whether the query [H, W, 3] stands before the ground of the reference views; always so for a scene."""
-    if background.colour is None:
+def shows_plain_ground(image: Image, rendering: ReferenceRendering, background: Background) -> bool:
+    """Whether the query [H, W, 3] stands before the ground of the reference views; always so for a scene.
+
+    What the rendered part leaves free tells; where it leaves nothing free, any ground is right.
+    """
+    empty = ground_mask(image, background)
+    if empty is None:
         return True
-    distance = np.abs(border_pixels(image).astype(np.float32) - np.array(background.colour, np.float32)).max(axis=1)
-    return float(np.mean(distance <= background.tolerance)) >= PLAIN_SHARE
+    free = ~around(rendering)
+    return not free.any() or float(np.mean(empty[free])) >= PLAIN_SHARE
+
+
+def around(rendering: ReferenceRendering) -> Mask:
+    """Where [H, W] the part may be seen while the pose is not exact."""
+    return np.asarray(cv2.dilate(rendering.alpha, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > TRACE)
 
 
 def on_ground(rendering: ReferenceRendering, ground: Floats, background: Background) -> ReferenceRendering:
@@ -40,7 +50,7 @@ def on_ground(rendering: ReferenceRendering, ground: Floats, background: Backgro
 
 def ground_behind(query: Floats, rendering: ReferenceRendering) -> Floats:
     """The query [H, W, 3] without the part: where the part is, or may be, the nearest pixel of the ground."""
-    near = cv2.dilate(rendering.alpha, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > TRACE
+    near = around(rendering)
     if near.all():
         return query
     _, labels = cv2.distanceTransformWithLabels(
@@ -64,7 +74,7 @@ def as_seen(
     first = render(camera, pose)
     image = fit_light(image, first).undo(image)
     ground = None
-    if not shows_plain_ground(image, background):
+    if not shows_plain_ground(image, first, background):
         ground = ground_behind(image.astype(np.float32) / np.float32(255), first)
 
     def seen(camera: Camera, at: Pose) -> ReferenceRendering:

@@ -44,7 +44,7 @@ def estimate_background(images: Sequence[Image]) -> Background:
     MAX_TOLERANCE of their median colour. The tolerance takes in folds of cloth in the next 4 %, but
     not a part that reaches the border there, which would stray much farther.
     """
-    border = np.concatenate([border_pixels(image) for image in images]).astype(np.float32)
+    border = np.concatenate([_border(image) for image in images]).astype(np.float32)
     colour = np.median(border, axis=0)
     distance = np.abs(border - colour).max(axis=1)
     spread, outer = (float(value) for value in np.percentile(distance, [95, 99]))
@@ -88,6 +88,5 @@ def mask_box(mask: Mask, margin: int = 0) -> tuple[int, int, int, int] | None:
             min(int(columns[-1]) + 1 + margin, width), min(int(rows[-1]) + 1 + margin, height))  # fmt: skip
 
 
-def border_pixels(image: Image) -> NDArray[np.uint8]:
-    """The outermost pixels [P, 3] of an image."""
+def _border(image: Image) -> NDArray[np.uint8]:
     return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])

@@ -27,13 +27,21 @@ def stripes():
     return (dark * np.array([0.2, 0.25, 0.3]) + (1 - dark) * np.array([0.55, 0.5, 0.5])).astype(np.float32)
 
 
-def test_a_plain_ground_is_known_by_the_border(rendering):
-    assert shows_plain_ground(rendering.rgb8, WHITE)
-    assert not shows_plain_ground(on_ground(rendering, stripes(), WHITE).rgb8, WHITE)
-    assert shows_plain_ground(on_ground(rendering, stripes(), WHITE).rgb8, Background(None, 0.0))  # a scene has none
+def test_a_plain_ground_is_known_beside_the_part(rendering):
+    assert shows_plain_ground(rendering.rgb8, rendering, WHITE)
+    foreign = on_ground(rendering, stripes(), WHITE).rgb8
+    assert not shows_plain_ground(foreign, rendering, WHITE)
+    assert shows_plain_ground(foreign, rendering, Background(None, 0.0))  # a scene has none
+
+
+def test_a_part_at_the_border_is_no_foreign_ground(rendering):
+    alpha = rendering.alpha.copy()
+    alpha[: CAMERA.height // 2] = 1
     image = rendering.rgb8
-    image[: CAMERA.height // 2, :4] = 0  # a part that reaches out of the image
-    assert shows_plain_ground(image, WHITE)
+    image[: CAMERA.height // 2] = 40
+    assert not shows_plain_ground(image, rendering, WHITE)
+    assert shows_plain_ground(image, replace(rendering, alpha=alpha), WHITE)
+    assert shows_plain_ground(image, replace(rendering, alpha=np.ones_like(alpha)), WHITE)  # nothing but the part
 
 
 def test_the_part_is_put_over_another_ground(rendering):

@@ -125,7 +125,7 @@ class Scorer:
         image = undistort_image(image, camera)
         image = fit_light(image, rendering).undo(image)
         ground = 0.0
-        if shows_plain_ground(image, self.background):
+        if shows_plain_ground(image, rendering, self.background):
             residual = cues(image, rendering, self.settings, self.backbone)
             empty = ground_mask(image, self.background)
         else:
