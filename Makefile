@@ -1,4 +1,4 @@
-# make setup | demo | test | test-fast | lint | clean
+# make setup | demo | test | test-fast | test-gpu | lint | clean
 #
 # Everything lands in .venv. Without ROS 2 on the machine its PyPI wheels are used; where ROS_DISTRO is
 # set (a sourced ROS 2), that one is. Stamp files keep a second `make setup` quick.
@@ -27,7 +27,7 @@ endif
 
 REQUIREMENTS := requirements-dev.txt $(ROS_REQUIREMENTS)
 
-.PHONY: setup demo test test-fast lint clean
+.PHONY: setup demo test test-fast test-gpu lint clean
 
 setup: $(STAMPS)/interfaces
 
@@ -39,6 +39,9 @@ test: setup lint
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow"
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
 
 lint: setup
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -50,12 +50,13 @@ def on_ground(rendering: ReferenceRendering, ground: Floats, background: Backgro
 
 def ground_behind(query: Floats, rendering: ReferenceRendering) -> Floats:
     """The query [H, W, 3] without the part: where the part is, or may be, the nearest pixel of the ground."""
-    near = around(rendering)
+    return _filled(query, around(rendering))
+
+
+def _filled(query: Floats, near: Mask) -> Floats:
     if near.all():
         return query
-    _, labels = cv2.distanceTransformWithLabels(
-        near.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )  # fmt: skip
+    _, labels = cv2.distanceTransformWithLabels(near.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     known = np.flatnonzero(~near)
     source = np.zeros(int(labels.max()) + 1, np.int64)
     source[labels.ravel()[known]] = known
@@ -64,21 +65,39 @@ def ground_behind(query: Floats, rendering: ReferenceRendering) -> Floats:
     return out
 
 
-def as_seen(
-    image: Image, camera: Camera, pose: Pose, render: RenderFunction, background: Background
-) -> tuple[Image, RenderFunction]:
-    """The query [H, W, 3] under the light of the reference views, and `render` with the query's ground behind the part.
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A query as pose refinement compares it."""
 
-    Light and ground are taken from the query at a first `pose`, which may be wrong by a few pixels.
-    """
-    first = render(camera, pose)
-    image = fit_light(image, first).undo(image)
-    ground = None
-    if not shows_plain_ground(image, first, background):
-        ground = ground_behind(image.astype(np.float32) / np.float32(255), first)
+    image: Image  # [H, W, 3] under the light of the reference views
+    ground: Floats | None  # [H, W, 3] (0..1) behind the part; None: the trained one
+    background: Background
+    first: ReferenceRendering
 
-    def seen(camera: Camera, at: Pose) -> ReferenceRendering:
-        rendering = first if at is pose else render(camera, at)
-        return rendering if ground is None else on_ground(rendering, ground, background)
+    def over(self, render: RenderFunction) -> RenderFunction:
+        """`render` with the query's own ground behind the part, at any resolution."""
 
-    return image, seen
+        def seen(camera: Camera, pose: Pose) -> ReferenceRendering:
+            known = pose is self.first.pose and camera == self.first.camera
+            rendering = self.first if known else render(camera, pose)
+            if self.ground is None:
+                return rendering
+            ground = self.ground
+            if ground.shape[:2] != (camera.height, camera.width):
+                ground = cv2.resize(ground, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+            return on_ground(rendering, ground, self.background)
+
+        return seen
+
+
+def as_seen(image: Image, first: ReferenceRendering, background: Background) -> Seen:
+    """Light and ground of a query [H, W, 3], by a `first` rendering of any size, which may be wrong by a few pixels."""
+    height, width = image.shape[:2]
+    size = (first.camera.width, first.camera.height)
+    shrunk: Image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    light = fit_light(shrunk, first)
+    image = light.undo(image)
+    if shows_plain_ground(light.undo(shrunk), first, background):
+        return Seen(image, None, background, first)
+    near = cv2.resize(around(first).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    return Seen(image, _filled(image.astype(np.float32) / np.float32(255), near), background, first)

@@ -16,7 +16,7 @@ from .grounds import as_seen
 from .images import Image, validate
 from .kernels import only_our_threads
 from .localization.localizer import Localizer
-from .localization.refinement import refine_pose
+from .localization.refinement import refine_pose, small_camera
 from .localization.result import Localization
 from .methods import Method, method_from_dict
 from .model import ReferenceModel
@@ -64,6 +64,10 @@ class Inspector:
         return Renderer(self.model.gaussians, self.model.background, device=self.device)
 
     @cached_property
+    def _sketch(self) -> Renderer:
+        return self._plain_renderer.sketch(max(self.method.refinement.levels))
+
+    @cached_property
     def _renderer(self) -> Renderer:
         calibration = self.model.calibration
         features = None if calibration is None else calibration.features()
@@ -103,12 +107,23 @@ class Inspector:
         if float(image.std()) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
-        found = self._localizer.localize(image, camera)
+        if self._localizer.has_quick_look and self.method.refinement.renderings > 1:
+            found = self._verified(image, camera, self._localizer.quick_look(image, camera))
+            if found.localized:
+                return found
+        return self._verified(image, camera, self._localizer.localize(image, camera))
+
+    def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
+        """The pose found, refined, or the reason why it is not to be trusted."""
         if found.pose is None:
             return found
         with only_our_threads():
-            query, render = as_seen(image, camera, found.pose, self._plain_renderer.render, self.model.background)
-            refined = refine_pose(query, camera, found.pose, render, self.method.refinement)
+            small = small_camera(camera, self.method.refinement)
+            seen = as_seen(image, self._sketch.render(small, found.pose), self.model.background)
+            refined = refine_pose(
+                seen.image, camera, found.pose, seen.over(self._plain_renderer.render), self.method.refinement,
+                seen.over(self._sketch.render),
+            )  # fmt: skip
         limit = None if self.model.calibration is None else self.model.calibration.max_loss
         if limit is not None and not refined.loss <= limit:
             text = (

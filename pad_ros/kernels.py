@@ -23,8 +23,8 @@ import torch
 
 
 def _stamp(source: Path) -> tuple[tuple[str, float, int], ...]:
-    """What a kernel in `source` is compiled from: the modules beside it whose functions it may inline."""
-    files = sorted({*source.parent.glob("_*.py"), source})
+    """What a kernel in `source` is compiled from: the package's inner modules, whose functions it may inline."""
+    files = sorted({*Path(__file__).parent.rglob("_*.py"), source})
     return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 

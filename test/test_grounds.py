@@ -69,8 +69,8 @@ def test_a_pose_is_refined_over_a_foreign_ground_and_in_other_light(rendering):
     truth = orbit(7)[1]
     image = (on_ground(rendering, stripes(), WHITE).rgb * (0.75, 0.7, 0.8) * 255 + 0.5).astype(np.uint8)
     wrong = put_off(truth, 0.5, 0.003, np.random.default_rng(0))
-    query, render = as_seen(image, CAMERA, wrong, RENDERER.render, WHITE)
-    refined = refine_pose(query, CAMERA, wrong, render)
+    seen = as_seen(image, RENDERER.render(CAMERA.resized(64, 64), wrong), WHITE)
+    refined = refine_pose(seen.image, CAMERA, wrong, seen.over(RENDERER.render))
     assert rotation_angle(refined.pose, truth) < 0.5 * rotation_angle(wrong, truth)
     assert refined.loss < 0.03
     plain = refine_pose(image, CAMERA, wrong, RENDERER.render)

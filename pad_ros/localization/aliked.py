@@ -32,6 +32,7 @@ class AlikedFeatures:
     """ALIKED as local features: float32 [N, 128] (t16: 64). `limit` keeps the best keypoints above `threshold`."""
 
     similarity = 0.75
+    quick = False
 
     def __init__(self, name: str, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.2) -> None:
         self.name = name

@@ -43,6 +43,7 @@ class LocalFeatures(Protocol):
 
     name: str
     similarity: float  # cosine of two descriptors from which, near each other, they may show the same point
+    quick: bool  # whether small windows, which give poses good enough to be refined, take much less time
 
     def extract(self, image: Image) -> Features: ...
 
@@ -56,6 +57,7 @@ class SiftFeatures:
 
     name = "sift"
     similarity = 0.85
+    quick = True
 
     def __init__(self, limit: int = 1500, contrast_threshold: float = 0.02) -> None:
         # Without the precise upscale all keypoints lie a quarter of a pixel off.

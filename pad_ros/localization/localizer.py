@@ -6,7 +6,7 @@ then match again near where the landmarks project, against what the views closes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,7 @@ class LocalizationSettings:
     search_scale: float = 1.5
     min_part_share: float = 0.002  # of the frame; less or more than this is no part before its ground
     max_part_share: float = 0.7
+    quick_pixels: int = 40_000  # the same where the pose is refined afterwards: a first look that must convince
     box_margin: float = 0.04  # around the part, share of the box's longer side
     mask_margin: int = 2  # px that features may lie outside the silhouette
     min_contrast: float = 4.0  # standard deviation of grey levels below which an image shows nothing
@@ -67,7 +68,8 @@ class LocalizationSettings:
     matched_views: int = 5  # most similar views that a matcher other than "nearest" compares the query with
     guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
     guided_radius: float = 16.0  # window px around a projected landmark,
-    final_radius: float = 4.0  # and once more, closer, around the pose found so
+    final_radius: float = 4.0  # and once more, closer, around the pose found so,
+    quick_radius: float = 8.0  # or only once, in a first look
     guided_cosine: float = 0.0  # least similarity in there; 0: what suits the features
 
     # Poses
@@ -127,6 +129,22 @@ class Localizer:
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
+    @property
+    def has_quick_look(self) -> bool:
+        """Whether looking at a small window first saves time; networks of one input size take as long for it."""
+        return self._features.quick
+
+    def quick_look(self, image: Image, camera: Camera) -> Localization:
+        """A pose good enough to be refined, from a small window, under the same conditions as in `localize`.
+
+        Without one the image may still be localized in full.
+        """
+        mask = part_mask(image, self.background)
+        box = None if mask is None else self._part_box(mask)
+        if mask is None or box is None:
+            return Localization(None, Reason.NOT_LOCALIZED, "nothing tells where the part is")
+        return self._in_window(image, camera, box, mask, quick=True)
+
     def localize(self, image: Image, camera: Camera) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
 
@@ -167,16 +185,20 @@ class Localizer:
             low, high = np.nanpercentile(pixels, [1, 99], axis=0)
             box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
-            return self._fine_pose(features, camera, coarse, len(pairs))
+            return self._fine_pose(features, camera, coarse, len(pairs), (s.guided_radius, s.final_radius))
         return self._in_window(image, camera, box, None)
 
-    def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
+    def _in_window(
+        self, image: Image, camera: Camera, box: Box, mask: Mask | None, quick: bool = False
+    ) -> Localization:
         s = self.settings
-        features = extract_window(self._features, image, box, s.window_pixels, s.max_scale)
+        pixels, scale = (s.quick_pixels, 1.0) if quick else (s.window_pixels, s.max_scale)
+        features = extract_window(self._features, image, box, pixels, scale)
         if mask is not None:
             features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
         pairs = self._match(features, _cut(image, box))
-        return self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs))
+        radii = (s.quick_radius,) if quick else (s.guided_radius, s.final_radius)
+        return self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs), radii)
 
     def _match(self, features: Features, window: Image) -> Pairs:
         """Pairs of features and landmarks, without any idea of the pose."""
@@ -201,14 +223,16 @@ class Localizer:
             found = None
         return found
 
-    def _fine_pose(self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int) -> Localization:
-        """Match again near the coarse pose, solve anew, and judge the result."""
+    def _fine_pose(
+        self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int, radii: Sequence[float]
+    ) -> Localization:
+        """Match again within `radii` (window px) of the coarse pose, solve anew, and judge the result."""
         s = self.settings
         if coarse is None:
             text = f"no pose explains the matches to the part ({len(features)} features, {count} matches)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=count)
         fine: PoseEstimate | None = coarse
-        for radius in (s.guided_radius, s.final_radius):
+        for radius in radii:
             if fine is not None:
                 pairs = self._landmarks.match_near(
                     features,

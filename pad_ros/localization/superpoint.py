@@ -34,6 +34,7 @@ class SuperPointFeatures:
 
     name = "superpoint"
     similarity = 0.6
+    quick = False
 
     def __init__(self, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.005) -> None:
         wrong = sorted(set(SHAPES) ^ set(state)) or [k for k in SHAPES if tuple(state[k].shape) != SHAPES[k]]

@@ -32,6 +32,7 @@ class XFeatFeatures:
 
     name = "xfeat"
     similarity = 0.8
+    quick = False
 
     def __init__(self, network: Network, limit: int = 1500, threshold: float = 0.05) -> None:
         self.limit, self.threshold = limit, threshold

@@ -29,9 +29,9 @@ from .losses import SsimTarget, photometric_gradient, psnr
 class SplattingSettings:
     """What the fit depends on besides the views. Learning rates are those at the start."""
 
-    gaussians: int = bounded(20_000, 100, 2_000_000)
+    gaussians: int = bounded(30_000, 100, 2_000_000)
     steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
-    sh_degree: int = bounded(2, 0, 3)  # raised from 0 over the first quarter
+    sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
     footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
     ssim_weight: float = bounded(0.2, 0, 1)
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
