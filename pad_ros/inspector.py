@@ -15,7 +15,8 @@ from .geometry import Camera, Pose, largest_cosine, undistort_image
 from .grounds import as_seen
 from .images import Image, validate
 from .kernels import only_our_threads
-from .localization.localizer import Localizer
+from .localization.features import Box
+from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.refinement import refine_pose, small_camera
 from .localization.result import Localization
 from .methods import Method, method_from_dict
@@ -101,17 +102,22 @@ class Inspector:
             "give the intrinsics that belong to the image"
         )
 
-    def localize(self, image: Image, camera: Camera | None = None) -> Localization:
-        """The camera's pose, refined photometrically, or the reason why there is none."""
+    def localize(self, image: Image, camera: Camera | None = None, roi: Box | None = None) -> Localization:
+        """The camera's pose, refined photometrically, or the reason why there is none.
+
+        roi: (x0, y0, x1, y1) px of the undistorted image, where to look for the part; InputError where there is none.
+        """
         camera = self.query_camera(image, camera)
+        if roi is not None:
+            roi = _within(roi, camera)
         if float(image.std()) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
         if self._localizer.has_quick_look and self.method.refinement.renderings > 1:
-            found = self._verified(image, camera, self._localizer.quick_look(image, camera))
+            found = self._verified(image, camera, self._localizer.quick_look(image, camera, roi))
             if found.localized:
                 return found
-        return self._verified(image, camera, self._localizer.localize(image, camera))
+        return self._verified(image, camera, self._localizer.localize(image, camera, roi))
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
         """The pose found, refined, or the reason why it is not to be trusted."""
@@ -167,8 +173,8 @@ class Inspector:
         with only_our_threads():
             return self._scorer.score(image, camera, localization, rendering)
 
-    def inspect(self, image: Image, camera: Camera | None = None) -> Inspection:
-        """The verdict for one image; HOLD with the reason for anything that goes wrong."""
+    def inspect(self, image: Image, camera: Camera | None = None, roi: Box | None = None) -> Inspection:
+        """The verdict for one image; HOLD with the reason for anything that goes wrong. roi: as in `localize`."""
         times = {"localize": 0.0, "render": 0.0, "score": 0.0}
         began = last = time.perf_counter()
 
@@ -181,7 +187,7 @@ class Inspector:
         try:
             image = validate(image)
             camera = self.query_camera(image, camera)
-            localization = self.localize(image, camera)
+            localization = self.localize(image, camera, roi)
             lap("localize")
             rendering = self.render(localization, camera) if localization.localized else None
             lap("render")
@@ -208,3 +214,14 @@ class Inspector:
     def bad_image(self, text: str) -> Inspection:
         """HOLD for a query that could not even be decoded."""
         return self.hold(Reason.BAD_IMAGE, text)
+
+
+def _within(roi: Box, camera: Camera) -> Box:
+    """The region inside the image; InputError where nothing to look at is left of it."""
+    x0, y0, x1, y1 = max(roi[0], 0), max(roi[1], 0), min(roi[2], camera.width), min(roi[3], camera.height)
+    if min(x1 - x0, y1 - y0) < MIN_WINDOW:
+        raise InputError(
+            f"the region of interest {','.join(map(str, roi))} leaves less than {MIN_WINDOW} px of the image of "
+            f"{camera.width}x{camera.height}; give X0,Y0,X1,Y1 in pixels"
+        )
+    return x0, y0, x1, y1

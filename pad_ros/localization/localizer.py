@@ -134,35 +134,40 @@ class Localizer:
         """Whether looking at a small window first saves time; networks of one input size take as long for it."""
         return self._features.quick
 
-    def quick_look(self, image: Image, camera: Camera) -> Localization:
+    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
         """A pose good enough to be refined, from a small window, under the same conditions as in `localize`.
 
         Without one the image may still be localized in full.
         """
         mask = part_mask(image, self.background)
+        if mask is not None and roi is not None:
+            mask &= _inside_box(mask.shape, roi)
         box = None if mask is None else self._part_box(mask)
         if mask is None or box is None:
             return Localization(None, Reason.NOT_LOCALIZED, "nothing tells where the part is")
         return self._in_window(image, camera, box, mask, quick=True)
 
-    def localize(self, image: Image, camera: Camera) -> Localization:
+    def localize(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
 
-        What the image holds never raises: a query without a trustworthy pose gets a reason.
+        roi: (x0, y0, x1, y1) px, where to look for the part. What the image holds never raises: a query without a
+        trustworthy pose, or with two parts in view, gets a reason.
         """
         contrast = float(image[::4, ::4].std())
         if contrast < self.settings.min_contrast:
             text = f"the image is nearly uniform (standard deviation {contrast:.1f} grey levels)"
             return Localization(None, Reason.NO_CONTENT, text)
         mask = part_mask(image, self.background)
+        if mask is not None and roi is not None:
+            mask &= _inside_box(mask.shape, roi)
         box = None if mask is None else self._part_box(mask)
         if mask is not None and box is not None:
             found = self._in_window(image, camera, box, mask)
-            if found.localized:
+            if found.localized or found.reason is Reason.SEVERAL_PARTS:
                 return found
         # Another ground than the trained one, or none that tells the part.
         height, width = image.shape[:2]
-        return self._search(image, camera, (0, 0, width, height))
+        return self._search(image, camera, roi or (0, 0, width, height))
 
     def _part_box(self, mask: Mask) -> Box | None:
         """The silhouette's box with a margin; None where the mask cannot be a part before its ground."""
@@ -185,8 +190,10 @@ class Localizer:
             low, high = np.nanpercentile(pixels, [1, 99], axis=0)
             box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
-            return self._fine_pose(features, camera, coarse, len(pairs), (s.guided_radius, s.final_radius))
-        return self._in_window(image, camera, box, None)
+            found = self._fine_pose(features, camera, coarse, len(pairs), (s.guided_radius, s.final_radius))
+        else:
+            found = self._in_window(image, camera, box, None)
+        return self._alone(found, features, pairs, camera)
 
     def _in_window(
         self, image: Image, camera: Camera, box: Box, mask: Mask | None, quick: bool = False
@@ -198,7 +205,30 @@ class Localizer:
             features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
         pairs = self._match(features, _cut(image, box))
         radii = (s.quick_radius,) if quick else (s.guided_radius, s.final_radius)
-        return self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs), radii)
+        found = self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs), radii)
+        return self._alone(found, features, pairs, camera)
+
+    def _alone(self, found: Localization, features: Features, pairs: Pairs, camera: Camera) -> Localization:
+        """The pose found, unless what lies beside that part is another one of them."""
+        if found.pose is None:
+            return found
+        s = self.settings
+        pixels = camera.project(found.pose.transform(self._points))
+        low, high = np.nanpercentile(pixels, [1, 99], axis=0)
+        at = features.keypoints[pairs[:, 0]]
+        beside = pairs[np.any((at < low) | (at > high), axis=1)]
+        if len(beside) < s.min_inliers:
+            return found
+        other = self._coarse_pose(features, beside, camera)
+        if other is None or other.inliers.sum() < s.min_inliers:
+            return found
+        u, v = camera.project(other.pose.transform(self._points)).mean(axis=0)
+        x, y = 0.5 * (low + high)
+        text = (
+            f"two parts are in view, at ({x:.0f}, {y:.0f}) and ({u:.0f}, {v:.0f}): say by a region of interest "
+            "which one is meant"
+        )
+        return Localization(None, Reason.SEVERAL_PARTS, text, found.inliers, found.matches)
 
     def _match(self, features: Features, window: Image) -> Pairs:
         """Pairs of features and landmarks, without any idea of the pose."""
@@ -285,6 +315,12 @@ class Localizer:
         centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
         corner = (int(centre[0] - half), int(centre[1] - half))
         return _grown((*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+
+
+def _inside_box(shape: tuple[int, ...], box: Box) -> Mask:
+    inside = np.zeros(shape, bool)
+    inside[box[1] : box[3], box[0] : box[2]] = True
+    return inside
 
 
 def _cut(image: Image, box: Box) -> Image:
