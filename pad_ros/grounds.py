@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .geometry import Camera, Pose
 from .images import Image
-from .light import fit_light
+from .light import MAX_PIXELS, fit_light, light_between
 from .rendering.result import ReferenceRendering
 from .silhouette import Background, ground_mask
 
@@ -48,12 +48,8 @@ def on_ground(rendering: ReferenceRendering, ground: Floats, background: Backgro
     return replace(rendering, rgb=np.clip(rgb, 0, 1, dtype=np.float32))
 
 
-def ground_behind(query: Floats, rendering: ReferenceRendering) -> Floats:
-    """The query [H, W, 3] without the part: where the part is, or may be, the nearest pixel of the ground."""
-    return _filled(query, around(rendering))
-
-
-def _filled(query: Floats, near: Mask) -> Floats:
+def filled(query: Floats, near: Mask) -> Floats:
+    """The query [H, W, 3] with the nearest pixel of the ground where the part is, or may be."""
     if near.all():
         return query
     _, labels = cv2.distanceTransformWithLabels(near.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
@@ -90,8 +86,11 @@ class Seen:
         return seen
 
 
-def as_seen(image: Image, first: ReferenceRendering, background: Background) -> Seen:
-    """Light and ground of a query [H, W, 3], by a `first` rendering of any size, which may be wrong by a few pixels."""
+def as_seen(image: Image, first: ReferenceRendering, background: Background, empty: Sequence[Image] = ()) -> Seen:
+    """Light and ground of a query [H, W, 3], by a `first` rendering of any size, which may be wrong by a few pixels.
+
+    empty: what the camera sees without a part, [H, W, 3] each.
+    """
     height, width = image.shape[:2]
     size = (first.camera.width, first.camera.height)
     shrunk: Image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -100,4 +99,20 @@ def as_seen(image: Image, first: ReferenceRendering, background: Background) -> 
     if shows_plain_ground(light.undo(shrunk), first, background):
         return Seen(image, None, background, first)
     near = cv2.resize(around(first).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return Seen(image, _filled(image.astype(np.float32) / np.float32(255), near), background, first)
+    query = image.astype(np.float32) / np.float32(255)
+    ground = filled(query, near) if not empty else nearest_empty(query, near, empty)
+    return Seen(image, ground, background, first)
+
+
+def in_light_of(image: Image, query: Floats, free: Mask) -> Image:
+    """A view of the empty cell [H, W, 3] in the light of the query (0..1), told by the `free` pixels."""
+    pixels = np.flatnonzero(free)
+    pixels = pixels[:: -(-len(pixels) // MAX_PIXELS) or 1]
+    seen = image.reshape(-1, 3)[pixels].astype(np.float64) / 255
+    return light_between(seen, query.reshape(-1, 3)[pixels].astype(np.float64)).undo(image)
+
+
+def nearest_empty(query: Floats, near: Mask, empty: Sequence[Image]) -> Floats:
+    """Of the views of the empty cell, in the query's light, the one [H, W, 3] (0..1) most like it beside the part."""
+    views = [in_light_of(view, query, ~near).astype(np.float32) / np.float32(255) for view in empty]
+    return min(views, key=lambda view: float(np.abs(view - query)[~near].mean()) if not near.all() else 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -41,15 +42,17 @@ class Inspector:
     whatever goes wrong is HOLD with its reason.
     """
 
-    def __init__(self, model: ReferenceModel, device: str = "auto") -> None:
+    def __init__(self, model: ReferenceModel, device: str = "auto", empty: Sequence[Image] = ()) -> None:
+        """empty: images of the cell without a part, from the camera of the queries, which does not move."""
         self.model = model
+        self.empty = tuple(empty)
         self.device = resolve_device(device)
         self.method: Method = method_from_dict(model.settings, f"manifest of {model.name}")
 
     @staticmethod
-    def load(path: Path, device: str = "auto") -> Inspector:
-        """Load a bundle; ModelError if it is damaged."""
-        return Inspector(ReferenceModel.load(path), device)
+    def load(path: Path, device: str = "auto", empty: Sequence[Image] = ()) -> Inspector:
+        """Load a bundle; ModelError if it is damaged. empty: as in the constructor."""
+        return Inspector(ReferenceModel.load(path), device, empty)
 
     @cached_property
     def _localizer(self) -> Localizer:
@@ -80,7 +83,9 @@ class Inspector:
     @cached_property
     def _scorer(self) -> Scorer:
         model, scoring = self.model, self.method.scoring
-        return Scorer(model.calibration, model.background, scoring, find_backbone(scoring.networks, model.networks))
+        return Scorer(
+            model.calibration, model.background, scoring, find_backbone(scoring.networks, model.networks), self.empty
+        )
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""

@@ -68,6 +68,11 @@ def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
         return within.reshape(-1, 3)[chosen].astype(np.float64)
 
     query, reference = smoothed(image.astype(np.float32) / np.float32(255)), smoothed(rendering.rgb)
+    return light_between(query, reference)
+
+
+def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
+    """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
     lines = [_line(reference[:, c], query[:, c]) for c in range(3)]
     shift = max(abs(gain * x + offset - x) for gain, offset in lines for x in (0.25, 0.75))
     if shift <= SAME or not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain, _ in lines):

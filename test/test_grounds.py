@@ -7,7 +7,7 @@ import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
 from pad_ros.geometry import rotation_angle
-from pad_ros.grounds import as_seen, ground_behind, on_ground, shows_plain_ground
+from pad_ros.grounds import around, as_seen, filled, on_ground, shows_plain_ground
 from pad_ros.localization.refinement import refine_pose
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.silhouette import Background
@@ -56,13 +56,13 @@ def test_the_part_is_put_over_another_ground(rendering):
 
 def test_the_ground_goes_on_behind_the_part(rendering):
     query = on_ground(rendering, stripes(), WHITE).rgb
-    ground = ground_behind(query, rendering)
+    ground = filled(query, around(rendering))
     outside = rendering.alpha == 0
     assert np.mean(np.all(ground[outside] == query[outside], axis=1)) > 0.8  # all but the margin around it
     colours = {tuple(c) for c in stripes().reshape(-1, 3).round(3)}
     assert {tuple(c) for c in ground.reshape(-1, 3).round(3)} <= colours
     everywhere = replace(rendering, alpha=np.ones_like(rendering.alpha))
-    np.testing.assert_array_equal(ground_behind(query, everywhere), query)
+    np.testing.assert_array_equal(filled(query, around(everywhere)), query)
 
 
 def test_a_pose_is_refined_over_a_foreign_ground_and_in_other_light(rendering):

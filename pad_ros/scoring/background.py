@@ -8,14 +8,17 @@ as strange as their colour is far from all of these. How strange the ground itse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..grounds import around, in_light_of
+from ..images import Image
 from ..rendering.result import ReferenceRendering
-from .comparison import lab
+from .comparison import lab, shift_tolerant_difference
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -29,6 +32,7 @@ LEAST = 3  # pixels of the sample that make a colour one of the ground's
 SAMPLE = 30_000  # pixels of the ground
 BLOCK = 0.1  # of the image's longer side: blocks of the ground that are held out
 GROUND_QUANTILE = 0.999  # of the ground's own strangeness, as in calibration
+EMPTY_QUANTILE = 0.95  # the same where added material may be among it
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,24 @@ def strangeness(query: Floats, rendering: ReferenceRendering) -> Strangeness | N
     out = np.zeros((height, width), np.float32)
     out[judged] = _distance(colours[judged], _palette(pixels[known]))
     return Strangeness(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
+
+
+def beside_empty(query: Floats, rendering: ReferenceRendering, empty: Sequence[Image], shift: int) -> Strangeness:
+    """As `strangeness`, by views of the empty cell: distance to the nearest of them and of their shades.
+
+    Added material may reach as far as it likes.
+    """
+    free = ~around(rendering)
+    colours = lab(query)
+    everywhere = np.ones(free.shape, bool)
+    best = np.full(free.shape, np.inf, np.float32)
+    for image in empty:
+        view = in_light_of(image, query, free).astype(np.float32) / np.float32(255)
+        for shade in SHADES:
+            difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
+            np.minimum(best, difference, out=best)
+    ground = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
+    return Strangeness(best, everywhere, max(ground, 2 * CELL))
 
 
 def _cells(colours: Floats) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
-from ..grounds import TRACE, ground_behind, on_ground, shows_plain_ground
+from ..grounds import TRACE, around, filled, nearest_empty, on_ground, shows_plain_ground
 from ..images import Image
 from ..light import fit_light
 from ..localization.result import Localization
@@ -21,13 +22,14 @@ from ..rendering.result import ReferenceRendering
 from ..settings import bounded
 from ..silhouette import Background, ground_mask
 from .backbones import Backbone
-from .background import strangeness
+from .background import Strangeness, beside_empty, strangeness
 from .calibration import Calibration
 from .comparison import residuals
 from .decision import find_defects, p_value
 from .deep import cues
 from .expectation import on_part, points_and_covariates
 from .result import AnomalyMap, DefectRegion, Inspection
+from .shading import shaded
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -107,12 +109,14 @@ class Scorer:
         background: Background,
         settings: ScoringSettings,
         backbone: Backbone | None = None,
+        empty: Sequence[Image] = (),
     ) -> None:
-        """backbone: the one that the settings name."""
+        """backbone: the one that the settings name. empty: what the camera sees without a part, [H, W, 3] each."""
         self.calibration = calibration
         self.background = background
         self.settings = settings
         self.backbone = backbone
+        self.empty = tuple(empty)
 
     def anomaly_map(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> AnomalyMap:
         """The anomaly map at the query's (distorted) pixels; ValueError for an uncalibrated model."""
@@ -123,6 +127,7 @@ class Scorer:
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
         image = undistort_image(image, camera)
+        empty_cell = [undistort_image(view, camera) for view in self.empty if view.shape == image.shape]
         image = fit_light(image, rendering).undo(image)
         ground = 0.0
         if shows_plain_ground(image, rendering, self.background):
@@ -130,24 +135,32 @@ class Scorer:
             empty = ground_mask(image, self.background)
         else:
             query = image.astype(np.float32) / np.float32(255)
-            behind = on_ground(rendering, ground_behind(query, rendering), self.background)
+            rendering = shaded(query, rendering, self.background)
+            near = around(rendering)
+            behind = nearest_empty(query, near, empty_cell) if empty_cell else filled(query, near)
+            other = on_ground(rendering, behind, self.background)
             rendering = on_ground(rendering, query, self.background)
             residual = cues(image, rendering, self.settings, self.backbone)
             if self.settings.comparison != "recipe":
-                colour = residuals(image, behind, self.settings.shift)[..., 0]
+                colour = residuals(image, other, self.settings.shift)[..., 0]
                 np.minimum(residual[..., 0], colour, out=residual[..., 0])
-            ground, empty = self._beside(residual, query, rendering)
+            ground, empty = self._beside(residual, query, rendering, empty_cell)
         pooled, expected = evidence(residual, rendering, self.calibration, self.settings, ground)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
         if empty is not None:
             empty = distort_map(empty.astype(np.float32), camera) > 0.5
         return AnomalyMap(distort_map(values, camera), expected), empty
 
-    def _beside(self, residual: Floats, query: Floats, rendering: ReferenceRendering) -> tuple[float, Mask | None]:
+    def _beside(
+        self, residual: Floats, query: Floats, rendering: ReferenceRendering, empty_cell: Sequence[Image]
+    ) -> tuple[float, Mask | None]:
         """Put into `residual` what is strange beside the part; (what is normal there, where the ground is seen)."""
         part = on_part(rendering)
         residual[~part] = 0
-        strange = strangeness(query, rendering)
+        if empty_cell:
+            strange: Strangeness | None = beside_empty(query, rendering, empty_cell, self.settings.shift)
+        else:
+            strange = strangeness(query, rendering)
         if strange is None:
             return 0.0, None
         beside = strange.judged & ~(cv2.dilate(rendering.alpha, np.ones((3, 3), np.uint8)) > TRACE)
