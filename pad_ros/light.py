@@ -25,7 +25,7 @@ STEPS = 8
 TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
-SAME = 0.02  # of full scale: good views under the light of the reference views differ by up to this
+SAME = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
 LARGEST_GAIN = 2.0  # beyond this, or its inverse, it is not the same part under another light
 
 
@@ -74,8 +74,8 @@ def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
 def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
     """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
     lines = [_line(reference[:, c], query[:, c]) for c in range(3)]
-    shift = max(abs(gain * x + offset - x) for gain, offset in lines for x in (0.25, 0.75))
-    if shift <= SAME or not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain, _ in lines):
+    change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
+    if change <= SAME or not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain, _ in lines):
         return SAME_LIGHT
     (a, x), (b, y), (c, z) = lines
     return Light((a, b, c), (x, y, z))

@@ -2,9 +2,11 @@
 
 Before another ground, less or more light comes from below, and what stands around shades some sides. Irradiance depends
 on the surface normal as a polynomial of second order, to within 1 % (Ramamoorthi & Hanrahan 2001); light from nearby
-adds a slope over the part, and a lens one towards the corners. So the rendering is multiplied by such a polynomial,
-fitted to the query over the whole surface by iteratively reweighted least squares with Huber's weights: a defect, which is
-small, can neither be explained by it nor pull it, and a whole side in the shade is not taken for one.
+adds a slope over the part, and a lens one towards the corners;
+a glossy surface mirrors some of it on top. So the rendering is multiplied by such a polynomial and another is added,
+the same for all channels (a cast is the whole image's, see `light`), fitted to the query over the whole surface by
+iteratively reweighted least squares with Huber's weights: a defect, which is small, can neither be explained by it nor
+pull it, and a whole side in the shade is not taken for one.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ LEAST, MOST = 0.4, 1.8  # beyond this it is no shading
 
 
 def shaded(query: Floats, rendering: ReferenceRendering, background: Background) -> ReferenceRendering:
-    """The rendering, and its photographs, in the light of the query [H, W, 3] (0..1); the same where that hardly differs."""
+    """The rendering, and its photographs, in the light of the query [H, W, 3] (0..1), where that differs at all."""
     alpha = rendering.alpha
     solid = cv2.erode((alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
     pixels = np.flatnonzero(solid)
