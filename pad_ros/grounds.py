@@ -86,11 +86,8 @@ class Seen:
         return seen
 
 
-def as_seen(image: Image, first: ReferenceRendering, background: Background, empty: Sequence[Image] = ()) -> Seen:
-    """Light and ground of a query [H, W, 3], by a `first` rendering of any size, which may be wrong by a few pixels.
-
-    empty: what the camera sees without a part, [H, W, 3] each.
-    """
+def as_seen(image: Image, first: ReferenceRendering, background: Background) -> Seen:
+    """Light and ground of a query [H, W, 3], by a `first` rendering of any size, which may be wrong by a few pixels."""
     height, width = image.shape[:2]
     size = (first.camera.width, first.camera.height)
     shrunk: Image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -99,9 +96,7 @@ def as_seen(image: Image, first: ReferenceRendering, background: Background, emp
     if shows_plain_ground(light.undo(shrunk), first, background):
         return Seen(image, None, background, first)
     near = cv2.resize(around(first).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    query = image.astype(np.float32) / np.float32(255)
-    ground = filled(query, near) if not empty else nearest_empty(query, near, empty)
-    return Seen(image, ground, background, first)
+    return Seen(image, filled(image.astype(np.float32) / np.float32(255), near), background, first)
 
 
 def in_light_of(image: Image, query: Floats, free: Mask) -> Image:

@@ -115,6 +115,12 @@ class Inspector:
         camera = self.query_camera(image, camera)
         if roi is not None:
             roi = _within(roi, camera)
+        for view in self.empty:
+            if view.shape != image.shape:
+                raise InputError(
+                    f"the empty cell was taken with {view.shape[1]}x{view.shape[0]} pixels, the image has "
+                    f"{camera.width}x{camera.height}; give backgrounds from the same camera"
+                )
         if float(image.std()) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()

@@ -31,7 +31,7 @@ CELLS = (52, 128, 128)
 LEAST = 3  # pixels of the sample that make a colour one of the ground's
 SAMPLE = 30_000  # pixels of the ground
 BLOCK = 0.1  # of the image's longer side: blocks of the ground that are held out
-GROUND_QUANTILE = 0.999  # of the ground's own strangeness, as in calibration
+GROUND_QUANTILE = 0.95  # of the ground's own strangeness; what is evidence begins far above
 EMPTY_QUANTILE = 0.95  # the same where added material may be among it
 
 

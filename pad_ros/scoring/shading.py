@@ -95,7 +95,7 @@ def _fit(rows: Floats, target: Floats, query: Floats) -> Floats:
     """Coefficients [K] of target [P] = rows [P, K] @ coefficients for most of the pixels."""
     usable = (query > DARKEST) & (query < BRIGHTEST)
     a, b = rows[usable].astype(np.float64), target[usable].astype(np.float64)
-    found = np.zeros(rows.shape[1])
+    found: NDArray[np.float64] = np.zeros(rows.shape[1])
     if len(b) < MIN_PIXELS // 2:
         return found.astype(np.float32)
     prior = PRIOR * len(b) * float((a[:, 0] ** 2).mean()) * np.eye(len(found))
@@ -104,5 +104,5 @@ def _fit(rows: Floats, target: Floats, query: Floats) -> Floats:
         scale = max(1.4826 * float(np.median(np.abs(residual))), MIN_SCALE)
         weight = np.minimum(1, HUBER * scale / np.maximum(np.abs(residual), 1e-9))
         weighted = a * weight[:, None]
-        found = np.linalg.solve(weighted.T @ a + prior, weighted.T @ b)
+        found = np.asarray(np.linalg.solve(weighted.T @ a + prior, weighted.T @ b))
     return found.astype(np.float32)

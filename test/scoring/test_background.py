@@ -129,3 +129,20 @@ def test_ground_is_not_strange_and_foreign_colour_is(rendering, seed):
 def test_without_ground_in_sight_nothing_is_said_of_it(rendering):
     filled = replace(rendering, alpha=np.ones_like(rendering.alpha))
     assert strangeness(rendering.rgb, filled) is None
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.8])
+def test_views_of_the_empty_cell_show_what_hides_in_the_colours_of_the_ground(rendering, gain):
+    """Grey material on a grey belt; the cell may have been brighter when it was empty."""
+    ground = belt()
+    (x, y), _ = corner(rendering)
+    image = query_of(rendering, ground)
+    good = image.copy()
+    paint(image, (x, y), (255 * ground).mean(axis=(0, 1)) + (70 if ground[y, x].mean() < 0.5 else -70))
+    views = [np.roll(255 * ground * gain, 3, axis=0).astype(np.uint8), (255 * ground * gain + 0.5).astype(np.uint8)]
+    scorer = Scorer(CALIBRATION, WHITE, SETTINGS, empty=views)
+    assert scorer.score(good, CAMERA, LOCALIZATION, rendering).verdict is Verdict.PASS
+    found = scorer.score(image, CAMERA, LOCALIZATION, rendering)
+    assert found.verdict is Verdict.REJECT and found.defects[0].kind is DefectKind.ADDED
+    bx, by, w, h = found.defects[0].box
+    assert bx <= x <= bx + w and by <= y <= by + h
