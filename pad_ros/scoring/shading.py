@@ -23,7 +23,7 @@ from ..silhouette import Background
 Floats = NDArray[np.float32]
 
 MIN_PIXELS = 1000
-MAX_PIXELS = 8000
+MAX_PIXELS = 3000
 STEPS = 6
 HUBER = 1.345  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.05  # colour in 0..1: up to here every pixel counts in full
@@ -52,14 +52,16 @@ def shaded(query: Floats, rendering: ReferenceRendering, background: Background)
     if float(np.abs(both @ fitted).mean()) <= SAME:
         return rendering
     k = terms.shape[1]
-    gain, gloss = np.ones((alpha.size, 1), np.float32), np.zeros((alpha.size, 1), np.float32)
-    gain[everywhere, 0] = np.clip(1 + terms @ fitted[:k], LEAST, MOST)
-    gloss[everywhere, 0] = terms @ fitted[k:] * alpha.ravel()[everywhere]
-    gain, gloss = gain.reshape(*alpha.shape, 1), gloss.reshape(*alpha.shape, 1)
-    ground = (1 - alpha[..., None]) * np.array(background.rgb01, np.float32)
-    rgb = (rendering.rgb - ground) * gain + gloss + ground
-    photographs = (rendering.photographs * gain + 255 * gloss + np.float32(0.5)).clip(0, 255).astype(np.uint8)
-    return replace(rendering, rgb=np.clip(rgb, 0, 1, dtype=np.float32), photographs=photographs)
+    gain = np.clip(1 + terms @ fitted[:k], LEAST, MOST)[:, None]
+    gloss = (terms @ fitted[k:] * alpha.ravel()[everywhere])[:, None]
+    ground = (1 - alpha.ravel()[everywhere, None]) * np.array(background.rgb01, np.float32)
+    rgb, photographs = rendering.rgb.copy(), rendering.photographs.copy()
+    flat = rgb.reshape(-1, 3)
+    flat[everywhere] = np.clip((flat[everywhere] - ground) * gain + gloss + ground, 0, 1)
+    for photograph in photographs.reshape(len(photographs), -1, 3):
+        relit = photograph[everywhere] * gain + (255 * gloss + np.float32(0.5))
+        photograph[everywhere] = relit.clip(0, 255).astype(np.uint8)
+    return replace(rendering, rgb=rgb, photographs=photographs)
 
 
 def _terms(rendering: ReferenceRendering, pixels: NDArray[np.int64]) -> Floats:
