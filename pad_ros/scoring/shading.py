@@ -58,7 +58,7 @@ def shaded(query: Floats, rendering: ReferenceRendering, background: Background)
     rgb, photographs = rendering.rgb.copy(), rendering.photographs.copy()
     flat = rgb.reshape(-1, 3)
     flat[everywhere] = np.clip((flat[everywhere] - ground) * gain + gloss + ground, 0, 1)
-    for photograph in photographs.reshape(len(photographs), -1, 3):
+    for photograph in photographs.reshape(len(photographs), alpha.size, 3):
         relit = photograph[everywhere] * gain + (255 * gloss + np.float32(0.5))
         photograph[everywhere] = relit.clip(0, 255).astype(np.uint8)
     return replace(rendering, rgb=rgb, photographs=photographs)
