@@ -14,6 +14,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["pad_ros", "pad_ros.*"]),
     data_files=[
+        ("share/pad_ros/msg", glob("msg/*.msg")),
         ("share/pad_ros/config", glob("config/*.*")),
         ("share/pad_ros/config/cells", glob("config/cells/*")),
         ("share/pad_ros/config/methods", glob("config/methods/*")),

@@ -1,12 +1,13 @@
-"""One conveyor cell: cell and watchdog, triggered.
+"""One conveyor cell: camera or replay, cell and watchdog, triggered.
 
 ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader namespace:=cell_1 image:=/cell_1/camera/image_raw
+ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader replay:=/data/mad/loader rviz:=true
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -35,11 +36,32 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("camera_info", default_value="camera_info", description="its intrinsics"),
             DeclareLaunchArgument("trigger", default_value="trigger", description="pad_ros/msg/Trigger, one per part"),
             DeclareLaunchArgument(
+                "replay", default_value="", description="folder, data set or bag whose images stand in for the camera"
+            ),
+            DeclareLaunchArgument(
                 "parameters",
                 default_value=PathJoinSubstitution([share, "config", "conveyor_cell.yaml"]),
                 description="node parameters",
             ),
+            DeclareLaunchArgument(
+                "fastdds", default_value="false", description="shared memory for images: set it for the driver too"
+            ),
             DeclareLaunchArgument("rviz", default_value="false", description="show the inspection in rviz2"),
+            SetEnvironmentVariable(
+                "FASTRTPS_DEFAULT_PROFILES_FILE",
+                PathJoinSubstitution([share, "config", "fastdds.xml"]),
+                condition=IfCondition(LaunchConfiguration("fastdds")),
+            ),
+            Node(
+                package="pad_ros",
+                executable="camera_replay",
+                name="camera_replay",
+                namespace=namespace,
+                parameters=[parameters, {"images": text("replay")}],
+                remappings=camera,
+                output="screen",
+                condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("replay"), "")),
+            ),
             Node(
                 package="pad_ros",
                 executable="cell",
@@ -50,6 +72,8 @@ def generate_launch_description() -> LaunchDescription:
                 output="screen",
                 respawn=True,
             ),
+            # Its line/busy, line/valid, line/pass and line/fail go to the PLC: the reject output follows the watchdog,
+            # not the cell.
             Node(
                 package="pad_ros",
                 executable="watchdog",
@@ -66,6 +90,7 @@ def generate_launch_description() -> LaunchDescription:
                 name="rviz2",
                 namespace=namespace,
                 arguments=["-d", PathJoinSubstitution([share, "rviz", "inspection.rviz"])],
+                remappings=camera,
                 condition=IfCondition(LaunchConfiguration("rviz")),
             ),
         ]

@@ -1,6 +1,7 @@
-"""Recorded images instead of a camera: camera_replay and cell.
+"""Recorded images instead of a camera, each inspected: camera_replay and cell.
 
 ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/mad/loader
+ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/bags/monday record:=/tmp/replayed
 """
 
 from launch import LaunchDescription
@@ -25,10 +26,13 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("model", description="folder written by pad train"),
-            DeclareLaunchArgument("images", description="image folder or data set"),
+            DeclareLaunchArgument("images", description="image folder, data set or rosbag2"),
             DeclareLaunchArgument(
-                "camera", default_value="", description="ROS calibration file; empty: the model's camera"
+                "camera",
+                default_value="",
+                description="ROS calibration file; empty: the source's, else the model's",
             ),
+            DeclareLaunchArgument("record", default_value="", description="new rosbag2 of what is published"),
             DeclareLaunchArgument("namespace", default_value="replay", description="one per cell"),
             DeclareLaunchArgument(
                 "parameters",
@@ -43,7 +47,7 @@ def generate_launch_description() -> LaunchDescription:
                 namespace=namespace,
                 parameters=[
                     parameters,
-                    {"images": text("images"), "camera": text("camera")},
+                    {"images": text("images"), "camera": text("camera"), "record": text("record")},
                 ],
                 output="screen",
             ),

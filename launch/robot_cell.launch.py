@@ -1,4 +1,6 @@
-"""A camera on a robot: localizer, renderer and scorer as processes, and the watchdog.
+"""A camera on a robot: localizer, renderer and scorer as processes, the watchdog, and one verdict per part.
+
+The robot publishes a trigger with the part's part_id at each viewpoint; `fusion` makes one part_result of them.
 
 ros2 launch pad_ros robot_cell.launch.py model:=/data/models/loader namespace:=robot_1 image:=/robot_1/camera/image_raw
 """
@@ -6,7 +8,7 @@ ros2 launch pad_ros robot_cell.launch.py model:=/data/models/loader namespace:=r
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -17,18 +19,34 @@ def text(argument: str) -> ParameterValue:
     return ParameterValue(LaunchConfiguration(argument), value_type=str)
 
 
+def whole(argument: str) -> ParameterValue:
+    """The argument as a whole number."""
+    return ParameterValue(LaunchConfiguration(argument), value_type=int)
+
+
 def generate_launch_description() -> LaunchDescription:
     share = FindPackageShare("pad_ros")
     namespace = LaunchConfiguration("namespace")
     parameters = LaunchConfiguration("parameters")
     model = {"model": text("model")}
-    camera = [("image_raw", LaunchConfiguration("image")), ("camera_info", LaunchConfiguration("camera_info"))]
+    camera = [
+        ("image_raw", LaunchConfiguration("image")),
+        ("camera_info", LaunchConfiguration("camera_info")),
+        ("trigger", LaunchConfiguration("trigger")),
+    ]
     return LaunchDescription(
         [
             DeclareLaunchArgument("model", description="folder written by pad train"),
             DeclareLaunchArgument("namespace", default_value="robot_cell", description="one per cell"),
             DeclareLaunchArgument("image", default_value="image_raw", description="the camera's image topic"),
             DeclareLaunchArgument("camera_info", default_value="camera_info", description="its intrinsics"),
+            DeclareLaunchArgument(
+                "trigger", default_value="trigger", description="pad_ros/msg/Trigger, one per viewpoint"
+            ),
+            DeclareLaunchArgument("views", default_value="8", description="viewpoints per part; fewer are HOLD"),
+            DeclareLaunchArgument(
+                "replay", default_value="", description="folder, data set or bag whose images stand in for the camera"
+            ),
             DeclareLaunchArgument(
                 "parameters",
                 default_value=PathJoinSubstitution([share, "config", "robot_cell.yaml"]),
@@ -40,6 +58,19 @@ def generate_launch_description() -> LaunchDescription:
                 "FASTRTPS_DEFAULT_PROFILES_FILE",
                 PathJoinSubstitution([share, "config", "fastdds.xml"]),
                 condition=IfCondition(LaunchConfiguration("fastdds")),
+            ),
+            Node(
+                package="pad_ros",
+                executable="camera_replay",
+                name="camera_replay",
+                namespace=namespace,
+                parameters=[
+                    parameters,
+                    {"images": text("replay"), "part_views": whole("views")},
+                ],
+                remappings=camera,
+                output="screen",
+                condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("replay"), "")),
             ),
             Node(
                 package="pad_ros",
@@ -71,6 +102,15 @@ def generate_launch_description() -> LaunchDescription:
             ),
             Node(
                 package="pad_ros",
+                executable="fusion",
+                name="fusion",
+                namespace=namespace,
+                parameters=[parameters, model, {"views": whole("views")}],
+                output="screen",
+                respawn=True,
+            ),
+            Node(
+                package="pad_ros",
                 executable="watchdog",
                 name="watchdog",
                 namespace=namespace,
@@ -84,7 +124,8 @@ def generate_launch_description() -> LaunchDescription:
                 executable="rviz2",
                 name="rviz2",
                 namespace=namespace,
-                arguments=["-d", PathJoinSubstitution([share, "rviz", "inspection.rviz"])],
+                arguments=["-d", PathJoinSubstitution([share, "rviz", "part.rviz"])],
+                remappings=camera,
                 condition=IfCondition(LaunchConfiguration("rviz")),
             ),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .readers.loading import collect, guess_camera, make_view, with_guess
 from .views import ReferenceViews, View
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+STRING_TYPE = "std_msgs/msg/String"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 BAG_SUFFIXES = (".mcap", ".db3")
 MAX_VIEWS = 150  # reference views taken from a bag: evenly spread over the recording
@@ -34,6 +36,9 @@ class BagImage:
     stamp_ns: int  # header stamp
     image: Image | ImageError
     camera: Camera | None
+    frame_id: str = ""
+    time_ns: int = 0  # of recording
+    decode_ms: float = 0.0
 
 
 def is_bag(path: Path) -> bool:
@@ -62,6 +67,29 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
                     yield _decode(reader, connection, time_ns, raw, camera)
         except PadError as error:
             raise InputError(f"{path}: {error}") from error
+        except Exception as error:  # whatever the storage throws on a cut-off file
+            raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+
+
+def image_topic(path: Path, topic: str | None = None) -> tuple[str, int]:
+    """(the image topic that `read_images` would read, how many messages it holds); InputError as there."""
+    with closing(_open(path)) as reader:
+        connections = _image_connections(reader, path, topic)
+        return connections[0].topic, sum(c.msgcount for c in connections)
+
+
+def read_strings(path: Path, topic: str) -> list[tuple[int, str]]:
+    """(time of recording in ns, text) of the std_msgs/String messages on a topic; InputError where it has none."""
+    with closing(_open(path)) as reader:
+        connections = [c for c in reader.connections if c.topic == topic and c.msgtype == STRING_TYPE]
+        if not connections:
+            there = sorted({c.topic for c in reader.connections if c.msgtype == STRING_TYPE})
+            raise InputError(f"{path}: no {STRING_TYPE} on {topic}; there are: {', '.join(there) or 'none'}")
+        try:
+            return [
+                (time_ns, str(reader.deserialize(raw, connection.msgtype).data))  # type: ignore[attr-defined]
+                for connection, time_ns, raw in reader.messages(connections=connections)
+            ]
         except Exception as error:  # whatever the storage throws on a cut-off file
             raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
 
@@ -134,19 +162,21 @@ def _first_camera(reader: AnyReader, infos: list[Any]) -> Camera | None:
 
 
 def _decode(reader: AnyReader, connection: Any, time_ns: int, raw: bytes, camera: Camera | None) -> BagImage:
-    stamp = time_ns
+    began = time.perf_counter()
+    stamp, frame = time_ns, ""
+    image: Image | ImageError
     try:
         message: Any = reader.deserialize(raw, connection.msgtype)
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        stamp, frame = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message.header.frame_id
         if connection.msgtype.endswith("CompressedImage"):
             image = images.decode(bytes(message.data), "compressed image message")[0]
         else:
             image = image_to_rgb(message)
     except ImageError as error:
-        return BagImage(stamp, error, camera)
+        image = error
     except Exception as error:  # a cut-off message fails anywhere in the decoder
-        return BagImage(stamp, ImageError(f"image message cannot be decoded ({_first_line(error)})"), camera)
-    return BagImage(stamp, image, camera)
+        image = ImageError(f"image message cannot be decoded ({_first_line(error)})")
+    return BagImage(stamp, image, camera, frame, time_ns, 1000 * (time.perf_counter() - began))
 
 
 def _first_line(error: Exception) -> str:

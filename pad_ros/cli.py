@@ -103,6 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     bag.add_argument("--topic", help="image topic (default: the only one)")
     bag.add_argument("--out", type=Path, required=True, metavar="DIR")
     bag.add_argument("--json", action="store_true", help="print one JSON object per image")
+    bag.add_argument("--labels", metavar="FILE|TOPIC",
+                     help="what the images show; then metrics.json and report.html as of `pad evaluate`")  # fmt: skip
+    bag.add_argument("--record", type=Path, metavar="BAG", help="write results and heatmaps into a new rosbag2")
+    for name, what in (("false-reject", "good images rejected"), ("escape", "defective images passed"),
+                       ("hold", "images held")):  # fmt: skip
+        bag.add_argument(f"--max-{name}", type=_rate, metavar="SHARE", help=f"limit: exit status 1 if more {what}")
+    bag.add_argument("--max-p95-ms", type=_positive, metavar="MS", help="limit for 95 %% of the times per image")
     bag.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     bag.set_defaults(run=_bag)
 
@@ -162,6 +169,11 @@ def _positive(text: str) -> float:
 
 def _share(text: str) -> float:
     return _number(text, 0.0, 1.0, "between 0 and 1")
+
+
+def _rate(text: str) -> float:
+    """A share that may be 0 or 1."""
+    return float(text) if text in ("0", "1") else _number(text, 0.0, 1.0, "from 0 to 1")
 
 
 def _number(text: str, low: float, high: float, expected: str) -> float:
@@ -245,23 +257,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bag(arguments: argparse.Namespace) -> int:
-    from .bags import read_images
+    from .evaluation.recordings import Limits, judge_recording
     from .inspector import Inspector
-    from .reports import InspectionWriter
 
-    inspector = Inspector.load(arguments.model, arguments.device)
-    found = False
-    with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
-        for frame in read_images(arguments.bag, arguments.topic):
-            name = f"{frame.stamp_ns}"
-            if isinstance(frame.image, Exception):
-                writer.add(name, inspector.bad_image(str(frame.image)))
-            else:
-                writer.add(name, inspector.inspect(frame.image, frame.camera))
-            found = True
-    if not found:
-        raise InputError(f"{arguments.bag}: the bag has no images")
-    return 0 if writer.all_passed else 1
+    limits = Limits(arguments.max_false_reject, arguments.max_escape, arguments.max_hold, arguments.max_p95_ms)
+    return judge_recording(
+        Inspector.load(arguments.model, arguments.device), arguments.bag, arguments.topic, arguments.out,
+        labels=arguments.labels, limits=limits, record=arguments.record, json_lines=arguments.json,
+    )  # fmt: skip
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Raw pixels as ROS sends them (sensor_msgs/Image) to RGB, without ROS. Nodes and bag reading share it.
+"""What ROS messages hold, without ROS: raw pixels to RGB, camera_info, covariances. Nodes and bags share it.
 
 One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy
 is not ours.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import images
 from .errors import ImageError, InputError
-from .geometry import Camera
+from .geometry import Camera, Pose
 from .images import Image
 
 # encoding -> (type of one sample, channels, OpenCV conversion to RGB or None)
@@ -33,7 +33,19 @@ ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": ("u1", 1, cv2.COLOR_BayerGR2RGB),
     "bayer_grbg8": ("u1", 1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": ("u2", 1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": ("u2", 1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": ("u2", 1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": ("u2", 1, cv2.COLOR_BayerGB2RGB),
+    "yuv422": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),  # the name since Jazzy
+    "yuv422_yuy2": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
 }
+DISTORTIONS = ("plumb_bob", "rational_polynomial")
+UNKNOWN_COVARIANCE = -1.0  # in covariance[0], as sensor_msgs/Imu has it
+
+Array = NDArray[np.float64]
 
 
 class RawImage(Protocol):
@@ -69,6 +81,8 @@ def image_to_rgb(msg: RawImage) -> Image:
         raise ImageError(f"encoding '{msg.encoding}' is not supported; use one of {', '.join(ENCODINGS)}")
     sample, channels, conversion = ENCODINGS[msg.encoding]
     pixels = message_pixels(msg, sample, channels)
+    if channels == 2 and msg.width % 2:
+        raise ImageError(f"image message: {msg.encoding} stores pixels in pairs, but the width is {msg.width}")
     if sample == "u2":
         pixels = (pixels >> 8).astype(np.uint8)
     if conversion is not None:
@@ -81,24 +95,21 @@ def camera_from_info(info: RawCameraInfo) -> Camera | None:
     """The raw camera of a camera_info, region of interest and binning applied; None if it is uncalibrated.
 
     ROS calibrations put pixel centres at integers, ours lie at +0.5. Raises InputError for a distortion
-    model other than plumb_bob (radial-tangential, with k3 = 0) or impossible values.
+    model other than plumb_bob and rational_polynomial, or impossible values.
     """
     k = np.asarray(info.k, np.float64)
     if info.width == 0 or info.height == 0 or k[0] == 0:
         return None
     coefficients = np.asarray(info.d, np.float64)
-    if coefficients.any() and (
-        info.distortion_model not in ("plumb_bob", "rational_polynomial") or coefficients[4:].any()
-    ):
+    if coefficients.any() and (info.distortion_model not in DISTORTIONS or coefficients[8:].any()):
         raise InputError(
             f"camera_info: distortion '{info.distortion_model}' {coefficients.tolist()} is not supported; calibrate "
-            "with plumb_bob and k3 = 0, or rectify the images first"
+            f"with {' or '.join(DISTORTIONS)}, or rectify the images first"
         )
-    padded = [*coefficients[:4].tolist(), 0.0, 0.0, 0.0, 0.0]
+    padded = (*coefficients[:8].tolist(), *(0.0,) * 8)
     camera = Camera(
-        int(info.width), int(info.height), k[0], k[4], k[2] + 0.5, k[5] + 0.5,
-        (padded[0], padded[1], padded[2], padded[3]),
-    )  # fmt: skip
+        int(info.width), int(info.height), k[0], k[4], k[2] + 0.5, k[5] + 0.5, padded[: 8 if any(padded[4:8]) else 4]
+    )
     if info.roi.width and info.roi.height:
         camera = camera.cropped(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
     if info.binning_x > 1 or info.binning_y > 1:
@@ -126,3 +137,22 @@ def message_pixels(msg: RawImage, sample: str, channels: int) -> NDArray[Any]:
     shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
     view = np.ndarray(shape, dtype, buffer=memoryview(msg.data), strides=strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
+
+
+def covariance_to_ros(covariance: Array, pose: Pose) -> Array:
+    """[6, 6] in ROS order (x, y, z, rotation about the camera's X, Y, Z) of a twist covariance [6, 6].
+
+    Our twist (w, v) multiplies from the left, so to first order the position moves by w x t + v.
+    """
+    jacobian = np.block([[-_cross(pose.translation), np.eye(3)], [np.eye(3), np.zeros((3, 3))]])
+    return np.asarray(jacobian @ covariance @ jacobian.T)
+
+
+def covariance_from_ros(covariance: Array, pose: Pose) -> Array:
+    """The reverse of `covariance_to_ros`."""
+    jacobian = np.block([[np.zeros((3, 3)), np.eye(3)], [np.eye(3), _cross(pose.translation)]])
+    return np.asarray(jacobian @ covariance @ jacobian.T)
+
+
+def _cross(v: Array) -> Array:
+    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])

@@ -24,9 +24,10 @@ UNDISTORT_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-9)
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with optional OPENCV (Brown) distortion.
+    """A pinhole camera with optional distortion as OpenCV and ROS have it.
 
-    width, height, fx, fy, cx, cy are in pixels; `distortion` is (k1, k2, p1, p2).
+    width, height, fx, fy, cx, cy are in pixels; `distortion` is (k1, k2, p1, p2), with the third radial coefficient
+    and the denominator's (k1, k2, p1, p2, k3, k4, k5, k6): plumb_bob and rational_polynomial in ROS.
     """
 
     width: int
@@ -35,11 +36,13 @@ class Camera:
     fy: float
     cx: float
     cy: float
-    distortion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         values = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
-        possible = self.width >= 1 and self.height >= 1 and len(self.distortion) == 4 and np.all(np.isfinite(values))
+        possible = (
+            self.width >= 1 and self.height >= 1 and len(self.distortion) in (4, 8) and np.all(np.isfinite(values))
+        )
         if not possible or min(self.fx, self.fy) <= 0:
             raise InputError(f"impossible camera intrinsics: {self}")
 
@@ -78,9 +81,9 @@ class Camera:
         points = np.asarray(points_camera, dtype=np.float64)
         z = np.where(points[:, 2] > 1e-12, points[:, 2], np.nan)
         x, y = points[:, 0] / z, points[:, 1] / z
-        k1, k2, p1, p2 = self.distortion
+        k1, k2, p1, p2, k3, k4, k5, k6 = (*self.distortion, *(0.0,) * (8 - len(self.distortion)))
         r2 = x * x + y * y
-        radial = 1.0 + k1 * r2 + k2 * r2 * r2
+        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
         xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
         yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
         return np.stack([self.fx * xd + self.cx, self.fy * yd + self.cy], axis=1)

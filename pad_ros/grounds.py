@@ -45,7 +45,7 @@ def on_ground(rendering: ReferenceRendering, ground: Floats, background: Backgro
     """The rendered part over `ground` [H, W, 3] (0..1) in place of the ground that it was trained on."""
     trained = np.array(background.rgb01, np.float32)
     rgb = rendering.rgb + (1 - rendering.alpha[..., None]) * (ground - trained)
-    return replace(rendering, rgb=np.clip(rgb, 0, 1, dtype=np.float32))
+    return replace(rendering, rgb=np.clip(rgb, 0, 1, dtype=np.float32), window=None)
 
 
 def filled(query: Floats, near: Mask) -> Floats:

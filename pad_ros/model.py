@@ -249,13 +249,12 @@ def _read_calibration(folder: Path, values: Any) -> Calibration | None:
 def _camera(values: Mapping[str, Any]) -> Camera:
     distortion = [_number(x, "distortion") for x in values["distortion"]]
     width, height = values["width"], values["height"]
-    if len(distortion) != 4 or any(abs(x) > MAX_DISTORTION for x in distortion):
+    if len(distortion) not in (4, 8) or any(abs(x) > MAX_DISTORTION for x in distortion):
         raise ValueError(f"impossible lens distortion {distortion}")
     if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS:
         raise ValueError(f"impossible camera {dict(values)}")
     fx, fy, cx, cy = (_number(values[key], key) for key in ("fx", "fy", "cx", "cy"))
-    k1, k2, p1, p2 = distortion
-    return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
+    return Camera(width, height, fx, fy, cx, cy, tuple(distortion))
 
 
 def _background(values: Mapping[str, Any]) -> Background:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FOLDER = "networks"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 KINDS = ("onnx", "safetensors")
+CUDA_PROVIDER = "CUDAExecutionProvider"  # of the package onnxruntime-gpu
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +60,22 @@ class Network:
         except (SafetensorError, ValueError, KeyError) as error:
             raise ModelError(f"the network {self.name} is damaged ({error})") from error
 
-    def session(self) -> InferenceSession:
-        """A session of ONNX Runtime on the CPU; ModelError where the network is damaged."""
+    def session(self, device: str = "cpu") -> InferenceSession:
+        """A session of ONNX Runtime; on "cuda" where the installed runtime has that, else on the CPU.
+
+        ModelError where the network is damaged.
+        """
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores are for the kernels then
         options.log_severity_level = 3
+        providers = ["CPUExecutionProvider"]
+        if device == "cuda" and CUDA_PROVIDER in onnxruntime.get_available_providers():
+            providers.insert(0, CUDA_PROVIDER)
         try:
-            return onnxruntime.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(self.content, options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions have no common base
             raise ModelError(f"the network {self.name} is damaged ({' '.join(str(error).split())[:200]})") from error
 

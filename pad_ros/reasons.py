@@ -28,4 +28,5 @@ class Reason(IntEnum):
     NO_MODEL = 31  # no model loaded, or it is being changed
     TIMEOUT = 40  # no verdict within the deadline
     DROPPED = 41  # the image never arrived, or the queue was full
+    BAD_STAMP = 42  # the image's stamp is missing, too old or in the future, where a node checks that
     INTERNAL_ERROR = 50  # an exception in a stage

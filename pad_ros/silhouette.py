@@ -59,8 +59,12 @@ def ground_mask(image: Image, background: Background) -> Mask | None:
     """Where [H, W] the image has the colour of the background; None where no plain background is known."""
     if background.colour is None:
         return None
-    distance = np.abs(image.astype(np.float32) - np.array(background.colour, np.float32)).max(axis=2)
-    return np.asarray(distance <= background.tolerance)
+    distance = np.abs(np.arange(256, dtype=np.float32)[:, None] - np.array(background.colour, np.float32))
+    near = distance <= background.tolerance  # [256, 3]: of each channel a range of values
+    if not near.any(axis=0).all():
+        return np.zeros(image.shape[:2], bool)
+    low, high = near.argmax(axis=0), 255 - near[::-1].argmax(axis=0)
+    return np.asarray(cv2.inRange(image, low.astype(np.float64), high.astype(np.float64)) > 0)
 
 
 def part_mask(image: Image, background: Background) -> Mask | None:

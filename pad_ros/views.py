@@ -22,7 +22,7 @@ class View:
     camera: Camera
     pose: Pose | None = None
     mask: NDArray[np.bool_] | None = None  # [H, W], True on the part, if the file says so (alpha)
-    distortion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # of the lens, before undistorting
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # of the lens, before undistorting
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,14 +124,14 @@ def test_topics(tmp_path):
 
 def test_a_damaged_image_is_handed_on(tmp_path):
     messages = [
-        raw(0, 1), raw(1, 2, encoding="yuv422"), raw(2, 3, data=picture().ravel()[:-1]), raw(3, 4, width=0),
+        raw(0, 1), raw(1, 2, encoding="nv12"), raw(2, 3, data=picture().ravel()[:-1]), raw(3, 4, width=0),
         raw(4, 5, step=10), raw(5, 6),
     ]  # fmt: skip
     bag = write_bag(tmp_path / "bag", [("/image", message) for message in messages])
     frames = list(read_images(bag))
     assert [frame.stamp_ns for frame in frames] == [1, 2, 3, 4, 5, 6]
     assert [isinstance(frame.image, ImageError) for frame in frames] == [False, True, True, True, True, False]
-    for frame, text in zip(frames[1:5], ("yuv422", "truncated", "without pixels", "step 10"), strict=True):
+    for frame, text in zip(frames[1:5], ("nv12", "truncated", "without pixels", "step 10"), strict=True):
         assert text in str(frame.image)
 
 
@@ -257,10 +257,10 @@ def test_views_are_spread_over_the_recording(tmp_path, monkeypatch):
 
 
 def test_damaged_images_are_no_views(tmp_path, capsys):
-    bag = write_bag(tmp_path / "bag", [("/image", raw(0, 1, encoding="yuv422")), ("/image", raw(1, 2))])
+    bag = write_bag(tmp_path / "bag", [("/image", raw(0, 1, encoding="nv12")), ("/image", raw(1, 2))])
     assert len(read_views(bag)) == 1
-    assert "image at 1 ns is left out: encoding 'yuv422'" in capsys.readouterr().err
-    bag = write_bag(tmp_path / "worse", [("/image", raw(0, 1, encoding="yuv422"))])
+    assert "image at 1 ns is left out: encoding 'nv12'" in capsys.readouterr().err
+    bag = write_bag(tmp_path / "worse", [("/image", raw(0, 1, encoding="nv12"))])
     with pytest.raises(InputError, match="worse: the bag has no usable images"):
         read_views(bag)
 

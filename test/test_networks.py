@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from model_factory import make_model
@@ -70,6 +71,24 @@ def test_damaged_networks() -> None:
         toy(b"nonsense").tensors()
     with pytest.raises(ModelError, match="toy is damaged"):
         toy(b"nonsense", "onnx").session()
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "expected"),
+    [
+        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        ("cuda", ["CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        ("cuda", ["CUDAExecutionProvider", "CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]),
+    ],
+)
+def test_the_runtime_uses_a_gpu_where_both_have_one(
+    monkeypatch: pytest.MonkeyPatch, device: str, installed: list[str], expected: list[str]
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: installed)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, providers: asked.append(providers))
+    toy(b"", "onnx").session(device)
+    assert asked == [expected]
 
 
 def test_they_are_saved_and_loaded(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pad_ros.silhouette import MIN_TOLERANCE, Background, estimate_background, mask_box, part_mask
+from pad_ros.silhouette import MIN_TOLERANCE, Background, estimate_background, ground_mask, mask_box, part_mask
 
 
 def photo(ground=(250, 250, 250), part=(40, 90, 160), box=(20, 15, 50, 40), noise=0.0, seed=0):
@@ -72,3 +72,16 @@ def test_box_holds_the_mask_and_stays_inside(mask, margin):
     assert mask[y0:y1, x0:x1].sum() == mask.sum()
     if margin == 0:
         assert mask[y0].any() and mask[y1 - 1].any() and mask[:, x0].any() and mask[:, x1 - 1].any()
+
+
+@given(
+    arrays(np.uint8, (6, 7, 3)),
+    st.tuples(*[st.floats(-20, 280)] * 3),
+    st.floats(0, 80),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_ground_is_what_lies_within_the_tolerance(image, colour, tolerance):
+    found = ground_mask(image, Background(colour, tolerance))
+    distance = np.abs(image.astype(np.float32) - np.array(colour, np.float32)).max(axis=2)
+    np.testing.assert_array_equal(found, distance <= tolerance)
+    assert ground_mask(image, Background(None, 0.0)) is None

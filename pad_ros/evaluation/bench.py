@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,26 @@ import torch
 
 from .. import images
 from ..errors import InputError
-from ..inspector import Inspector
+from ..geometry import Camera, Pose
+from ..inspector import TRACKED, Inspector
+from ..localization.result import Localization
 from .machine import describe_machine, peak_memory_mb
 
 MIN_RUNS = 50  # inspections, so that the tail says something; few images are taken again and again
 PERCENTILES = (50, 95, 99)
+BESIDE = 0.005  # of the distance to the part: how far the pose lies beside the one expected, when tracking
 
 
 def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str, Any]:
     """Load a model, inspect every image (at least MIN_RUNS inspections in all) one after another.
 
-    Returns {"model", "device", "machine", "images", "runs", "latency_ms": {stage: {"p50", "p95", "p99"}},
-    "throughput_fps", "peak_memory_mb", "load_s", "warm_up_s"}; on a GPU also "peak_gpu_memory_mb".
-    latency_ms "total" runs from reading the file to the verdict, nothing left out. load_s is the
-    reading and checking of the bundle; warm_up_s, building the stages and compiling kernels, comes
-    before the first inspection that counts. ModelError, or ImageError for an image that cannot be read.
+    Returns {"model", "device", "machine", "load_average", "images", "runs", "latency_ms": {stage: {"p50", "p95",
+    "p99"}}, "tracking_ms": the same, "tracked", "throughput_fps", "peak_memory_mb", "load_s", "warm_up_s"}; on a GPU
+    also "peak_gpu_memory_mb". latency_ms "total" runs from reading the file to the verdict, nothing left out.
+    tracking_ms is that of frames whose pose is expected BESIDE of where it is; tracked, the share in which that
+    expectation served. throughput_fps is that of a queue of images whose stages overlap, as in the ROS 2 cell. load_s
+    is the reading and checking of the bundle; warm_up_s, building the stages and compiling kernels, comes before the
+    first inspection that counts. ModelError, or ImageError for an image that cannot be read.
     """
     if not files:
         raise InputError("no images to measure on")
@@ -38,8 +45,9 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
     loaded = time.perf_counter()
     inspector.warm_up()
     ready = time.perf_counter()
-    times: dict[str, list[float]] = {"localize": [], "render": [], "score": [], "total": []}
     runs = max(len(files), MIN_RUNS)
+    times: dict[str, list[float]] = {"localize": [], "render": [], "score": [], "total": []}
+    poses: dict[Path, Pose] = {}
     for file in itertools.islice(itertools.cycle(files), runs):
         start = time.perf_counter()
         result = inspector.inspect(images.load(file))
@@ -48,14 +56,20 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
         if result.rendering is not None:
             times["render"].append(result.timings_ms["render"])
             times["score"].append(result.timings_ms["score"])
+        if result.localization is not None and result.localization.pose is not None:
+            poses[file] = result.localization.pose
+    tracking, tracked = _track(inspector, poses, runs)
     measured: dict[str, Any] = {
         "model": inspector.model.name,
         "device": inspector.device,
         "machine": describe_machine(),
+        "load_average": round(os.getloadavg()[0], 2),
         "images": len(files),
         "runs": runs,
         "latency_ms": {stage: _percentiles(values) for stage, values in times.items()},
-        "throughput_fps": 1000 * runs / sum(times["total"]),
+        "tracking_ms": _percentiles(tracking),
+        "tracked": tracked,
+        "throughput_fps": _throughput(inspector, files, runs),
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "load_s": round(loaded - began, 3),
         "warm_up_s": round(ready - loaded, 3),
@@ -63,6 +77,37 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
     if inspector.device == "cuda":
         measured["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return measured
+
+
+def _track(inspector: Inspector, poses: Mapping[Path, Pose], runs: int) -> tuple[list[float], float | None]:
+    """(time of each inspection from file to verdict [ms], share tracked); nothing where no image has a pose."""
+    times, tracked = [], 0
+    for file, pose in itertools.islice(itertools.cycle(poses.items()), runs):
+        start = time.perf_counter()
+        depth = float(np.linalg.norm(pose.translation))
+        result = inspector.inspect(images.load(file), near=pose.retract(np.array([0, 0, 0, BESIDE * depth, 0, 0])))
+        times.append(1000 * (time.perf_counter() - start))
+        tracked += result.localization is not None and result.localization.reason_text == TRACKED
+    return times, tracked / len(times) if times else None
+
+
+def _throughput(inspector: Inspector, files: Sequence[Path], runs: int) -> float:
+    """Images per second of a full queue: while one is rendered and scored, the next is localized."""
+
+    def localize(file: Path) -> tuple[images.Image, Camera, Localization]:
+        image = images.load(file)
+        camera = inspector.query_camera(image, None)
+        return image, camera, inspector.localize(image, camera)
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(localize, files[0])
+        for i in range(1, runs + 1):
+            image, camera, found = ahead.result()
+            if i < runs:
+                ahead = pool.submit(localize, files[i % len(files)])
+            inspector.score(image, camera, found, inspector.render(found, camera) if found.localized else None)
+    return runs / (time.perf_counter() - start)
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float | None]:

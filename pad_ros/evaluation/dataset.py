@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .. import images
 from ..errors import InputError
-from ..geometry import Pose
+from ..geometry import Camera, Pose
+from ..images import Image
 
 GOOD = "good"
 
@@ -33,16 +34,18 @@ class TestImage:
     def defective(self) -> bool:
         return self.label != GOOD
 
+    @property
+    def read_ms(self) -> float:
+        """Time spent on the image before `load`."""
+        return 0.0
+
+    def load(self) -> tuple[Image, Camera | None]:
+        """The image, and its camera where it brings one; ImageError for one that cannot be read."""
+        return images.load(self.path), None
+
     def load_mask(self, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
         """The ground truth, True on the defect, [H, W]; InputError where it is not of `shape`, the image's (H, W)."""
-        if self.mask_path is None:
-            return None
-        mask = images.load(self.mask_path)[..., 0] > 127
-        if shape is not None and mask.shape != shape:
-            raise InputError(
-                f"{self.mask_path}: mask of {mask.shape[1]}x{mask.shape[0]} px for an image of {shape[1]}x{shape[0]} px"
-            )
-        return mask
+        return load_mask(self.mask_path, shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +73,21 @@ def read_dataset(path: Path) -> Dataset:
         files = [p for p in folder.iterdir() if _is_image(p)]
         for file in sorted(files, key=lambda p: _natural(p.name)):
             name = file.relative_to(root).as_posix()
-            mask = None if folder.name == GOOD else _find_mask(root, file)
+            mask = None if folder.name == GOOD else find_mask(root, file)
             found.append(TestImage(name, folder.name, file, mask, poses.get(_key(name))))
     if not found:
         raise InputError(f"{test}: no images in its folders ({', '.join(images.SUFFIXES)})")
     return Dataset(root.resolve().name, tuple(found))
+
+
+def load_mask(path: Path | None, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
+    """True on the defect, [H, W], None without a file; InputError where it is not of `shape`, the image's (H, W)."""
+    if path is None:
+        return None
+    mask = images.load(path)[..., 0] > 127
+    if shape is not None and mask.shape != shape:
+        raise InputError(f"{path}: mask of {mask.shape[1]}x{mask.shape[0]} px for an image of {shape[1]}x{shape[0]} px")
+    return mask
 
 
 def reference_images(path: Path) -> list[Path]:
@@ -90,7 +103,7 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
 
 
-def _find_mask(root: Path, file: Path) -> Path | None:
+def find_mask(root: Path, file: Path) -> Path | None:
     """The ground truth of an image; None where the whole data set has none."""
     if not (root / "ground_truth").is_dir():
         return None

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .. import images
 from ..errors import ImageError
-from ..geometry import Camera, rotation_angle, translation_error
+from ..geometry import Camera, Pose, rotation_angle, translation_error
 from ..images import Image
 from ..progress import progress
 from ..reasons import Reason, Verdict
 from ..scoring.result import Inspection
 from . import metrics as m
 from .confidence import LEVEL, RESAMPLES, intervals, wilson
-from .dataset import GOOD, Dataset, TestImage
+from .dataset import GOOD
 from .gallery import GalleryEntry
 from .machine import describe_machine
 from .metrics import Judged, PixelCounts
@@ -39,6 +39,39 @@ class Inspects(Protocol):
     def inspect(self, image: Image, camera: Camera | None = None) -> Inspection: ...
 
 
+class Item(Protocol):
+    """A labelled image: `TestImage`, or one out of a recording."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def defective(self) -> bool: ...
+    @property
+    def pose(self) -> Pose | None: ...
+    @property
+    def read_ms(self) -> float: ...
+    def load(self) -> tuple[Image, Camera | None]: ...
+    def load_mask(self, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None: ...
+
+
+class Items(Protocol):
+    """Labelled images that can be gone through again and again."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Item]: ...
+
+
+class Labelled(Protocol):
+    """`Dataset`, or a recording."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def images(self) -> Items: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What is kept of one inspected test image. record: its entry under "per_image" in metrics.json."""
@@ -50,18 +83,23 @@ class Outcome:
 
 
 def evaluate(
-    inspector: Inspector, dataset: Dataset, out: Path, baselines: Mapping[str, Inspects] | None = None
+    inspector: Inspector,
+    dataset: Labelled,
+    out: Path,
+    baselines: Mapping[str, Inspects] | None = None,
+    on_inspection: Callable[[Any, Inspection], None] | None = None,
 ) -> dict[str, Any]:
     """Inspect every test image and write out/metrics.json and out/report.html, each in one step.
 
     Returns what metrics.json holds, with NaN where the file has null. `baselines` are judged on the same
     images. Time per image runs from reading the file to the verdict; the inspector is warmed up before, so
-    that no kernel is compiled in it. InputError where a ground truth does not fit or nothing can be written.
+    that no kernel is compiled in it. on_inspection gets each image and the inspector's
+    answer. InputError where a ground truth does not fit or nothing can be written.
     """
     make_folder(out)
     inspector.warm_up()
     model = inspector.model
-    outcomes = run(inspector, dataset, model.name)
+    outcomes = run(inspector, dataset, model.name, on_inspection)
     summary, pooled = summarise(outcomes)
     found = {
         "method": model.method,
@@ -81,9 +119,15 @@ def evaluate(
     return found
 
 
-def run(inspector: Inspects, dataset: Dataset, title: str) -> list[Outcome]:
+def run(
+    inspector: Inspects,
+    dataset: Labelled,
+    title: str,
+    on_inspection: Callable[[Any, Inspection], None] | None = None,
+) -> list[Outcome]:
     """Every test image inspected, in order."""
-    return [_inspect_one(inspector, item) for item in progress(dataset.images, title, len(dataset.images))]
+    items = progress(dataset.images, title, len(dataset.images))
+    return [_inspect_one(inspector, item, on_inspection) for item in items]
 
 
 def summarise(outcomes: Sequence[Outcome]) -> tuple[dict[str, Any], PixelCounts]:
@@ -133,16 +177,18 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _inspect_one(inspector: Inspects, item: TestImage) -> Outcome:
+def _inspect_one(inspector: Inspects, item: Item, on_inspection: Callable[[Any, Inspection], None] | None) -> Outcome:
     began = time.perf_counter()
     image = None
     try:
-        image = images.load(item.path)
-        result = inspector.inspect(image)
+        image, camera = item.load()
+        result = inspector.inspect(image, camera)
     except ImageError as error:
         nan = float("nan")
         result = Inspection(Verdict.HOLD, Reason.BAD_IMAGE, str(error), nan, nan, (), None, None, None, None)
-    total = 1000 * (time.perf_counter() - began)
+    total = item.read_ms + 1000 * (time.perf_counter() - began)
+    if on_inspection is not None:
+        on_inspection(item, result)
     shape = None if image is None else (image.shape[0], image.shape[1])
     mask = item.load_mask(shape)
     if image is not None and result.image is None:
@@ -158,7 +204,7 @@ def _inspect_one(inspector: Inspects, item: TestImage) -> Outcome:
     )
 
 
-def _record(item: TestImage, result: Inspection, total_ms: float) -> dict[str, Any]:
+def _record(item: Item, result: Inspection, total_ms: float) -> dict[str, Any]:
     localization = result.localization
     rotation = translation = None
     if localization is not None and localization.pose is not None and item.pose is not None:

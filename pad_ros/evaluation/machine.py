@@ -6,14 +6,25 @@ import os
 import platform
 import resource
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+LIBRARIES = (
+    "pad_ros",
+    "numpy",
+    "numba",
+    "opencv-python-headless",
+    "pycolmap",
+    "onnxruntime",
+    "gsplat",
+)  # that set the pace
+
 
 def describe_machine() -> dict[str, Any]:
-    """{"cpu", "cores", "memory_gb", "gpu" (null without), "system", "python", "torch"}."""
+    """{"cpu", "cores", "memory_gb", "gpu" (null without), "system", "python", "torch", "versions" of the rest}."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -22,7 +33,12 @@ def describe_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "versions": {name: metadata.version(name) for name in LIBRARIES if _installed(name)},
     }
+
+
+def _installed(name: str) -> bool:
+    return any(metadata.distributions(name=name))
 
 
 def machine_line(machine: dict[str, Any]) -> str:

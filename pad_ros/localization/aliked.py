@@ -20,7 +20,7 @@ from ..geometry import keypoints_from_opencv
 from ..images import Image
 from ._sampling import deformable_conv3x3, sample_pyramid
 from .detection import local_maxima, soft_argmax
-from .features import Features
+from .features import Features, LocalFeatures
 
 STRIDE = 32  # image sides are padded to multiples of it
 RADIUS = 2  # of non-maximum suppression and of the soft argmax, px
@@ -32,12 +32,14 @@ class AlikedFeatures:
     """ALIKED as local features: float32 [N, 128] (t16: 64). `limit` keeps the best keypoints above `threshold`."""
 
     similarity = 0.75
-    quick = False
 
     def __init__(self, name: str, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.2) -> None:
         self.name = name
         self.limit, self.threshold = limit, threshold
         self._network = Aliked(state)
+
+    def quick(self) -> LocalFeatures | None:
+        return None
 
     @torch.inference_mode()
     def extract(self, image: Image) -> Features:

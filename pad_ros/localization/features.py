@@ -43,9 +43,11 @@ class LocalFeatures(Protocol):
 
     name: str
     similarity: float  # cosine of two descriptors from which, near each other, they may show the same point
-    quick: bool  # whether small windows, which give poses good enough to be refined, take much less time
 
     def extract(self, image: Image) -> Features: ...
+
+    def quick(self) -> LocalFeatures | None:
+        """The same with less care, for a first look at a small window; None where that saves little time."""
 
 
 class SiftFeatures:
@@ -57,11 +59,15 @@ class SiftFeatures:
 
     name = "sift"
     similarity = 0.85
-    quick = True
 
-    def __init__(self, limit: int = 1500, contrast_threshold: float = 0.02) -> None:
+    def __init__(self, limit: int = 1500, contrast_threshold: float = 0.02, octave_layers: int = 3) -> None:
         # Without the precise upscale all keypoints lie a quarter of a pixel off.
-        self._sift = cv2.SIFT.create(nfeatures=limit, contrastThreshold=contrast_threshold, enable_precise_upscale=True)
+        self._sift = cv2.SIFT.create(
+            limit, octave_layers, contrastThreshold=contrast_threshold, enable_precise_upscale=True
+        )
+
+    def quick(self) -> LocalFeatures | None:
+        return SiftFeatures(octave_layers=2)
 
     def extract(self, image: Image) -> Features:
         keypoints, raw = self._sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)

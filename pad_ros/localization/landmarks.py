@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..geometry import Camera, Pose
+from ..kernels import for_each, kernel, only_our_threads, thread_count
 from .features import Features
 from .matching import FeatureMatcher, Floats, Pairs, normalised, passes_ratio
 from .sfm_map import SfmMap
@@ -39,18 +41,19 @@ class LandmarkIndex:
         among = np.arange(len(self)) if views is None else self._seen_by(views)
         if len(among) < 2 or len(features) == 0:
             return np.zeros((0, 2), np.int64)
-        cosine = normalised(features.descriptors) @ self._means[among].T
-        rows, points = np.arange(len(cosine)), self._map.points[among]
-        best = cosine.argmax(axis=1)
-        first = cosine[rows, best]
-        cosine[rows, best] = -1
-        rival = cosine.argmax(axis=1)
-        for _ in range(2):
-            same = np.flatnonzero(np.linalg.norm(points[rival] - points[best], axis=1) < apart)
-            cosine[same, rival[same]] = -1
-            rival[same] = cosine[same].argmax(axis=1)
-        keep = passes_ratio(first, cosine[rows, rival], ratio)
-        return np.stack([rows[keep], among[best[keep]]], axis=1)
+        means, points = (
+            (self._means, self._map.points) if views is None else (self._means[among], self._map.points[among])
+        )
+        with only_our_threads():  # NumPy's threads would spin on, and take a core from the kernels that follow
+            cosine = (torch.from_numpy(normalised(features.descriptors)) @ torch.from_numpy(means).T).numpy()
+        best, first, second = np.empty(len(cosine), np.int64), np.empty_like(cosine[:, 0]), np.empty_like(cosine[:, 0])
+        bands = np.linspace(0, len(cosine), 2 * thread_count() + 1).astype(np.int64)
+        for_each(
+            lambda i: _best_and_rival(cosine, points, apart, bands[i], bands[i + 1], best, first, second),
+            len(bands) - 1,
+        )
+        keep = passes_ratio(first, second, ratio)
+        return np.stack([np.flatnonzero(keep), among[best[keep]]], axis=1)
 
     def match_views(self, features: Features, matcher: FeatureMatcher, views: Views) -> Pairs:
         """The landmarks that `matcher` finds in each of the views; a feature may have several."""
@@ -101,6 +104,28 @@ class LandmarkIndex:
     def _seen_by(self, views: Views) -> NDArray[np.int64]:
         rows = np.concatenate([self._of_view[v] for v in views])
         return np.unique(self._map.descriptor_landmark[rows]).astype(np.int64)
+
+
+@kernel
+def _best_and_rival(cosine, points, apart, begin, end, best, first, second):  # type: ignore[no-untyped-def]
+    """Of each row the best column, its cosine, and that of the best one that is not the same point (of four)."""
+    values, columns = np.empty(4, np.float32), np.empty(4, np.int64)
+    for i in range(begin, end):
+        values[:] = -1
+        columns[:] = 0
+        for j in range(cosine.shape[1]):
+            v = cosine[i, j]
+            if v <= values[3]:
+                continue
+            k = 3
+            while k > 0 and v > values[k - 1]:
+                values[k], columns[k] = values[k - 1], columns[k - 1]
+                k -= 1
+            values[k], columns[k] = v, j
+        rival = 1
+        while rival < 3 and np.sqrt(np.sum((points[columns[rival]] - points[columns[0]]) ** 2)) < apart:
+            rival += 1
+        best[i], first[i], second[i] = columns[0], values[0], values[rival]
 
 
 def _mean_descriptors(sfm_map: SfmMap) -> Floats:

@@ -6,14 +6,14 @@ then match again near where the landmarks project, against what the views closes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import Array, Camera
+from ..geometry import Array, Camera, Pose
 from ..images import Image
 from ..networks import Network, by_name
 from ..reasons import Reason
@@ -55,7 +55,7 @@ class LocalizationSettings:
     search_scale: float = 1.5
     min_part_share: float = 0.002  # of the frame; less or more than this is no part before its ground
     max_part_share: float = 0.7
-    quick_pixels: int = 40_000  # the same where the pose is refined afterwards: a first look that must convince
+    quick_pixels: int = 50_000  # of a first look, where the pose is refined and verified afterwards
     box_margin: float = 0.04  # around the part, share of the box's longer side
     mask_margin: int = 2  # px that features may lie outside the silhouette
     min_contrast: float = 4.0  # standard deviation of grey levels below which an image shows nothing
@@ -68,14 +68,15 @@ class LocalizationSettings:
     matched_views: int = 5  # most similar views that a matcher other than "nearest" compares the query with
     guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
     guided_radius: float = 16.0  # window px around a projected landmark,
-    final_radius: float = 4.0  # and once more, closer, around the pose found so,
-    quick_radius: float = 8.0  # or only once, in a first look
+    final_radius: float = 4.0  # and once more, closer, around the pose found so
     guided_cosine: float = 0.0  # least similarity in there; 0: what suits the features
 
     # Poses
     coarse_error: float = 8.0  # window px up to which a match supports the coarse pose
-    max_error: float = 2.5  # the same for the final pose
+    quick_error: float = 4.0  # the same for the pose of a first look,
+    max_error: float = 2.5  # and for the final pose
     min_coarse_inliers: int = 10
+    min_quick_inliers: int = 6
     min_inliers: int = 20  # foreign objects reached 14, right poses 95 and more
     min_inlier_share: float = 0.5  # of the guided matches; right poses had 0.7 and more
     max_residual: float = 1.8  # root mean square, window px
@@ -120,6 +121,7 @@ class Localizer:
         named = by_name(networks)
         self._points = sfm_map.points
         self._features = create_features(s.features, named)
+        self._quick_features = self._features.quick()
         self._matcher = create_matcher(s.matcher, s.features, named)
         self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary)
         self._view_descriptors = sfm_map.view_descriptors
@@ -129,23 +131,29 @@ class Localizer:
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
-    @property
-    def has_quick_look(self) -> bool:
-        """Whether looking at a small window first saves time; networks of one input size take as long for it."""
-        return self._features.quick
+    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization | None:
+        """A pose from a small window, for whoever can refine and verify it: often within a pixel, sometimes wrong.
 
-    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
-        """A pose good enough to be refined, from a small window, under the same conditions as in `localize`.
-
-        Without one the image may still be localized in full.
+        None where there is none, where there may be two, or where looking closely at once takes hardly longer.
         """
-        mask = part_mask(image, self.background)
+        mask = part_mask(image, self.background) if self._quick_features is not None else None
         if mask is not None and roi is not None:
             mask &= _inside_box(mask.shape, roi)
         box = None if mask is None else self._part_box(mask)
-        if mask is None or box is None:
-            return Localization(None, Reason.NOT_LOCALIZED, "nothing tells where the part is")
-        return self._in_window(image, camera, box, mask, quick=True)
+        if self._quick_features is None or mask is None or box is None:
+            return None
+        s = self.settings
+        features = extract_window(self._quick_features, image, box, s.quick_pixels, 1.0)
+        features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
+        pairs = self._match(features, _cut(image, box))
+        error = s.quick_error / features.scale
+        found = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
+        inliers = 0 if found is None else int(found.inliers.sum())
+        if found is None or inliers < s.min_quick_inliers:
+            return None
+        text = "localized at first sight"
+        quick = Localization(found.pose, Reason.NONE, text, inliers, len(pairs), found.residual_px, found.covariance)
+        return quick if self._alone(quick, features, pairs, camera).localized else None
 
     def localize(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
@@ -190,22 +198,18 @@ class Localizer:
             low, high = np.nanpercentile(pixels, [1, 99], axis=0)
             box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
-            found = self._fine_pose(features, camera, coarse, len(pairs), (s.guided_radius, s.final_radius))
+            found = self._fine_pose(features, camera, coarse, len(pairs))
         else:
             found = self._in_window(image, camera, box, None)
         return self._alone(found, features, pairs, camera)
 
-    def _in_window(
-        self, image: Image, camera: Camera, box: Box, mask: Mask | None, quick: bool = False
-    ) -> Localization:
+    def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
         s = self.settings
-        pixels, scale = (s.quick_pixels, 1.0) if quick else (s.window_pixels, s.max_scale)
-        features = extract_window(self._features, image, box, pixels, scale)
+        features = extract_window(self._features, image, box, s.window_pixels, s.max_scale)
         if mask is not None:
             features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
         pairs = self._match(features, _cut(image, box))
-        radii = (s.quick_radius,) if quick else (s.guided_radius, s.final_radius)
-        found = self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs), radii)
+        found = self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs))
         return self._alone(found, features, pairs, camera)
 
     def _alone(self, found: Localization, features: Features, pairs: Pairs, camera: Camera) -> Localization:
@@ -253,16 +257,14 @@ class Localizer:
             found = None
         return found
 
-    def _fine_pose(
-        self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int, radii: Sequence[float]
-    ) -> Localization:
-        """Match again within `radii` (window px) of the coarse pose, solve anew, and judge the result."""
+    def _fine_pose(self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int) -> Localization:
+        """Match again near the coarse pose, solve anew, and judge the result."""
         s = self.settings
         if coarse is None:
             text = f"no pose explains the matches to the part ({len(features)} features, {count} matches)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=count)
         fine: PoseEstimate | None = coarse
-        for radius in radii:
+        for radius in (s.guided_radius, s.final_radius):
             if fine is not None:
                 pairs = self._landmarks.match_near(
                     features,
@@ -293,14 +295,21 @@ class Localizer:
             return f"only {inliers} of {matches} matches support the pose, a share of {s.min_inlier_share} is needed"
         if found.residual_px > s.max_residual / scale:
             return f"the pose leaves {found.residual_px:.2f} px of error, {s.max_residual / scale:.2f} are allowed"
-        rotation = float(np.degrees(np.sqrt(np.trace(found.covariance[:3, :3]))))
-        distance = float(np.linalg.norm(found.pose.centre - 0.5 * (self._low + self._high)))
-        shift = float(np.sqrt(np.trace(found.covariance[3:, 3:]))) / max(distance, 1e-12)
-        if rotation > s.max_rotation_deviation or shift > s.max_shift_deviation:
-            return f"the matches leave the pose uncertain by {rotation:.1f} deg and {100 * shift:.1f} % of the distance"
+        uncertain = self.uncertain(found.pose, found.covariance)
+        if uncertain:
+            return f"the matches leave the pose uncertain by {uncertain}"
         if self._seen_from_outside and self._inside(found.pose.centre[None])[0]:
             return "the pose puts the camera inside the part"
         return None
+
+    def uncertain(self, pose: Pose, covariance: Array) -> str | None:
+        """By how much a pose is more uncertain than may be, None if it is not."""
+        rotation = float(np.degrees(np.sqrt(np.trace(covariance[:3, :3]))))
+        distance = float(np.linalg.norm(pose.centre - 0.5 * (self._low + self._high)))
+        shift = float(np.sqrt(np.trace(covariance[3:, 3:]))) / max(distance, 1e-12)
+        if rotation <= self.settings.max_rotation_deviation and shift <= self.settings.max_shift_deviation:
+            return None
+        return f"{rotation:.1f} deg and {100 * shift:.1f} % of the distance"
 
     def _inside(self, centres: Array) -> NDArray[np.bool_]:
         return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))

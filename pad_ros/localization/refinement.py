@@ -20,14 +20,15 @@ from ..geometry import Array, Camera, Pose, rotation_angle
 from ..images import Image
 from ..rendering.result import ReferenceRendering
 from ..settings import bounded
-from ._alignment import Linearisation, Window
+from ._alignment import Linearisation, Window, nudged
 
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
 SETTLED = 0.99  # of the loss before: less gain than this ends the refinement
-STILL = 0.05  # px: a correction that moves the part by less is made without rendering anew
+STILL = 0.06  # px: a correction that moves the part by less is made on the picture, without rendering anew
 NEAR = 0.3  # px: the same for what a rendering of reduced size corrects
 PRECISION = 0.003  # px: shorter Gauss-Newton steps end a linearisation,
+ASTRAY = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed
 COARSE_PRECISION = 0.05  # and these one at a fraction of the resolution (px of that)
 
 
@@ -46,8 +47,7 @@ class RefinementSettings:
 class Refinement:
     """The refined pose, or the given one where refining did not lower the loss.
 
-    loss: robust mean residual after (colour, 0..1); covariance: [6, 6] as in `Localization`; rendering: at `pose`, or
-    less than STILL from it.
+    loss: robust mean residual after (colour, 0..1); covariance: [6, 6] as in `Localization`; rendering: at `pose`.
     """
 
     pose: Pose
@@ -74,7 +74,7 @@ def refine_pose(
     if sketch is not None and settings.renderings > 1:
         begun, loss_before = _sketched(image, camera, pose, sketch, settings)
         found = _refined(image, camera, pose, begun, render, settings, ())
-        if found.loss <= loss_before:  # else the small renderings led astray
+        if found.loss <= ASTRAY * loss_before:
             return replace(found, accepted=True, loss_before=loss_before)
     return _refined(image, camera, pose, pose, render, settings, settings.levels)
 
@@ -95,8 +95,7 @@ class _Look:
     linear: Linearisation | None
 
     @staticmethod
-    def at(image: Image, camera: Camera, pose: Pose, render: RenderFunction) -> _Look:
-        rendering = render(camera, pose)
+    def of(image: Image, rendering: ReferenceRendering) -> _Look:
         window = Window.of(image, rendering)
         if window is None:
             return _Look(rendering, float("inf"), None, None)
@@ -121,7 +120,7 @@ def _sketched(
     """The pose that renderings of reduced size lead to, and the loss at the given one."""
     level, small = max(settings.levels), small_camera(camera, settings)
     shrunk = np.asarray(cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA), np.uint8)
-    look = _Look.at(shrunk, small, pose, sketch)
+    look = _Look.of(shrunk, sketch(small, pose))
     loss_before, reached = look.loss, pose
     below = [other / level for other in settings.levels if other < level]
     for _ in range(settings.renderings):
@@ -132,7 +131,7 @@ def _sketched(
         reached = candidate
         if moved < NEAR * level:
             break
-        look, below = _Look.at(shrunk, small, reached, sketch), []
+        look, below = _Look.of(shrunk, sketch(small, reached)), []
     return reached, loss_before
 
 
@@ -146,7 +145,7 @@ def _refined(
     levels: Sequence[float],
 ) -> Refinement:
     """From `start` on by renderings of full size, the first of which serves the `levels` as well."""
-    look = _Look.at(image, camera, start, render)
+    look = _Look.of(image, render(camera, start))
     reached, accepted, loss_before = start, False, look.loss
     for i in range(1, settings.renderings):
         warp, moved = look.correction(levels if i == 1 else (), settings.steps, PRECISION)
@@ -154,9 +153,12 @@ def _refined(
         if not _plausible(given, candidate, settings):
             break
         if 0 < moved < STILL:
-            reached, accepted = candidate, True
+            closer = _Look.of(image, nudged(look.rendering, warp))
+            last, _ = closer.correction((), settings.steps, PRECISION)
+            look = replace(closer, rendering=nudged(look.rendering, last @ warp))
+            reached, accepted = look.rendering.pose, True
             break
-        after = _Look.at(image, camera, candidate, render)
+        after = _Look.of(image, render(camera, candidate))
         if after.loss >= look.loss:
             break
         settled = after.loss > SETTLED * look.loss

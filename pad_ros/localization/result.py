@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Pose
 from ..reasons import Reason
+from ..rendering.result import ReferenceRendering
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +18,8 @@ class Localization:
 
     covariance: [6, 6] of the left twist (rotation vector [rad], translation [part units]) in the
     camera frame, as `Pose.retract` takes it. residual_px: root mean square of the inliers'
-    reprojection error in query pixels.
+    reprojection error in query pixels. rendering: the part at the pose, without photographs, where
+    refining it has left one.
     """
 
     pose: Pose | None
@@ -27,6 +29,7 @@ class Localization:
     matches: int = 0
     residual_px: float = float("nan")
     covariance: NDArray[np.float64] | None = None  # [6, 6]
+    rendering: ReferenceRendering | None = None
 
     @property
     def localized(self) -> bool:

@@ -14,7 +14,7 @@ from ..errors import ModelError
 from ..geometry import keypoints_from_opencv
 from ..images import Image
 from .detection import local_maxima
-from .features import Features
+from .features import Features, LocalFeatures
 from .xfeat import CELL, keypoint_probabilities
 
 RADIUS = 3  # of non-maximum suppression, px; this and the threshold as hloc uses them for the Aachen data set
@@ -34,7 +34,6 @@ class SuperPointFeatures:
 
     name = "superpoint"
     similarity = 0.6
-    quick = False
 
     def __init__(self, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.005) -> None:
         wrong = sorted(set(SHAPES) ^ set(state)) or [k for k in SHAPES if tuple(state[k].shape) != SHAPES[k]]
@@ -44,6 +43,9 @@ class SuperPointFeatures:
             )
         self.limit, self.threshold = limit, threshold
         self._state = {name: value.to(torch.float32) for name, value in state.items()}
+
+    def quick(self) -> LocalFeatures | None:
+        return None
 
     @torch.inference_mode()
     def extract(self, image: Image) -> Features:

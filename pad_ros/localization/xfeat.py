@@ -16,7 +16,7 @@ from ..geometry import keypoints_from_opencv
 from ..images import Image
 from ..networks import Network
 from .detection import local_maxima, soft_argmax
-from .features import Features
+from .features import Features, LocalFeatures
 
 CELL = 8  # px per cell of the feature map
 RADIUS = 2  # of non-maximum suppression, px
@@ -32,7 +32,6 @@ class XFeatFeatures:
 
     name = "xfeat"
     similarity = 0.8
-    quick = False
 
     def __init__(self, network: Network, limit: int = 1500, threshold: float = 0.05) -> None:
         self.limit, self.threshold = limit, threshold
@@ -43,6 +42,9 @@ class XFeatFeatures:
             raise ModelError(f"not the network of XFeat (input {shape}, {len(outputs)} outputs)")
         self._height, self._width = shape[2:]
         self._input = inputs[0].name
+
+    def quick(self) -> LocalFeatures | None:
+        return None
 
     def extract(self, image: Image) -> Features:
         height, width = image.shape[:2]

@@ -8,22 +8,24 @@ from concurrent.futures import Future
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from sensor_msgs.msg import CompressedImage
-from sensor_msgs.msg import Image as ImageMsg
-from std_msgs.msg import Header
 
 from pad_ros.msg import InspectionResult
 from pad_ros.srv import Inspect
 
 from ..inspector import Inspector
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .convert import camera_from_info
 from .intake import Intake
 from .messages import result_msg
 from .outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .scorer import DEADLINE
+from .spin import run
 from .stages import Frame, Query, localize, rejected, render, score
+from .tracking import Tracking
+
+PROMPT = 0.02  # seconds of waiting that are none: the image is inspected whatever is usual
+SMOOTHING = 0.2  # weight of the last inspection in the usual time
 
 
 class CellNode(StageNode):
@@ -33,29 +35,45 @@ class CellNode(StageNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("cell", **options)
-        part_frame = self.parameters.declare("part_frame", "part", "frame of the part")
+        self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part")
         self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
-        self._localized = LocalizerOutput(self, part_frame, self.depth)
+        self._tracking = Tracking(self.parameters)
+        self._intake = Intake(self, self.parameters, self._inspect, self._hold)
+        self._usual = 0.0  # seconds that an inspection has taken of late
+        self.start()
+
+    def open_outputs(self) -> None:
+        self._localized = LocalizerOutput(self, self._part_frame, self.depth)
         self._rendered = RendererOutput(self, self.depth)
-        self._scored = ScorerOutput(self, part_frame, self.depth, self._deadline)
-        self._intake = Intake(self, self.parameters, self._accept, self._missing)
+        self._scored = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
+
+    def open_inputs(self) -> None:
+        self._intake.open()
         # A group of its own: a call waits for the worker, and must not keep load_model waiting with it.
         self.create_service(Inspect, "inspect", self._on_inspect, callback_group=MutuallyExclusiveCallbackGroup())
 
-    def _accept(self, message: ImageMsg | CompressedImage, part_id: str, accepted_ns: int) -> None:
-        query = Query(message, message.header, part_id, accepted_ns)
-        if not self.worker.offer(lambda: self._inspect(query)):
-            self._hold(query, Reason.DROPPED, f"{self.queue_size} images were waiting")
-
-    def _missing(self, header: Header, part_id: str, since_ns: int, reason: Reason, text: str) -> None:
-        self._hold(Query(None, header, part_id, since_ns), reason, text)
+    def close_inputs(self) -> None:
+        self._intake.close()
 
     def _hold(self, query: Query, reason: Reason, text: str) -> None:
         self._finish(self.inspector, rejected(query, reason, text))
 
     def _inspect(self, query: Query) -> None:
+        began = time.monotonic_ns()
+        waited = (began - query.accepted_ns) / 1e9
+        if 0 < self._deadline < waited + self._usual and waited > PROMPT:
+            # What would come too late takes no time from those behind it: an overload must not make all late.
+            text = f"waited {1000 * waited:.0f} ms for its turn, too long for the deadline"
+            self._hold(query, Reason.TIMEOUT, text)
+            return
+        self._work(query)
+        self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
+
+    def _work(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
-        frame = localize(inspector, query, self._intake.camera)
+        near = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        self._tracking.learn(inspector, frame)
         self._localized.publish(frame)
         frame = render(inspector, frame)
         self._rendered.publish(frame)
@@ -64,6 +82,7 @@ class CellNode(StageNode):
     def _finish(self, inspector: Inspector | None, frame: Frame) -> None:
         inspection = score(inspector, frame, self._deadline)
         self._scored.publish(frame, inspection, None if inspector is None else inspector.model)
+        self.health.answered(inspection, frame.model_hash)
 
     def _on_inspect(self, request: Inspect.Request, response: Inspect.Response) -> Inspect.Response:
         query = Query(request.image, request.image.header, request.part_id, time.monotonic_ns())
@@ -78,10 +97,11 @@ class CellNode(StageNode):
                 answer.set_exception(error)
 
         try:
-            if self.worker.offer(job):
+            worker = self.worker
+            if worker is not None and worker.offer(job):
                 response.result = answer.result()
             else:
-                text = f"{self.queue_size} images were waiting"
+                text = f"{self.queue_size} images were waiting" if worker else "the node is not active"
                 response.result = _result(self.inspector, rejected(query, Reason.DROPPED, text))
         except Exception as error:  # the caller gets an answer whatever happens
             response.result = _result(None, rejected(query, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
@@ -90,7 +110,7 @@ class CellNode(StageNode):
 
 def _result(inspector: Inspector | None, frame: Frame) -> InspectionResult:
     name, digest = ("", "") if inspector is None else (inspector.model.name, inspector.model.hash)
-    return result_msg(score(inspector, frame), frame.header, frame.part_id, name, digest)
+    return result_msg(score(inspector, frame), frame, name, digest)
 
 
 def main() -> int:

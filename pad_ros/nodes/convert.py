@@ -70,11 +70,13 @@ def image_to_floats(msg: ImageMsg) -> NDArray[np.float32]:
 
 def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
     """The reverse of `camera_from_info`."""
-    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    model, d = "plumb_bob", [*camera.distortion, 0.0]
+    if len(camera.distortion) == 8:
+        model, d = "rational_polynomial", [*camera.distortion]
+    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=model, d=d)
     k = camera.K
     k[:2, 2] -= 0.5
     info.k = k.ravel()
-    info.d = [*camera.distortion, 0.0]
     info.r = np.eye(3).ravel()
     info.p = np.hstack([k, np.zeros((3, 1))]).ravel()
     return info

@@ -32,7 +32,7 @@ from ..geometry import Camera
 from ..images import Image
 from ..methods import preset_folder
 from .convert import camera_to_info, image_to_floats, image_to_rgb
-from .outputs import reliable
+from .qos import reliable
 
 STAGES = ("localizer", "renderer", "scorer")
 READY_TIMEOUT = 300.0  # seconds; the first start on a machine compiles the CPU kernels
@@ -79,7 +79,7 @@ def run_graph(
     with _environment(environment), contextlib.ExitStack() as stack:
         namespace = f"/pad_{os.getpid()}"
         options = ["--ros-args", "-r", f"__ns:={namespace}", "-p", f"model:={model}", "-p", f"device:={device}"]
-        transport = {"localizer": ["-p", "image_transport:=compressed"]}
+        transport = {"localizer": ["-p", "image_transport:=compressed", "-p", "free_running:=every"]}
         processes = [_Process(stage, command(stage) + options + transport.get(stage, [])) for stage in STAGES]
         for process in processes:
             stack.callback(process.stop)

@@ -1,115 +1,140 @@
-"""Where frames come in: image_raw (or image_raw/compressed), camera_info and trigger."""
+"""Where frames come in: image_raw (or image_raw/compressed) and trigger."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
 from pad_ros.msg import Trigger
 
-from ..errors import InputError
 from ..geometry import Camera
 from ..reasons import Reason
-from .convert import camera_from_info
+from .camera_infos import CameraInfos
 from .parameters import Parameters
+from .qos import watched_subscription
+from .stages import Query, stamp_ns
+from .stamps import Stamps
+from .worker import Worker
 
-CAMERA_INFO_WAIT = 1.0  # seconds that the first frame waits for a camera_info that is announced
 TRIGGER_CHECK = 0.05  # seconds between looks at a waiting trigger
 
-Accept = Callable[[ImageMsg | CompressedImage, str, int], None]  # image, part_id, steady ns
-Missing = Callable[[Header, str, int, Reason, str], None]
+Work = Callable[[Query], None]  # in the worker's thread
+Hold = Callable[[Query, Reason, str], None]
 
 
 class Intake:
-    """Calls `accept` for each accepted frame and `missing` for each trigger that got no image.
+    """Hands `work` each accepted frame, in the worker's thread, and calls `hold` for each trigger that got no image
+    and each frame that cannot be judged.
 
-    Without triggers every image is accepted; with them only the next image after each trigger.
+    Free-running: every image is accepted, or (`free_running: newest`) all but those that a newer one overtakes while
+    they wait. Triggered: the next image after each trigger.
     """
 
-    def __init__(self, node: Node, parameters: Parameters, accept: Accept, missing: Missing) -> None:
-        self._node, self._accept, self._missing = node, accept, missing
-        transport = parameters.declare(
+    def __init__(self, node: Any, parameters: Parameters, work: Work, hold: Hold) -> None:
+        self._node, self._work, self._hold = node, work, hold
+        declare = parameters.declare
+        self._transport = declare(
             "image_transport", "raw", "raw: image_raw, compressed: image_raw/compressed", choices=("raw", "compressed")
         )
-        reliability = parameters.declare(
+        self._reliability = declare(
             "image_reliability",
             "reliable",
             "QoS of the image subscription; best_effort where the driver offers no other",
             choices=("reliable", "best_effort"),
         )
-        depth = parameters.declare("image_depth", 5, "QoS depth of the image subscription", limits=(1, 1000))
-        self._frame = parameters.declare(
-            "camera_frame", "camera_optical_frame", "frame of images that come without a frame_id"
-        )
-        self._triggered = parameters.declare("triggered", False, "accept only the next image after each trigger")
-        self._trigger_timeout = parameters.declare(
+        self._depth = declare("image_depth", 5, "QoS depth of the image subscription", limits=(1, 1000))
+        self._frame = declare("camera_frame", "camera_optical_frame", "frame of images that come without a frame_id")
+        self._triggered = declare("triggered", False, "accept only the next image after each trigger")
+        self._trigger_timeout = declare(
             "trigger_timeout",
             1.0,
             "seconds after which a trigger without image is answered by HOLD",
             limits=(0.01, 3600.0),
         )
-        self._info: CameraInfo | None = None
-        self._info_arrived = threading.Event()
-        self._info_patience = CAMERA_INFO_WAIT
+        self._newest = (
+            declare(
+                "free_running",
+                "newest",
+                "without triggers; newest: of the images that wait only the last is inspected, the others get no "
+                "result; every: all are, up to queue_size of them wait, further ones are HOLD",
+                choices=("newest", "every"),
+            )
+            == "newest"
+        )
+        self._stamps = Stamps(
+            declare("max_age", 0.0, "seconds; older images are not judged (BAD_STAMP); 0: no limit", limits=(0.0, 1e6)),
+            declare(
+                "max_ahead", 0.0, "seconds; images stamped further in the future are not judged; 0: no limit",
+                limits=(0.0, 1e6),
+            ),
+        )  # fmt: skip
+        self._infos = CameraInfos(node, parameters)
         self._waiting: tuple[Trigger, int] | None = None
 
-        qos = QoSProfile(depth=depth)
-        if reliability == "best_effort":
+    def open(self) -> None:
+        """Subscribe."""
+        node = self._node
+        qos = QoSProfile(depth=self._depth)
+        if self._reliability == "best_effort":
             qos.reliability = ReliabilityPolicy.BEST_EFFORT
-        if transport == "compressed":
-            node.create_subscription(CompressedImage, "image_raw/compressed", self._on_image, qos)
-        else:
-            node.create_subscription(ImageMsg, "image_raw", self._on_image, qos)
-        info_qos = QoSProfile(depth=1, reliability=qos.reliability)
-        self._info_subscription = node.create_subscription(CameraInfo, "camera_info", self._on_info, info_qos)
+        kind, topic = ImageMsg, "image_raw"
+        if self._transport == "compressed":
+            kind, topic = CompressedImage, "image_raw/compressed"
+        self._infos.open(qos.reliability)
+        watched_subscription(node, kind, topic, self._on_image, qos, "image")
         if self._triggered:
             node.create_subscription(Trigger, "trigger", self._on_trigger, QoSProfile(depth=10))
             node.create_timer(TRIGGER_CHECK, self._check_trigger, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def camera(self) -> Camera | None:
-        """The raw camera from the latest camera_info; None: nobody publishes one. Not to be called by the executor.
+    def close(self) -> None:
+        """Answer the trigger that waits."""
+        self._give_up("the node was deactivated")
 
-        Raises InputError for an unusable camera_info, or one that is announced but does not come.
-        """
-        announced = self._node.count_publishers(self._info_subscription.topic_name) > 0
-        if announced and not self._info_arrived.wait(self._info_patience):
-            self._info_patience = 0.0  # later frames are not kept waiting as well
-            raise InputError("camera_info has a publisher, but no message came")
-        if self._info is None:
-            return None
-        camera = camera_from_info(self._info)
-        if camera is None:
-            raise InputError(
-                "camera_info is uncalibrated (K is zero); calibrate the camera, or remap camera_info away to use the "
-                "intrinsics of the model"
-            )
-        return camera
-
-    def _on_info(self, msg: CameraInfo) -> None:
-        self._info = msg
-        self._info_arrived.set()
+    def camera(self, header: Header) -> Camera | None:
+        """As `CameraInfos.camera`, for the image with this header."""
+        return self._infos.camera(stamp_ns(header.stamp))
 
     def _on_image(self, msg: ImageMsg | CompressedImage) -> None:
-        now = time.monotonic_ns()
+        now, stamp = time.monotonic_ns(), stamp_ns(msg.header.stamp)
         msg.header.frame_id = msg.header.frame_id or self._frame
+        jumps = self._stamps.jumps
+        if self._stamps.duplicate(stamp):
+            self._node.health.count("duplicates")
+            return
+        if self._stamps.jumps > jumps:
+            self._node.get_logger().warning("the images' time has run backwards (a bag that loops, a clock set back)")
+            self._node.health.count("time_jumps")
+        problem = self._stamps.problem(stamp, self._node.get_clock().now().nanoseconds)
         if not self._triggered:
-            self._accept(msg, "", now)
+            query = Query(msg, msg.header, "", now)
+            if problem:
+                self._hold(query, Reason.BAD_STAMP, problem)
+            else:
+                self._accept(query, self._newest)
             return
-        if self._waiting is None:
-            return
-        trigger, _ = self._waiting
-        if _stamp_ns(msg.header) < _stamp_ns(trigger.header):
-            return
-        self._waiting = None
-        self._accept(msg, trigger.part_id, now)
+        if problem:
+            self._node.health.count("bad_stamps")
+        elif self._waiting is not None and stamp >= stamp_ns(self._waiting[0].header.stamp):
+            trigger, _ = self._waiting
+            self._waiting = None
+            self._accept(Query(msg, msg.header, trigger.part_id, now, stamp_ns(trigger.header.stamp)), newest=False)
+
+    def _accept(self, query: Query, newest: bool) -> None:
+        worker: Worker | None = self._node.worker
+        if worker is None:
+            self._hold(query, Reason.DROPPED, "the node is not active")
+        elif newest:
+            if worker.replace(lambda: self._work(query)):
+                self._node.health.count("superseded")
+        elif not worker.offer(lambda: self._work(query)):
+            self._hold(query, Reason.DROPPED, f"{self._node.get_name()}: {self._node.queue_size} images were waiting")
 
     def _on_trigger(self, msg: Trigger) -> None:
         # Each part gets its own image or none: a late image must not be taken for the next part.
@@ -125,8 +150,5 @@ class Intake:
             return
         (trigger, since), self._waiting = self._waiting, None
         header = Header(stamp=trigger.header.stamp, frame_id=self._frame)
-        self._missing(header, trigger.part_id, since, Reason.DROPPED, f"no image for the trigger: {why}")
-
-
-def _stamp_ns(header: Header) -> int:
-    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
+        query = Query(None, header, trigger.part_id, since, stamp_ns(trigger.header.stamp))
+        self._hold(query, Reason.DROPPED, f"no image for the trigger: {why}")

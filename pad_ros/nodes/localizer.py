@@ -5,36 +5,45 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from sensor_msgs.msg import CompressedImage
-from sensor_msgs.msg import Image as ImageMsg
-from std_msgs.msg import Header
-
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .intake import Intake
 from .outputs import NEXT_STAGE_PATIENCE, LocalizerOutput
+from .spin import run
 from .stages import Query, localize, rejected
+from .tracking import Tracking
 
 
 class LocalizerNode(StageNode):
-    """First of the three stages; see DESIGN's table of topics."""
+    """First of the three stages: a localized view for each accepted image or trigger."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("localizer", **options)
-        part_frame = self.parameters.declare("part_frame", "part", "frame of the part, child in the transform")
-        self._output = LocalizerOutput(self, part_frame, self.depth)
-        self._intake = Intake(self, self.parameters, self._accept, self._missing)
+        self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, child in the transform")
+        self._tracking = Tracking(self.parameters)
+        self._intake = Intake(self, self.parameters, self._localize, self._hold)
+        self.start()
 
-    def _accept(self, message: ImageMsg | CompressedImage, part_id: str, accepted_ns: int) -> None:
-        query = Query(message, message.header, part_id, accepted_ns)
-        if not self.worker.offer(lambda: self._localize(query)):
-            self._output.publish(rejected(query, Reason.DROPPED, f"localizer: {self.queue_size} images were waiting"))
+    def open_outputs(self) -> None:
+        self._output = LocalizerOutput(self, self._part_frame, self.depth)
 
-    def _missing(self, header: Header, part_id: str, since_ns: int, reason: Reason, text: str) -> None:
-        self._output.publish(rejected(Query(None, header, part_id, since_ns), reason, text))
+    def open_inputs(self) -> None:
+        self._intake.open()
+
+    def close_inputs(self) -> None:
+        self._intake.close()
+
+    def _hold(self, query: Query, reason: Reason, text: str) -> None:
+        self._output.publish(rejected(query, reason, text))
+        self.health.ran({}, f"{reason.name}: {text}")
 
     def _localize(self, query: Query) -> None:
-        self._output.publish(localize(self.inspector, query, self._intake.camera), NEXT_STAGE_PATIENCE)
+        inspector = self.inspector  # once: load_model may change it meanwhile
+        near = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        self._tracking.learn(inspector, frame)
+        self._output.publish(frame, NEXT_STAGE_PATIENCE)
+        self.health.ran({"localize": frame.localize_ms}, frame.why_held)
 
 
 def main() -> int:

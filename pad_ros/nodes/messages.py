@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 from geometry_msgs.msg import Point, PoseWithCovariance
 from geometry_msgs.msg import Pose as PoseMsg
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from sensor_msgs.msg import Image as ImageMsg
-from std_msgs.msg import Header
 
 from pad_ros.msg import DefectRegion as DefectRegionMsg
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
+from ..encodings import UNKNOWN_COVARIANCE, covariance_from_ros, covariance_to_ros
 from ..errors import ImageError
 from ..geometry import Pose
 from ..images import Image
@@ -32,11 +31,7 @@ from .convert import (
     photograph_to_image,
     rgb_to_image,
 )
-from .stages import Frame
-
-Array = NDArray[np.float64]
-
-UNKNOWN_COVARIANCE = -1.0  # in covariance[0], as sensor_msgs/Imu has it
+from .stages import Frame, stamp_msg, stamp_ns
 
 
 def pose_to_msg(pose: Pose) -> PoseMsg:
@@ -52,21 +47,6 @@ def pose_from_msg(msg: PoseMsg) -> Pose:
     """InputError where the quaternion has no length or a value is not finite."""
     q, t = msg.orientation, msg.position
     return Pose.from_quaternion(np.array([q.w, q.x, q.y, q.z]), np.array([t.x, t.y, t.z]))
-
-
-def covariance_to_ros(covariance: Array, pose: Pose) -> Array:
-    """[6, 6] in ROS order (x, y, z, rotation about the camera's X, Y, Z) of a twist covariance [6, 6].
-
-    Our twist (w, v) multiplies from the left, so to first order the position moves by w x t + v.
-    """
-    jacobian = np.block([[-_cross(pose.translation), np.eye(3)], [np.eye(3), np.zeros((3, 3))]])
-    return np.asarray(jacobian @ covariance @ jacobian.T)
-
-
-def covariance_from_ros(covariance: Array, pose: Pose) -> Array:
-    """The reverse of `covariance_to_ros`."""
-    jacobian = np.block([[np.zeros((3, 3)), np.eye(3)], [np.eye(3), _cross(pose.translation)]])
-    return np.asarray(jacobian @ covariance @ jacobian.T)
 
 
 def localization_to_pose(localization: Localization | None) -> PoseWithCovariance:
@@ -102,6 +82,7 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
         matches=localization.matches,
         residual_px=float(localization.residual_px),
         localize_ms=frame.localize_ms,
+        trigger_stamp=stamp_msg(frame.trigger_ns),
     )
 
 
@@ -125,6 +106,7 @@ def frame_from_localized(msg: LocalizedView) -> Frame:
         camera_from_info(msg.camera_info),
         localization,
         localize_ms=msg.localize_ms,
+        trigger_ns=stamp_ns(msg.trigger_stamp),
     )
 
 
@@ -179,17 +161,15 @@ def header_only(view: LocalizedView, reason: Reason, text: str) -> Frame:
     """What can be saved of a view that cannot be used: enough for one HOLD."""
     return Frame(
         view.header, view.part_id, view.accepted_ns, view.clock_id, view.model_hash, None, None,
-        Localization(None, reason, text), localize_ms=view.localize_ms,
+        Localization(None, reason, text), localize_ms=view.localize_ms, trigger_ns=stamp_ns(view.trigger_stamp),
     )  # fmt: skip
 
 
-def result_msg(
-    inspection: Inspection, header: Header, part_id: str, model_name: str, model_hash: str
-) -> InspectionResult:
+def result_msg(inspection: Inspection, frame: Frame, model_name: str, model_hash: str) -> InspectionResult:
     times = inspection.timings_ms
     return InspectionResult(
-        header=header,
-        part_id=part_id,
+        header=frame.header,
+        part_id=frame.part_id,
         model_name=model_name,
         model_hash=model_hash,
         verdict=int(inspection.verdict),
@@ -203,6 +183,7 @@ def result_msg(
         render_ms=times.get("render", 0.0),
         score_ms=times.get("score", 0.0),
         total_ms=times.get("total", 0.0),
+        trigger_stamp=stamp_msg(frame.trigger_ns),
     )
 
 
@@ -221,7 +202,3 @@ def _defect_msg(defect: DefectRegion) -> DefectRegionMsg:
 
 def _image(msg: ImageMsg) -> Image | None:
     return image_to_rgb(msg) if msg.width else None
-
-
-def _cross(v: Array) -> Array:
-    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])

@@ -8,31 +8,32 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image as ImageMsg
 from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
-from ..model import ReferenceModel
 from ..pictures import heatmap_overlay, rendering_image
 from ..reasons import Reason
 from ..scoring.result import Inspection
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
+from .markers import defect_markers
 from .messages import frame_to_localized, frame_to_reference, localization_to_pose, pose_to_msg, result_msg
-from .stages import Frame, hold
+from .qos import reliable
+from .stages import Frame, hold, stamp_ns
 
+if TYPE_CHECKING:
+    from ..model import ReferenceModel
+
+GRACE = 0.25  # seconds after the deadline from which on an answer is the watchdog's
 NEXT_STAGE_PATIENCE = 5.0  # seconds that a frame waits for the next stage to be there (start, restart)
-
-
-def reliable(depth: int) -> QoSProfile:
-    """Keep-last and reliable: best effort loses large images between processes."""
-    return QoSProfile(depth=depth)
 
 
 class LocalizerOutput:
@@ -61,7 +62,7 @@ class LocalizerOutput:
             self._pose.publish(
                 PoseWithCovarianceStamped(header=frame.header, pose=localization_to_pose(frame.localization))
             )
-        if self._tf is not None and self._tf_msgs is not None:
+        if self._tf is not None and self._tf_msgs is not None and _wanted(self._tf):
             transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
             msg = pose_to_msg(pose)
             transform.transform.rotation = msg.orientation
@@ -94,38 +95,46 @@ class RendererOutput:
 
 
 class ScorerOutput:
-    """`result` for every frame; `heatmap`, `heatmap_overlay`, `anomaly_cloud` and `defects` where there is a map.
+    """`result` for every frame; `heatmap`, `heatmap_overlay`, `anomaly_cloud`, `defects` and `defect_markers` where
+    there is a map.
 
-    With a deadline, a frame that the watchdog has answered meanwhile is not answered again.
+    A frame that the watchdog has answered meanwhile is not answered again, nor one so late (`deadline`, seconds; 0:
+    none) that the two answers would cross.
     """
 
     def __init__(self, node: Node, part_frame: str, depth: int, deadline: float) -> None:
         self._node = node
         self._part_frame = part_frame
+        self._deadline = deadline
         self._result = node.create_publisher(InspectionResult, "result", reliable(max(depth, 10)))
         self._heatmap = node.create_publisher(ImageMsg, "heatmap", reliable(depth))
         self._overlay = node.create_publisher(ImageMsg, "heatmap_overlay", reliable(depth))
         self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))
+        self._markers = node.create_publisher(MarkerArray, "defect_markers", reliable(depth))
         self._vision_msgs = _optional("vision_msgs.msg")
         self._defects: Publisher | None = None
         if self._vision_msgs is not None:
             self._defects = node.create_publisher(self._vision_msgs.Detection2DArray, "defects", reliable(depth))
-        self._timed_out: deque[tuple[int, int]] = deque(maxlen=64)
-        if deadline > 0:
-            node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
+        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=64)
+        node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
 
     def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
-        stamp = (frame.header.stamp.sec, frame.header.stamp.nanosec)
-        if stamp in self._timed_out and stamp != (0, 0):
+        key = answer_key(frame.part_id, frame.trigger_ns, stamp_ns(frame.header.stamp))
+        if key in self._timed_out and any(key):
+            self._timed_out.remove(key)
             self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
+            return
+        if self._too_late(inspection):
+            self._node.get_logger().warning(f"{inspection.reason_text}: left to the watchdog")
             return
         name, digest = ("", "") if model is None else (model.name, model.hash)
         try:
-            self._result.publish(result_msg(inspection, frame.header, frame.part_id, name, digest))
+            msg = result_msg(inspection, frame, name, digest)
         except Exception as error:  # an inspection that does not fit into the message must not vanish
             held = hold(Reason.INTERNAL_ERROR, f"result: {type(error).__name__}: {error}", inspection.timings_ms)
-            self._result.publish(result_msg(held, frame.header, frame.part_id, name, digest))
+            self._result.publish(result_msg(held, frame, name, digest))
             return
+        self._result.publish(msg)
         _log_failure(self._node, "heatmap", lambda: self._publish_pictures(frame, inspection))
 
     def _publish_pictures(self, frame: Frame, inspection: Inspection) -> None:
@@ -142,12 +151,29 @@ class ScorerOutput:
                 frame.rendering, frame.camera, values, threshold, frame.header.stamp, self._part_frame
             )
             self._cloud.publish(cloud)
+        if _wanted(self._markers) and frame.rendering is not None:
+            rendering = frame.rendering
+            self._markers.publish(
+                defect_markers(
+                    inspection.defects, rendering.camera, rendering.pose, frame.header.stamp, self._part_frame
+                )
+            )
         if self._defects is not None and self._vision_msgs is not None and _wanted(self._defects):
             self._defects.publish(_detections(self._vision_msgs, frame, inspection))
 
+    def _too_late(self, inspection: Inspection) -> bool:
+        """Whether a watchdog, which publishes results too, is about to answer."""
+        late = self._deadline > 0 and inspection.timings_ms.get("total", 0.0) > 1000 * (self._deadline + GRACE)
+        return late and self._node.count_publishers(self._result.topic_name) > 1
+
     def _on_result(self, msg: InspectionResult) -> None:
-        if msg.reason == Reason.TIMEOUT:
-            self._timed_out.append((msg.header.stamp.sec, msg.header.stamp.nanosec))
+        if msg.reason == Reason.TIMEOUT and not msg.model_hash:  # the watchdog's: it knows no model
+            self._timed_out.append(answer_key(msg.part_id, stamp_ns(msg.trigger_stamp), stamp_ns(msg.header.stamp)))
+
+
+def answer_key(part_id: str, trigger_ns: int, image_ns: int) -> tuple[str, int, int]:
+    """What ties an answer to its question: part and trigger where there is one, else the image's stamp."""
+    return (part_id, trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
 
 
 def _detections(vision_msgs: ModuleType, frame: Frame, inspection: Inspection) -> object:

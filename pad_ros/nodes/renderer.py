@@ -8,9 +8,11 @@ from typing import Any
 from pad_ros.msg import LocalizedView
 
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .messages import frame_from_localized, header_only
-from .outputs import NEXT_STAGE_PATIENCE, RendererOutput, reliable
+from .outputs import NEXT_STAGE_PATIENCE, RendererOutput
+from .qos import reliable
+from .spin import run
 from .stages import render
 
 
@@ -19,11 +21,17 @@ class RendererNode(StageNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("renderer", **options)
+        self.start()
+
+    def open_outputs(self) -> None:
         self._output = RendererOutput(self, self.depth)
+
+    def open_inputs(self) -> None:
         self.create_subscription(LocalizedView, "localized_view", self._on_view, reliable(self.depth))
 
     def _on_view(self, msg: LocalizedView) -> None:
-        if not self.worker.offer(lambda: self._render(msg)):
+        worker = self.worker
+        if worker is None or not worker.offer(lambda: self._render(msg)):
             text = f"renderer: {self.queue_size} views were waiting"
             self._output.publish(header_only(msg, Reason.DROPPED, text))
 
@@ -32,7 +40,9 @@ class RendererNode(StageNode):
             frame = frame_from_localized(msg)
         except Exception as error:  # a message from elsewhere may hold anything
             frame = header_only(msg, Reason.INTERNAL_ERROR, f"localized view: {error}")
-        self._output.publish(render(self.inspector, frame), NEXT_STAGE_PATIENCE)
+        frame = render(self.inspector, frame)
+        self._output.publish(frame, NEXT_STAGE_PATIENCE)
+        self.health.ran({"render": frame.render_ms}, frame.why_held)
 
 
 def main() -> int:

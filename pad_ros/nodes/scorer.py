@@ -8,9 +8,11 @@ from typing import Any
 from pad_ros.msg import ReferenceView
 
 from ..reasons import Reason
-from .base import StageNode, run
+from .base import StageNode
 from .messages import frame_from_reference, header_only
-from .outputs import ScorerOutput, reliable
+from .outputs import ScorerOutput
+from .qos import reliable
+from .spin import run
 from .stages import Frame, score
 
 DEADLINE = "seconds from image to verdict after which the verdict is HOLD (TIMEOUT); 0: none"
@@ -21,13 +23,19 @@ class ScorerNode(StageNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("scorer", **options)
-        part_frame = self.parameters.declare("part_frame", "part", "frame of the part, of `anomaly_cloud`")
+        self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, of `anomaly_cloud`")
         self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
-        self._output = ScorerOutput(self, part_frame, self.depth, self._deadline)
+        self.start()
+
+    def open_outputs(self) -> None:
+        self._output = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
+
+    def open_inputs(self) -> None:
         self.create_subscription(ReferenceView, "reference_view", self._on_view, reliable(self.depth))
 
     def _on_view(self, msg: ReferenceView) -> None:
-        if not self.worker.offer(lambda: self._score(msg)):
+        worker = self.worker
+        if worker is None or not worker.offer(lambda: self._score(msg)):
             self._publish(header_only(msg.view, Reason.DROPPED, f"scorer: {self.queue_size} views were waiting"))
 
     def _score(self, msg: ReferenceView) -> None:
@@ -41,6 +49,7 @@ class ScorerNode(StageNode):
         inspector = self.inspector
         inspection = score(inspector, frame, self._deadline)
         self._output.publish(frame, inspection, None if inspector is None else inspector.model)
+        self.health.answered(inspection, frame.model_hash)
 
 
 def main() -> int:

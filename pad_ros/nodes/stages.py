@@ -11,20 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
 from ..errors import ImageError, InputError
-from ..geometry import Camera
+from ..geometry import Camera, Pose
 from ..images import Image
-from ..inspector import Inspector
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..scoring.result import Inspection
 from .convert import compressed_to_rgb, image_to_rgb
+
+if TYPE_CHECKING:
+    from ..inspector import Inspector
 
 NAN = float("nan")
 
@@ -38,6 +42,16 @@ def clock_id() -> str:
         return "unknown"
 
 
+def stamp_ns(stamp: Time) -> int:
+    """A stamp in nanoseconds."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def stamp_msg(nanoseconds: int) -> Time:
+    """The reverse of `stamp_ns`."""
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """One accepted frame as it came in. message None: the image that a trigger asked for never arrived."""
@@ -46,6 +60,7 @@ class Query:
     header: Header
     part_id: str = ""
     accepted_ns: int = 0  # time.monotonic_ns()
+    trigger_ns: int = 0  # stamp of the trigger that asked for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +78,13 @@ class Frame:
     rendering: ReferenceRendering | None = None
     localize_ms: float = 0.0
     render_ms: float = 0.0
+    trigger_ns: int = 0  # stamp of the trigger that asked for it
+
+    @property
+    def why_held(self) -> str:
+        """Why the frame will be HOLD; "" where nothing is known to speak for it."""
+        found = self.localization
+        return "" if found.pose is not None else f"{found.reason.name}: {found.reason_text}"
 
     def failed(self, reason: Reason, text: str) -> Frame:
         """The same frame without pose and rendering."""
@@ -72,12 +94,18 @@ class Frame:
 def rejected(query: Query, reason: Reason, text: str) -> Frame:
     """The frame of a query that is not even looked at."""
     return Frame(
-        query.header, query.part_id, query.accepted_ns, clock_id(), "", None, None, Localization(None, reason, text)
-    )
+        query.header, query.part_id, query.accepted_ns, clock_id(), "", None, None, Localization(None, reason, text),
+        trigger_ns=query.trigger_ns,
+    )  # fmt: skip
 
 
-def localize(inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None]) -> Frame:
-    """Decode and localize. `camera` gives the raw intrinsics (None: the model's own) or raises InputError."""
+def localize(
+    inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None], near: Pose | None = None
+) -> Frame:
+    """Decode and localize. `camera` gives the raw intrinsics (None: the model's own) or raises InputError.
+
+    near: where the part may be.
+    """
     if inspector is None:
         return rejected(query, Reason.NO_MODEL, "no reference model is loaded")
     image: Image | None = None
@@ -86,7 +114,7 @@ def localize(inspector: Inspector | None, query: Query, camera: Callable[[], Cam
     try:
         image = _decode(query)
         used = inspector.query_camera(image, camera())
-        localization = inspector.localize(image, used)
+        localization = inspector.localize(image, used, near)
     except ImageError as error:
         localization = Localization(None, Reason.BAD_IMAGE, str(error))
     except InputError as error:
@@ -96,7 +124,7 @@ def localize(inspector: Inspector | None, query: Query, camera: Callable[[], Cam
     elapsed = 1000 * (time.perf_counter() - began)
     return Frame(
         query.header, query.part_id, query.accepted_ns, clock_id(), inspector.model.hash, image, used, localization,
-        localize_ms=elapsed,
+        localize_ms=elapsed, trigger_ns=query.trigger_ns,
     )  # fmt: skip
 
 

@@ -1,124 +1,221 @@
-"""watchdog: HOLD on `result` when no verdict came within the deadline, and the line's health on /diagnostics."""
+"""watchdog: HOLD on `result` when no verdict came within the deadline, the line's outputs, and its health."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
-from std_msgs.msg import Header
 
 from pad_ros.msg import InspectionResult, Trigger
 
 from ..reasons import Reason, Verdict
-from .base import run
+from .health import Reporter
+from .line import LineOutputs
 from .messages import localization_to_pose
-from .outputs import reliable
+from .outputs import answer_key
 from .parameters import Parameters
+from .qos import reliable, watched_subscription
+from .spin import run
+from .stages import stamp_msg, stamp_ns
+from .stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
-REPORT = 1.0  # seconds between diagnostics
+REMEMBERED = 256  # answers
 NAN = float("nan")
 
-Key = tuple[str, int, int]  # part_id, stamp
+Key = tuple[str, int, int]
+
+
+@dataclass
+class Question:
+    """A trigger or image that waits for its verdict. since_ns: steady clock."""
+
+    key: Key
+    part_id: str
+    trigger_ns: int
+    image_ns: int
+    since_ns: int
+    overdue: bool = False  # at the last look at the clock
 
 
 class WatchdogNode(Node):
-    """Watches images, or triggers where the cell works by trigger, and the results to them. Time is the steady clock's.
+    """Watches triggers, or images where the cell runs free, and the results to them. Time is the steady clock's.
 
-    A process of its own: it answers even where the cell has died. InputError for a wrong parameter.
+    A process of its own: it answers even where a stage has died. What it says on `line/...` is for each question the
+    first answer, whoever gave it. InputError for a wrong parameter.
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
         given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
         super().__init__("watchdog", parameter_overrides=given, namespace=namespace)
         declare = Parameters(self).declare
-        self._deadline = declare("deadline", 2.0, "seconds from image or trigger to verdict", limits=(0.01, 3600.0))
+        self.deadline = declare("deadline", 2.0, "seconds from image or trigger to verdict", limits=(0.01, 3600.0))
         self._triggered = declare("triggered", False, "watch triggers, not images (set as on the cell)")
+        free_running = declare(
+            "free_running",
+            "newest",
+            "as on the cell; newest: an answer to a later image answers the earlier ones too",
+            choices=("newest", "every"),
+        )
+        self._newest = free_running == "newest" and not self._triggered
         transport = declare("image_transport", "raw", "which images to watch", choices=("raw", "compressed"))
-        self._open: dict[Key, deque[int]] = {}  # steady ns of the unanswered
-        self._verdicts: Counter[str] = Counter()
-        self._timeouts = 0
-        self._timeouts_reported = 0
-
+        reliability = declare(
+            "image_reliability", "reliable", "QoS of the images (set as on the cell)",
+            choices=("reliable", "best_effort"),
+        )  # fmt: skip
+        self.silence = declare(
+            "silence", 0.0, "seconds without an image after which /diagnostics shows an error; 0: never",
+            limits=(0.0, 1e6),
+        )  # fmt: skip
+        self.questions: deque[Question] = deque()  # in the order in which they came
+        self.last_image_ns = time.monotonic_ns()
+        self._stamps = Stamps()
+        self._held: deque[Key] = deque(maxlen=REMEMBERED)  # answered by HOLD: a late verdict counts no more
+        self._early: deque[tuple[Key, Verdict]] = deque(maxlen=REMEMBERED)  # verdicts that overtook their question
         self._result = self.create_publisher(InspectionResult, "result", reliable(10))
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", reliable(10))
+        self.line = LineOutputs(self)
+        self.health = WatchdogHealth(self)
         self.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
         if self._triggered:
-            self.create_subscription(
-                Trigger, "trigger", lambda msg: self._expect(msg.header, msg.part_id), reliable(10)
-            )
-        elif transport == "compressed":
-            topic = "image_raw/compressed"
-            self.create_subscription(CompressedImage, topic, lambda msg: self._expect(msg.header, ""), reliable(10))
+            self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
         else:
-            self.create_subscription(ImageMsg, "image_raw", lambda msg: self._expect(msg.header, ""), reliable(10))
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(CHECK, self._check, clock=steady)
-        self.create_timer(REPORT, self._report, clock=steady)
+            kind, topic = ImageMsg, "image_raw"
+            if transport == "compressed":
+                kind, topic = CompressedImage, "image_raw/compressed"
+            qos = QoSProfile(depth=10)
+            if reliability == "best_effort":
+                qos.reliability = ReliabilityPolicy.BEST_EFFORT
+            watched_subscription(self, kind, topic, self._on_image, qos, "image")
+        self.create_timer(CHECK, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _expect(self, header: Header, part_id: str) -> None:
-        self._open.setdefault(self._key(header, part_id), deque()).append(time.monotonic_ns())
+    def others(self) -> int:
+        """How many other nodes publish results."""
+        return max(0, int(self.count_publishers("result")) - 1)
 
-    def _key(self, header: Header, part_id: str) -> Key:
-        # The result to a trigger carries the image's stamp, not the trigger's: the part's name ties them.
-        return (part_id, 0, 0) if self._triggered else ("", header.stamp.sec, header.stamp.nanosec)
+    def watches_images(self) -> bool:
+        return not self._triggered
+
+    def _on_trigger(self, msg: Trigger) -> None:
+        stamp = stamp_ns(msg.header.stamp)
+        self._ask(Question((msg.part_id, stamp, 0), msg.part_id, stamp, stamp, time.monotonic_ns()))
+
+    def _on_image(self, msg: ImageMsg | CompressedImage) -> None:
+        self.last_image_ns = time.monotonic_ns()
+        stamp = stamp_ns(msg.header.stamp)
+        if not self._stamps.duplicate(stamp):
+            self._ask(Question(("", 0, stamp), "", 0, stamp, self.last_image_ns))
+
+    def _ask(self, question: Question) -> None:
+        self.questions.append(question)
+        self.line.ask()
+        for key, verdict in self._early:
+            if key == question.key and any(key):
+                self._early.remove((key, verdict))
+                self._answer(key, verdict)
+                return
 
     def _on_result(self, msg: InspectionResult) -> None:
-        self._verdicts[Verdict(msg.verdict).name] += 1
-        self._close(self._key(msg.header, msg.part_id))
+        if msg.reason == Reason.TIMEOUT and not msg.model_hash:
+            return  # our own
+        verdict = Verdict(msg.verdict)
+        self.health.count(verdict.name)
+        trigger = stamp_ns(msg.trigger_stamp)
+        key = answer_key(msg.part_id, trigger, stamp_ns(msg.header.stamp))
+        if self._triggered:
+            key = (msg.part_id, trigger, 0)
+        if self._answer(key, verdict):
+            return
+        if key in self._held:
+            self._held.remove(key)
+            self.health.count("late")
+        else:
+            self._early.append((key, verdict))
 
-    def _close(self, key: Key) -> None:
-        since = self._open.get(key)
-        if since:
-            since.popleft()
-            if not since:
-                del self._open[key]
+    def _answer(self, key: Key, verdict: Verdict) -> bool:
+        """Take the first question of this key, and with the newest the earlier ones, off the list."""
+        for i, question in enumerate(self.questions):
+            if question.key == key:
+                for _ in range(i if self._newest else 0):
+                    self.questions.popleft()
+                self.questions.remove(question)
+                self.line.answer(verdict, busy=bool(self.questions))
+                return True
+        return False
 
     def _check(self) -> None:
         now = time.monotonic_ns()
-        for key, since in list(self._open.items()):
-            while since and now - since[0] > 1e9 * self._deadline:
-                since.popleft()
-                self._timeouts += 1
-                self._result.publish(self._hold(key))
-            if not since:
-                del self._open[key]
+        while self.questions and now - self.questions[0].since_ns > 1e9 * self.deadline:
+            if not self.questions[0].overdue:  # an answer that has arrived is taken before the next look
+                self.questions[0].overdue = True
+                break
+            question = self.questions.popleft()
+            self._held.append(question.key)
+            self._result.publish(self._hold(question))
+            self.health.count("HOLD")
+            self.health.count("timeouts")
+            self.line.answer(Verdict.HOLD, busy=bool(self.questions))
 
-    def _hold(self, key: Key) -> InspectionResult:
-        part_id, sec, nanosec = key
+    def _hold(self, question: Question) -> InspectionResult:
         msg = InspectionResult(
-            part_id=part_id, verdict=int(Verdict.HOLD), reason=int(Reason.TIMEOUT), score=NAN, threshold=NAN
+            part_id=question.part_id,
+            verdict=int(Verdict.HOLD),
+            reason=int(Reason.TIMEOUT),
+            score=NAN,
+            threshold=NAN,
+            trigger_stamp=stamp_msg(question.trigger_ns),
         )
-        msg.header.stamp.sec, msg.header.stamp.nanosec = sec, nanosec
-        msg.reason_text = f"no verdict within {self._deadline:g} s"
+        msg.header.stamp = stamp_msg(question.image_ns)
+        msg.reason_text = f"no verdict within {self.deadline:g} s"
+        if self.others() == 0:
+            msg.reason_text += ": no node publishes results"
         msg.pose = localization_to_pose(None)
-        msg.total_ms = 1000 * self._deadline
+        msg.total_ms = 1000 * self.deadline
         return msg
 
-    def _report(self) -> None:
-        new, self._timeouts_reported = self._timeouts - self._timeouts_reported, self._timeouts
-        level, message = DiagnosticStatus.OK, "verdicts in time"
+
+class WatchdogHealth(Reporter):
+    """/diagnostics of the watchdog."""
+
+    def __init__(self, node: WatchdogNode) -> None:
+        self._watchdog = node
+        self._counts: Counter[str] = Counter(dict.fromkeys((*(v.name for v in Verdict), "timeouts"), 0))
+        self._reported = 0
+        self._warnings: dict[str, str] = {}
+        super().__init__(node, "inspection")
+
+    def count(self, what: str) -> None:
+        self._counts[what] += 1
+
+    def warn(self, topic: str, text: str) -> None:
+        self._warnings[topic] = text
+
+    def status(self) -> tuple[bytes, str, dict[str, Any]]:
+        node = self._watchdog
+        new, self._reported = self._counts["timeouts"] - self._reported, self._counts["timeouts"]
+        silent = (time.monotonic_ns() - node.last_image_ns) / 1e9
+        values = {**self._counts, "open": len(node.questions), "result_publishers": node.others()}
+        errors, warnings = [], list(self._warnings.values())
         if new:
-            level, message = DiagnosticStatus.ERROR, f"{new} verdicts missed the deadline of {self._deadline:g} s"
-        status = DiagnosticStatus(
-            level=level, name=f"{self.get_fully_qualified_name()}: inspection", message=message, hardware_id="pad_ros"
-        )
-        values = {
-            **{v.name: self._verdicts[v.name] for v in Verdict},
-            "timeouts": self._timeouts,
-            "open": len(self._open),
-        }
-        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+            errors.append(f"{new} verdicts missed the deadline of {node.deadline:g} s")
+        if node.silence and node.watches_images() and silent > node.silence:
+            errors.append(f"no image for {silent:.1f} s")
+        if node.others() == 0:
+            warnings.append("no node publishes results")
+        if errors:
+            return DiagnosticStatus.ERROR, "; ".join(errors + warnings), values
+        if warnings:
+            return DiagnosticStatus.WARN, "; ".join(warnings), values
+        return DiagnosticStatus.OK, "verdicts in time", values
 
 
 def main() -> int:

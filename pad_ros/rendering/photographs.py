@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from ..errors import InputError, ModelError
 from ..geometry import Camera, Pose
-from ..kernels import for_each, kernel, thread_count
+from ..kernels import kernel
 
 PHOTOGRAPHS_FILE = "photographs.safetensors"
 DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth may be off and still show the point
@@ -39,13 +39,10 @@ class Photograph:
     pose: Pose
 
 
-def nearest(photographs: Sequence[Photograph], pose: Pose, centre: NDArray[np.float64], count: int) -> list[Photograph]:
-    """The `count` photographs taken from the directions nearest to that of `pose`, seen from `centre` [3]."""
-    directions = np.array([photograph.pose.centre - centre for photograph in photographs]).reshape(-1, 3)
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    towards = pose.centre - centre
-    order = np.argsort(-(directions @ towards), kind="stable")
-    return [photographs[i] for i in order[:count]]
+def directions(photographs: Sequence[Photograph], centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From where each photograph was taken, seen from `centre` [3]: unit vectors [K, 3]."""
+    offsets = np.array([photograph.pose.centre - centre for photograph in photographs]).reshape(-1, 3)
+    return offsets / np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-12)
 
 
 def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask]:
@@ -58,27 +55,20 @@ def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, p
     source = photograph.camera.K.astype(np.float32)
     target = camera.K.astype(np.float32)
     view_depth = photograph.depth.astype(np.float32)
-    bands = np.linspace(0, len(depth), 4 * thread_count() + 1).astype(np.int64)
-    for_each(
-        lambda i: _warp(
-            depth, alpha, target, transform, photograph.image, view_depth, source, tolerance,
-            colours, seen, bands[i], bands[i + 1],
-        ),
-        len(bands) - 1,
-    )  # fmt: skip
+    _warp(depth, alpha, target, transform, photograph.image, view_depth, source, tolerance, colours, seen)
     return colours, seen
 
 
 @kernel
 def _warp(
     depth: Floats, alpha: Floats, target: Floats, transform: Floats, image: Pixels, view_depth: Floats,
-    source: Floats, tolerance: float, colours: Pixels, seen: Mask, first: int, last: int,
+    source: Floats, tolerance: float, colours: Pixels, seen: Mask,
 ) -> None:  # fmt: skip
     height, width = view_depth.shape
     half = np.float32(0.5)
     one = np.float32(1)
     m = transform
-    for y in range(first, last):
+    for y in range(depth.shape[0]):
         for x in range(depth.shape[1]):
             z = depth[y, x]
             if alpha[y, x] < half or z <= 0:

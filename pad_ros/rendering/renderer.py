@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,14 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from ..geometry import Camera, Pose
+from ..kernels import for_each, kernel
 from ..silhouette import Background
 from .gaussians import Gaussians
-from .photographs import Photograph, nearest, warp
+from .photographs import Photograph, directions, warp
 from .rasterize import rasterization
 from .result import ReferenceRendering
 
 SHARPER = 0.6  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
 MARGIN = 12  # px around the part's projection
+SAMPLES = 50_000  # Gaussians at least that its outline is taken from
+
+Window = tuple[int, int, int, int]  # x0, y0, width, height
 
 
 class Renderer:
@@ -47,6 +52,7 @@ class Renderer:
         self._nearest = nearest_photographs
         self._means = gaussians.means.double().cpu().numpy()
         self._centre = np.median(self._means, axis=0)
+        self._directions = directions(self._photographs, self._centre)
 
     def sketch(self, level: float) -> Renderer:
         """A renderer of the same Gaussians, without features and photographs, at `level` times the resolution.
@@ -56,49 +62,110 @@ class Renderer:
         footprint = self.gaussians.footprint * SHARPER * level**2
         return Renderer(replace(self.gaussians, footprint=footprint), self.background, device=self.device)
 
-    def window(self, camera: Camera, pose: Pose) -> tuple[int, int, int, int] | None:
+    def window(self, camera: Camera, pose: Pose) -> Window | None:
         """x0, y0, width, height of the part's projection plus a margin; None if it is out of sight."""
-        points = pose.transform(self._means)
-        pixels = camera.project(points[points[:, 2] > 1e-3])
-        if len(pixels) == 0:
-            return None
-        # The outermost thousandth are floaters; they must not stretch the window over the frame.
-        low, high = np.percentile(pixels, 0.1, axis=0) - MARGIN, np.percentile(pixels, 99.9, axis=0) + MARGIN
-        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
-        x1, y1 = min(int(high[0]) + 1, camera.width), min(int(high[1]) + 1, camera.height)
-        return (x0, y0, x1 - x0, y1 - y0) if x1 > x0 and y1 > y0 else None
+        lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+        return _outline(self._means, pose.matrix, lens, camera.width, camera.height)
 
-    @torch.no_grad()
     def render(self, camera: Camera, pose: Pose, without: str | None = None) -> ReferenceRendering:
         """The part at `pose`, seen by the pinhole `camera`; the photograph named `without` is not used."""
+        return self.with_photographs(self.part(camera, pose), without)
+
+    @torch.no_grad()
+    def part(self, camera: Camera, pose: Pose) -> ReferenceRendering:
+        """The same without photographs."""
         height, width = camera.height, camera.width
         channels = self._features.shape[1]
         rgb = np.empty((height, width, 3), np.float32)
-        rgb[:] = self.background.rgb01
+        rgb[:] = colour = self.background.rgb01
         alpha = np.zeros((height, width), np.float32)
         depth = np.zeros((height, width), np.float32)
         features = np.zeros((height, width, channels), np.float32)
         window = self.window(camera, pose)
-        if window is not None:
-            x0, y0, w, h = window
-            g = self.gaussians
-            viewmat = torch.from_numpy(pose.matrix.astype(np.float32)).to(self.device)
-            intrinsics = torch.from_numpy(camera.K.astype(np.float32)).to(self.device)
-            out, alphas, _ = rasterization(
-                g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], width, height,
-                window=window, sh_degree=g.sh_degree, backgrounds=self._colour, render_mode="RGB+ED",
-                features=self._features, eps2d=g.footprint,
-            )  # fmt: skip
-            part = np.s_[y0 : y0 + h, x0 : x0 + w]
-            image = out[0].cpu().numpy()
-            rgb[part] = np.clip(image[..., :3], 0, 1)
-            features[part] = image[..., 3 : 3 + channels]
-            depth[part] = image[..., -1]
-            alpha[part] = alphas[0, ..., 0].cpu().numpy()
-        chosen = [photograph for photograph in self._photographs if photograph.name != without]
-        chosen = nearest(chosen, pose, self._centre, self._nearest) if self._nearest else []
+        if window is None:
+            return ReferenceRendering(
+                rgb, alpha, depth, features, camera, pose, window=(0, 0, 0, 0), background_colour=colour
+            )
+        x0, y0, w, h = window
+        g = self.gaussians
+        viewmat = torch.from_numpy(pose.matrix.astype(np.float32)).to(self.device)
+        intrinsics = torch.from_numpy(camera.K.astype(np.float32)).to(self.device)
+        out, alphas, _ = rasterization(
+            g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], width, height,
+            window=window, sh_degree=g.sh_degree, backgrounds=self._colour, render_mode="RGB+ED",
+            features=self._features, eps2d=g.footprint,
+        )  # fmt: skip
+        inside = np.s_[y0 : y0 + h, x0 : x0 + w]
+        image = out[0].cpu().numpy()
+        np.clip(image[..., :3], 0, 1, out=rgb[inside])
+        features[inside] = image[..., 3 : 3 + channels]
+        depth[inside] = image[..., -1]
+        alpha[inside] = alphas[0, ..., 0].cpu().numpy()
+        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, window=window, background_colour=colour)
+
+    def with_photographs(self, rendering: ReferenceRendering, without: str | None = None) -> ReferenceRendering:
+        """A rendering of `part` with the photographs nearest to its pose, but not the one named `without`."""
+        chosen = self._nearest_photographs(rendering.pose, without) if self._nearest else []
+        height, width = rendering.alpha.shape
         photographs = np.zeros((len(chosen), height, width, 3), np.uint8)
         seen = np.zeros((len(chosen), height, width), np.bool_)
-        for i, photograph in enumerate(chosen):
-            photographs[i], seen[i] = warp(photograph, depth, alpha, camera, pose)
-        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, photographs, seen)
+        x0, y0, w, h = rendering.window or (0, 0, width, height)
+        if w and h:
+            inside, camera = np.s_[y0 : y0 + h, x0 : x0 + w], rendering.camera.cropped(x0, y0, w, h)
+
+            def task(i: int) -> None:
+                photographs[i][inside], seen[i][inside] = warp(
+                    chosen[i], rendering.depth[inside], rendering.alpha[inside], camera, rendering.pose
+                )
+
+            for_each(task, len(chosen))
+        return replace(rendering, photographs=photographs, seen=seen)
+
+    def _nearest_photographs(self, pose: Pose, without: str | None) -> list[Photograph]:
+        """Those taken from the directions nearest to that of `pose`, nearest first."""
+        order = np.argsort(-(self._directions @ (pose.centre - self._centre)), kind="stable")
+        found = (self._photographs[i] for i in order if self._photographs[i].name != without)
+        return list(itertools.islice(found, self._nearest))
+
+
+@kernel
+def _outline(
+    means: NDArray[np.float64], pose: NDArray[np.float64], lens: NDArray[np.float64], width: int, height: int
+) -> Window | None:
+    """Where the means project to, but for the outermost thousandth on each side: floaters must not stretch it."""
+    columns, rows = np.zeros(width + 2, np.int64), np.zeros(height + 2, np.int64)
+    step = max(means.shape[0] // SAMPLES, 1)
+    count = 0
+    for i in range(0, means.shape[0], step):
+        x, y, z = means[i]
+        depth = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
+        if not depth > 1e-3:
+            continue
+        u = lens[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) / depth + lens[2]
+        v = lens[1] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) / depth + lens[3]
+        columns[int(min(max(u, -1.0), width) + 1.0)] += 1
+        rows[int(min(max(v, -1.0), height) + 1.0)] += 1
+        count += 1
+    if count == 0:
+        return None
+    x0, x1 = _spread(columns, count)
+    y0, y1 = _spread(rows, count)
+    if x1 <= x0 or y1 <= y0:
+        return None
+    return x0, y0, x1 - x0, y1 - y0
+
+
+@kernel
+def _spread(histogram, count):  # type: ignore[no-untyped-def]
+    """First and one past the last pixel of what the histogram holds; its first bin is before, its last behind them."""
+    size = histogram.shape[0] - 2
+    spare = count // 1000
+    first, below = 0, histogram[0]
+    while below <= spare:
+        first += 1
+        below += histogram[first]
+    last, above = size + 1, histogram[size + 1]
+    while above <= spare:
+        last -= 1
+        above += histogram[last]
+    return max(first - 1 - MARGIN, 0), min(last + MARGIN, size)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ..geometry import Camera, Pose
 
+SURROUND = 4  # px; more than any neighbourhood that the comparison looks at
+
 
 @dataclass(frozen=True, eq=False)
 class ReferenceRendering:
@@ -18,7 +20,8 @@ class ReferenceRendering:
     in part units, expected value over the Gaussians hit, 0 where alpha is 0. features [H, W, C]:
     further per-Gaussian quantities (expected residuals), blended like colours. photographs uint8
     [K, H, W, 3]: what reference photographs show of the same surface points, where they saw them
-    (seen, bool [K, H, W]).
+    (seen, bool [K, H, W]). window (x0, y0, width, height): all else is of the background_colour (0..1), alpha 0;
+    None where that is not known.
     """
 
     rgb: NDArray[np.float32]
@@ -29,6 +32,25 @@ class ReferenceRendering:
     pose: Pose
     photographs: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 0, 3), np.uint8))
     seen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0, 0), np.bool_))
+    window: tuple[int, int, int, int] | None = None
+    background_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the window and a few pixels of the background around it, or of the whole picture."""
+        if self.window is None:
+            return np.s_[:, :]
+        x0, y0, width, height = self.window
+        return np.s_[max(y0 - SURROUND, 0) : y0 + height + SURROUND, max(x0 - SURROUND, 0) : x0 + width + SURROUND]
+
+    def cropped(self, part: tuple[slice, slice]) -> ReferenceRendering:
+        """Only these rows and columns."""
+        (y0, y1, _), (x0, x1, _) = (s.indices(n) for s, n in zip(part, self.alpha.shape, strict=True))
+        return ReferenceRendering(
+            self.rgb[part], self.alpha[part], self.depth[part], self.features[part],
+            self.camera.cropped(x0, y0, x1 - x0, y1 - y0), self.pose,
+            self.photographs[:, part[0], part[1]], self.seen[:, part[0], part[1]],
+        )  # fmt: skip
 
     @property
     def rgb8(self) -> NDArray[np.uint8]:

@@ -31,12 +31,12 @@ def exported(network: Network) -> Network:
 class Backbone:
     """Feature maps of images at five strides: 2, 4, 8, 16 and 32."""
 
-    def __init__(self, network: Network) -> None:
-        """ModelError where `network` is damaged or not an exported backbone."""
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        """device: "cpu" or "cuda", see `Network.session`. ModelError where `network` is no sound exported backbone."""
         import onnxruntime
 
         self.name = network.name
-        self._session = network.session()
+        self._session = network.session(device)
         outputs = {output.name for output in self._session.get_outputs()}
         if [i.name for i in self._session.get_inputs()] != ["image"] or not outputs >= set(_names(range(LEVELS))):
             raise ModelError(f"the network {network.name} is not a backbone as pad_ros exports them")
@@ -53,14 +53,14 @@ class Backbone:
         return [np.asarray(x) for x in self._session.run(_names(wanted), fed, self._options)]
 
 
-def find_backbone(names: Sequence[str], networks: Iterable[Network]) -> Backbone | None:
+def find_backbone(names: Sequence[str], networks: Iterable[Network], device: str = "cpu") -> Backbone | None:
     """The first of `names` among the networks of a model, None without names; ModelError where it is missing."""
     if not names:
         return None
     found = by_name(networks)
     if names[0] not in found:
         raise ModelError(f"the network {names[0]} is missing")
-    return Backbone(found[names[0]])
+    return Backbone(found[names[0]], device)
 
 
 def _names(levels: Iterable[int]) -> list[str]:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from ..images import Image
 from ..kernels import for_each, kernel, thread_count
+from ..rendering._simd import LANES, fma, load, maximum, minimum, splat, store
 from ..rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-FAR = np.float32(1e9)
+FAR = np.float32(1e6)  # Lab / 100 of what is not there
 
 
 def lab(rgb: Floats | Image) -> Floats:
@@ -31,10 +32,19 @@ def lab(rgb: Floats | Image) -> Floats:
 def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats:
     """The cues of difference [H, W, C] between an undistorted query and its reference (C = 1: colour)."""
     query = lab(image)
-    everywhere = np.ones(query.shape[:2], bool)
-    best = shift_tolerant_difference(query, lab(rendering.rgb), everywhere, shift)
+    best = np.empty(query.shape[:2], np.float32)
+    inside = rendering.inside
+    colour = np.array(rendering.background_colour, np.float32)
+    plain = lab(colour.reshape(1, 1, 3))[0, 0]
+    narrow = rendering.window is not None and _beside(query, rendering.rgb, colour, plain, *rendering.window, best)
+    around = rendering.inside if narrow else np.s_[:, :]
+    everywhere = np.ones(best[around].shape, bool)
+    best[around] = shift_tolerant_difference(query[around], lab(rendering.rgb[around]), everywhere, shift)
+    inside = rendering.inside  # no photograph shows anything beyond it
+    within = _planar(query[inside], None, shift)
     for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
-        np.minimum(best, shift_tolerant_difference(query, lab(photograph), seen, shift), out=best)
+        other = _least_difference(within, lab(photograph[inside]), seen[inside], shift)
+        np.minimum(best[inside], other, out=best[inside])
     return best[..., None]
 
 
@@ -45,32 +55,70 @@ def shift_tolerant_difference(query: Floats, reference: Floats, known: Mask, rad
     the reverse. One direction alone would forgive thin structures that only one of them has. Infinite
     where the reference is not `known`.
     """
-    out = np.empty(query.shape[:2], np.float32)
-    bands = np.linspace(0, len(out), 4 * thread_count() + 1).astype(np.int64)
-    for_each(lambda i: _difference(query, reference, known, radius, out, bands[i], bands[i + 1]), len(bands) - 1)
+    return _least_difference(_planar(query, None, radius), reference, known, radius)
+
+
+def _planar(values: Floats, known: Mask | None, radius: int) -> Floats:
+    """[3, h + 2 radius, w + 2 radius + LANES]: the channels apart, FAR where nothing is known."""
+    height, width = values.shape[:2]
+    out = np.full((3, height + 2 * radius, width + 2 * radius + LANES), FAR, np.float32)
+    inner = out[:, radius : radius + height, radius : radius + width]
+    if known is None:
+        inner[:] = values.transpose(2, 0, 1)
+    else:
+        np.copyto(inner, values.transpose(2, 0, 1), where=known)
     return out
 
 
+def _least_difference(query: Floats, reference: Floats, known: Mask, radius: int) -> Floats:
+    """`shift_tolerant_difference` of a query as `_planar` lays it out."""
+    height, width = known.shape
+    planes = _planar(reference, known, radius)
+    out = np.empty((height, width + LANES), np.float32)
+    bands = np.linspace(0, height, 2 * thread_count() + 1).astype(np.int64)
+    for_each(lambda i: _difference(query, planes, radius, width, out, bands[i], bands[i + 1]), len(bands) - 1)
+    return np.where(known, out[:, :width], np.float32(np.inf))
+
+
 @kernel
-def _difference(query: Floats, reference: Floats, known: Mask, radius: int, out: Floats, first: int, last: int) -> None:
-    height, width, channels = query.shape
+def _difference(query, reference, radius, width, out, first, last):  # type: ignore[no-untyped-def]
+    _, rows, stride = query.shape
+    plane = rows * stride
     for y in range(first, last):
+        for x in range(0, width, LANES):
+            centre = (y + radius) * stride + x + radius
+            q0, q1, q2 = load(query, centre), load(query, plane + centre), load(query, 2 * plane + centre)
+            r0, r1, r2 = load(reference, centre), load(reference, plane + centre), load(reference, 2 * plane + centre)
+            forward = backward = splat(np.float32(np.inf))
+            for v in range(-radius, radius + 1):
+                for u in range(-radius, radius + 1):
+                    k = centre + v * stride + u
+                    a, b, c = load(reference, k), load(reference, plane + k), load(reference, 2 * plane + k)
+                    a, b, c = q0 - a, q1 - b, q2 - c
+                    forward = minimum(forward, fma(a, a, fma(b, b, c * c)))
+                    a, b, c = load(query, k), load(query, plane + k), load(query, 2 * plane + k)
+                    a, b, c = r0 - a, r1 - b, r2 - c
+                    backward = minimum(backward, fma(a, a, fma(b, b, c * c)))
+            store(out, y * out.shape[1] + x, maximum(forward, backward))
         for x in range(width):
-            if not known[y, x]:
-                out[y, x] = np.float32(np.inf)
+            out[y, x] = np.sqrt(out[y, x])
+
+
+@kernel
+def _beside(
+    query: Floats, rgb: Floats, colour: Floats, plain: Floats, x0: int, y0: int, width: int, height: int, out: Floats
+) -> bool:
+    """Differences [H, W] beside a window, where the reference `rgb` is of one `colour`, `plain` in Lab.
+
+    No shift makes a difference there. False where the reference is something else.
+    """
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            if y0 <= y < y0 + height and x0 <= x < x0 + width:
                 continue
-            forward = FAR
-            backward = FAR
-            for v in range(max(y - radius, 0), min(y + radius, height - 1) + 1):
-                for u in range(max(x - radius, 0), min(x + radius, width - 1) + 1):
-                    a = np.float32(0)
-                    b = np.float32(0)
-                    for c in range(channels):
-                        d = query[y, x, c] - reference[v, u, c]
-                        a += d * d
-                        e = query[v, u, c] - reference[y, x, c]
-                        b += e * e
-                    if known[v, u]:
-                        forward = min(forward, a)
-                    backward = min(backward, b)
-            out[y, x] = np.sqrt(max(forward, backward))
+            for c in range(3):
+                if rgb[y, x, c] != colour[c]:
+                    return False
+            a, b, d = query[y, x, 0] - plain[0], query[y, x, 1] - plain[1], query[y, x, 2] - plain[2]
+            out[y, x] = np.sqrt(a * a + b * b + d * d)
+    return True

@@ -14,6 +14,8 @@ from .result import DefectKind, DefectRegion
 Floats = NDArray[np.float32]
 
 MAX_REGIONS = 32  # reported; the strongest
+EULER = 0.5772156649015329  # mean of the standard Gumbel distribution
+DEVIATION_OF_ONE = 0.3  # times the score, where there is only one
 
 
 def conformal_threshold(scores: NDArray[np.float32], false_reject_rate: float) -> tuple[float, float]:
@@ -21,8 +23,9 @@ def conformal_threshold(scores: NDArray[np.float32], false_reject_rate: float) -
 
     Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2021, section 1): the
     ceil((V + 1)(1 - rate))-th smallest score. V views can promise no rate below 1 / (V + 1); where
-    less is asked for, the threshold is the upper tail of a normal distribution of the log scores, at
-    least the largest score seen, and the promise stays 1 / (V + 1).
+    less is asked for, the threshold is the upper tail of a Gumbel distribution with the scores' mean and
+    deviation (a score is the largest of many values: Coles 2001, "Extreme Values", chapter 3), at least
+    the largest score seen, and the promise stays 1 / (V + 1).
     """
     ordered = np.sort(scores.astype(np.float64))
     count = len(ordered)
@@ -31,17 +34,10 @@ def conformal_threshold(scores: NDArray[np.float32], false_reject_rate: float) -
     rank = math.ceil((count + 1) * (1 - false_reject_rate))
     if rank <= count:
         return float(ordered[rank - 1]), false_reject_rate
-    logs = np.log(np.maximum(ordered, 1e-6))
-    deviation = float(logs.std(ddof=1)) if count > 1 else 0.2
-    tail = float(np.median(logs)) + normal_quantile(1 - false_reject_rate) * deviation
-    return max(math.exp(tail), float(ordered[-1])), 1 / (count + 1)
-
-
-def normal_quantile(probability: float) -> float:
-    """Inverse of the standard normal distribution function."""
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(probability)
+    deviation = float(ordered.std(ddof=1)) if count > 1 else DEVIATION_OF_ONE * float(ordered[0])
+    scale = deviation * math.sqrt(6) / math.pi
+    tail = float(ordered.mean()) - scale * (EULER + math.log(-math.log1p(-false_reject_rate)))
+    return max(tail, float(ordered[-1])), 1 / (count + 1)
 
 
 def p_value(score: float, scores: NDArray[np.float32]) -> float:

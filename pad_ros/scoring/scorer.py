@@ -77,17 +77,21 @@ def evidence(
     """
     if not calibration.floors:
         return [residual[..., 0] for _ in settings.scales], 0.0
-    part = on_part(rendering)
     total = np.zeros(residual.shape[:2], np.float32)
+    inside = rendering.inside
+    shown = rendering.cropped(inside)
+    part = on_part(shown)
     expected = 0.0
-    for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2])):
+    for c, (point, covariates) in enumerate(points_and_covariates(shown, residual.shape[2])):
         floor, beside = np.float32(calibration.floors[c]), np.float32(max(calibration.beside[c], ground))
         mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
         if c == 0 and part.any():
             expected = float(mean[part].mean())
         spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
-        weight = np.float32(1 if c == 0 else settings.backbone_weight)
-        total += weight * np.clip((residual[..., c] - mean) / spread, 0, np.float32(calibration.strongest))
+        weight, strongest = np.float32(1 if c == 0 else settings.backbone_weight), np.float32(calibration.strongest)
+        before = total[inside] + weight * np.clip((residual[inside][..., c] - mean) / spread, 0, strongest)
+        total += weight * np.clip((residual[..., c] - beside) / (beside + floor), 0, strongest)
+        total[inside] = before
     return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales], expected
 
 

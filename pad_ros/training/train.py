@@ -70,7 +70,7 @@ def train(
         if quality.psnr_part >= MIN_PSNR:
             calibration = calibrate(
                 gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate,
-                photographs, device, seed, backbone=find_backbone(method.scoring.networks, networks),
+                photographs, device, seed, backbone=find_backbone(method.scoring.networks, networks, device),
             )  # fmt: skip
         else:
             _say(

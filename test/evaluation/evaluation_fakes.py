@@ -46,13 +46,26 @@ class FakeInspector:
     def __init__(self, hold=(), threshold=THRESHOLD):
         self.model = SimpleNamespace(name="square", method="pad", hash="ab" * 32,
                                      calibration=SimpleNamespace(threshold=threshold))  # fmt: skip
-        self.hold, self.calls, self.warm = set(hold), 0, False
+        self.hold, self.calls, self.expected, self.warm = set(hold), 0, 0, False
 
     def warm_up(self):
         self.warm = True
 
-    def inspect(self, image, camera=None):
+    def query_camera(self, image, camera):
+        return camera or Camera.from_fov(SIZE, SIZE, 0.7)
+
+    def localize(self, image, camera=None):
+        return self.inspect(image).localization
+
+    def render(self, localization, camera):
+        return None
+
+    def score(self, image, camera, localization, rendering):
+        return None
+
+    def inspect(self, image, camera=None, near=None):
         self.calls += 1
+        self.expected += near is not None
         times = {"localize": 5.0, "render": 2.0, "score": 1.0, "total": 8.0}
         if self.calls in self.hold:
             lost = Localization(None, Reason.NOT_LOCALIZED, "too few matches")
@@ -69,5 +82,5 @@ class FakeInspector:
                                        np.zeros((SIZE, SIZE, 0), np.float32), camera, pose)  # fmt: skip
         verdict, reason = (Verdict.REJECT, Reason.ANOMALY) if defects else (Verdict.PASS, Reason.NONE)
         return Inspection(verdict, reason, "one region" if defects else "as expected", score, THRESHOLD, defects,
-                          Localization(pose, Reason.NONE, "", 40, 50), rendering, AnomalyMap(values), image,
-                          timings_ms=times)  # fmt: skip
+                          Localization(pose, Reason.NONE, "tracked" if near else "", 40, 50), rendering,
+                          AnomalyMap(values), image, timings_ms=times)  # fmt: skip

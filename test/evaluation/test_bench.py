@@ -31,7 +31,10 @@ def test_bench_has_the_fields_of_the_design(fake, tmp_path):
         result
     )
     assert fake.warm
-    assert (result["images"], result["runs"], fake.calls) == (3, bench_module.MIN_RUNS, bench_module.MIN_RUNS)
+    runs = bench_module.MIN_RUNS
+    assert (result["images"], result["runs"], fake.calls, fake.expected) == (3, runs, 3 * runs, runs)
+    assert result["tracked"] == 1 and set(result["tracking_ms"]) == {"p50", "p95", "p99"}
+    assert result["throughput_fps"] > 0 and result["machine"]["versions"]["numpy"] == np.__version__
     assert set(result["latency_ms"]) == {"localize", "render", "score", "total"}
     assert set(result["latency_ms"]["total"]) == {"p50", "p95", "p99"}
     assert result["latency_ms"]["score"]["p99"] == 1.0
@@ -42,7 +45,8 @@ def test_bench_has_the_fields_of_the_design(fake, tmp_path):
 def test_stages_that_never_ran_have_no_time(fake, tmp_path):
     fake.hold = set(range(1000))
     result = bench(tmp_path, write_images(tmp_path, 1))
-    assert result["latency_ms"]["render"] == {"p50": None, "p95": None, "p99": None}
+    assert result["latency_ms"]["render"] == {"p50": None, "p95": None, "p99": None} == result["tracking_ms"]
+    assert result["tracked"] is None
 
 
 def test_bad_images_are_refused_before_the_model_is_loaded(fake, tmp_path):

@@ -61,6 +61,20 @@ def test_held_out_views(localizer: Localizer, number: int) -> None:
     assert_right(localizer.localize(draw(pose), CAMERA), pose)
 
 
+@pytest.mark.parametrize("number", range(5))
+def test_a_first_look_comes_near_enough_for_refinement(localizer: Localizer, number: int) -> None:
+    pose = query_poses()[number]
+    found = localizer.quick_look(draw(pose), CAMERA)
+    assert found is not None and found.pose is not None and found.inliers >= 6
+    assert np.degrees(rotation_angle(found.pose, pose)) < 3 and translation_error(found.pose, pose) < 0.05
+
+
+def test_a_first_look_needs_a_plain_ground_and_content(localizer: Localizer) -> None:
+    assert localizer.quick_look(clutter(), CAMERA) is None
+    assert localizer.quick_look(np.full((320, 320, 3), np.array(GROUND.colour, np.uint8)), CAMERA) is None
+    assert Localizer(cube_map(), Background(None, 0.0)).quick_look(draw(query_poses()[0]), CAMERA) is None
+
+
 def test_another_camera(localizer: Localizer) -> None:
     camera = Camera(480, 400, 700.0, 690.0, 225.0, 214.0)
     pose = query_poses()[0]

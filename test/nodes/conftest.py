@@ -1,5 +1,6 @@
 """A running graph inside the test process: nodes spin in a thread, results are collected."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 
 from fake_inspector import CAMERA, FakeInspector, write_bundle  # noqa: E402
 from pad_ros.msg import InspectionResult  # noqa: E402
-from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from rclpy.exceptions import InvalidHandle  # noqa: E402
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -33,8 +35,15 @@ class Graph:
         self.executor.add_node(self.tester)
         self.received: dict[str, list] = {}
         self._stamp = 100
-        self._thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self._closing = False
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
+
+    def _spin(self) -> None:
+        """As `spin.run` does: what is destroyed while rclpy gathers it makes `spin` raise."""
+        while self.executor.context.ok() and not self._closing:
+            with contextlib.suppress(ExternalShutdownException, InvalidHandle):
+                self.executor.spin()
 
     def add(self, node_class: type, namespace: str = "", **overrides: object) -> Node:
         overrides.setdefault("model", str(self.model))
@@ -90,6 +99,7 @@ class Graph:
         return self.listen(InspectionResult, f"{namespace}/result" if namespace else "result")
 
     def close(self) -> None:
+        self._closing = True
         self.executor.shutdown(timeout_sec=5)
         for node in self.nodes:
             if hasattr(node, "close"):

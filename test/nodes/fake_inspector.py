@@ -28,7 +28,7 @@ class FakeInspector:
     device = "cpu"
 
     def __init__(self, name: str) -> None:
-        self.model = SimpleNamespace(name=name, hash=f"{name}-hash")
+        self.model = SimpleNamespace(name=name, hash=f"{name}-hash", calibration=None)
 
     @staticmethod
     def load(path: Path, device: str) -> "FakeInspector":
@@ -45,7 +45,7 @@ class FakeInspector:
             raise InputError(f"the image is {image.shape}, the camera {camera.width}x{camera.height}")
         return camera
 
-    def localize(self, image, camera=None):
+    def localize(self, image, camera=None, near=None):
         if image[..., 0].mean() < 5:
             return Localization(None, Reason.NOT_LOCALIZED, "nothing there", matches=3)
         return Localization(POSE, Reason.NONE, "", 40, 50, 0.5, COVARIANCE)
@@ -81,7 +81,7 @@ def write_bundle(folder: Path, name: str = "fake") -> Path:
 
 
 if __name__ == "__main__":  # fake_inspector.py NODE --ros-args ...
-    from pad_ros.nodes.base import run
+    from pad_ros.nodes.spin import run
 
     node = sys.argv[1]
     module = importlib.import_module(f"pad_ros.nodes.{node}")

@@ -74,7 +74,7 @@ def damaged() -> dict[str, Image]:
 
     return {
         "empty": Image(),
-        "not supported": changed(encoding="yuv422"),
+        "not supported": changed(encoding="nv12"),
         "truncated": changed(data=good.data[:-1]),
         "step": changed(step=10),
         "truncated,": changed(height=10_000),
@@ -139,6 +139,14 @@ def test_camera_round_trip_and_pixel_centres():
     assert convert.camera_from_info(info) == camera
 
 
+@pytest.mark.parametrize("distortion", [(0.1, -0.05, 0.001, 0.002, 0.03, 0.0, 0.0, 0.0), (0.1,) * 8])
+def test_further_coefficients_round_trip(distortion):
+    camera = Camera(640, 480, 500.0, 510.0, 320.0, 240.0, distortion)
+    info = convert.camera_to_info(camera, HEADER)
+    assert (info.distortion_model, len(info.d)) == ("rational_polynomial", 8)
+    assert convert.camera_from_info(info) == camera
+
+
 def test_uncalibrated_cameras():
     assert convert.camera_from_info(CameraInfo()) is None
     assert convert.camera_from_info(CameraInfo(width=640, height=480)) is None
@@ -151,7 +159,7 @@ def test_region_of_interest_and_binning():
     assert convert.camera_from_info(info) == Camera(100, 50, 250.0, 250.0, 110.0, 100.0)
 
 
-@pytest.mark.parametrize("model, d", [("equidistant", [0.1, 0.0, 0.0, 0.0]), ("plumb_bob", [0.1, 0.0, 0.0, 0.0, 0.2])])
+@pytest.mark.parametrize("model, d", [("equidistant", [0.1, 0.0, 0.0, 0.0]), ("rational_polynomial", [0.1] * 12)])
 def test_unsupported_distortion_is_refused(model, d):
     info = convert.camera_to_info(Camera(640, 480, 500.0, 500.0, 320.0, 240.0), HEADER)
     info.distortion_model, info.d = model, d

@@ -15,6 +15,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView, Trigger  # noqa: E402
 from pad_ros.srv import Inspect, LoadModel  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
@@ -77,7 +78,7 @@ def test_whatever_goes_wrong_is_hold_and_the_line_lives(line):
     truncated = line.image(GOOD)
     truncated.data = truncated.data[:100]
     encoding = line.image(GOOD)
-    encoding.encoding = "yuv422"
+    encoding.encoding = "nv12"
     cases = [
         (line.image(EMPTY), R.NOT_LOCALIZED),
         (truncated, R.BAD_IMAGE),
@@ -156,6 +157,7 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
         "heatmap": Image,
         "heatmap_overlay": Image,
         "anomaly_cloud": PointCloud2,
+        "defect_markers": MarkerArray,
     }
     for topic, kind in topics.items():
         line.listen(kind, topic)
@@ -165,9 +167,11 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
     line.wait(lambda: all(line.received[topic] for topic in topics), "all topics")
     for topic in topics:
         (received,) = line.received[topic]
-        header = received.view.header if topic == "reference_view" else received.header
+        header = {"reference_view": "view", "defect_markers": "markers"}.get(topic)
+        header = getattr(received, header) if header else received
+        header = (header[0] if isinstance(header, list) else header).header
         assert header.stamp == message.header.stamp, topic
-        assert header.frame_id == ("part" if topic == "anomaly_cloud" else "camera"), topic
+        assert header.frame_id == ("part" if topic in ("anomaly_cloud", "defect_markers") else "camera"), topic
     heatmap = image_to_floats(line.received["heatmap"][0])
     assert heatmap.shape == (48, 64)
     assert heatmap[13, 24] == pytest.approx(DEFECT / 150)
@@ -228,6 +232,30 @@ def test_triggers_take_one_image_each(graph):
     ]
 
 
+def test_three_nodes_carry_the_trigger_through(graph):
+    graph.add(LocalizerNode, triggered=True, trigger_timeout=0.5)
+    graph.add(RendererNode)
+    graph.add(ScorerNode)
+    for topic in ("localized_view", "reference_view"):
+        graph.wait(lambda topic=topic: graph.tester.count_subscribers(topic) > 0, topic)
+    results = graph.results()
+    graph.wait_matched("result")
+    images, triggers = graph.publisher(Image, "image_raw"), graph.publisher(Trigger, "trigger")
+    for number, red in enumerate((GOOD, EMPTY, None), start=1):
+        trigger = Trigger(part_id=f"A{number}")
+        trigger.header.stamp.sec = number
+        triggers.publish(trigger)
+        graph.settle()
+        if red is not None:
+            images.publish(graph.image(red))
+        graph.wait(lambda number=number: len(results) == number, "a result")
+    assert [(r.part_id, r.trigger_stamp.sec, r.reason) for r in results] == [
+        ("A1", 1, R.NONE),
+        ("A2", 2, R.NOT_LOCALIZED),
+        ("A3", 3, R.DROPPED),
+    ]
+
+
 def test_a_full_queue_drops_no_frame_silently(graph, monkeypatch):
     import threading
 
@@ -239,7 +267,7 @@ def test_a_full_queue_drops_no_frame_silently(graph, monkeypatch):
     monkeypatch.setattr(
         fake_inspector.FakeInspector, "localize", lambda self, *args: (gate.wait(20), localize(self, *args))[1]
     )
-    graph.add(CellNode, queue_size=2, image_depth=20)
+    graph.add(CellNode, queue_size=2, image_depth=20, free_running="every")
     images, results = graph.publisher(Image, "image_raw"), graph.results()
     graph.wait_matched("result")
     messages = [graph.image(GOOD) for _ in range(8)]

@@ -23,7 +23,13 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
-NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "camera_replay")
+NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay")
+
+
+CALIBRATION = (
+    "image_width: 64\nimage_height: 48\ndistortion_model: plumb_bob\n"
+    "camera_matrix: {data: [60, 0, 30.5, 0, 61, 24.5, 0, 0, 1]}\ndistortion_coefficients: {data: [0, 0, 0, 0, 0]}\n"
+)
 
 
 @dataclass
@@ -42,9 +48,10 @@ def launch(monkeypatch):
     """Runs a launch file with recorders in place of launch and launch_ros; gives its entities."""
     names = {
         "launch": ["LaunchDescription"],
-        "launch.actions": ["DeclareLaunchArgument", "SetEnvironmentVariable"],
+        "launch.actions": ["DeclareLaunchArgument", "IncludeLaunchDescription", "SetEnvironmentVariable"],
         "launch.conditions": ["IfCondition"],
-        "launch.substitutions": ["LaunchConfiguration", "PathJoinSubstitution"],
+        "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
+        "launch.substitutions": ["LaunchConfiguration", "NotEqualsSubstitution", "PathJoinSubstitution"],
         "launch_ros": [],
         "launch_ros.actions": ["Node"],
         "launch_ros.parameter_descriptions": ["ParameterValue"],
@@ -66,7 +73,7 @@ def walk(value) -> Iterator[Recorded]:
     elif isinstance(value, dict):
         for inner in value.items():
             yield from walk(list(inner))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | type({}.items())):
         for inner in value:
             yield from walk(inner)
 
@@ -78,12 +85,14 @@ def interfaces(tmp_path_factory) -> dict[str, tuple[set[str], set[str]]]:
 
     folder = write_bundle(tmp_path_factory.mktemp("interfaces") / "model")
     (folder / "1.png").write_bytes(b"")
+    (folder / "camera.yaml").write_text(CALIBRATION)
+    replay = {"images": str(folder), "camera": str(folder / "camera.yaml"), "part_views": 1}
     found = {}
     rclpy.init()
     for name in NODES:
         module = importlib.import_module(f"pad_ros.nodes.{name}")
         node_class = getattr(module, "".join(word.capitalize() for word in name.split("_")) + "Node")
-        options = {"watchdog": {}, "camera_replay": {"overrides": {"images": str(folder)}}}.get(
+        options = {"watchdog": {}, "camera_replay": {"overrides": replay}}.get(
             name, {"load": FakeInspector.load, "overrides": {"model": str(folder)}}
         )
         topics, parameters = set(), set()
@@ -137,7 +146,15 @@ def test_launch_files_name_only_what_exists(path, launch, interfaces, repository
         assert share.arguments == ("pad_ros",)
         assert repository.joinpath(*parts).is_file(), parts
     nodes = [e.options for e in walk(entities) if e.kind == "Node" and e.options["package"] == "pad_ros"]
-    assert nodes
+    included = [e for e in walk(entities) if e.kind == "IncludeLaunchDescription"]
+    assert nodes or included
+    for include in included:
+        (joined,) = [e for e in walk(include) if e.kind == "PathJoinSubstitution"]
+        inner = launch(repository.joinpath(*joined.arguments[0][1:]))
+        known = {e.arguments[0]: e for e in walk(inner) if e.kind == "DeclareLaunchArgument"}
+        given = {name for name, _ in include.options["launch_arguments"]}
+        assert given <= set(known)
+        assert all("default_value" in e.options for name, e in known.items() if name not in given)
     for options in nodes:
         parameters, topics = interfaces[options["executable"]]
         assert options["name"] == options["executable"]  # the key in the parameter files
@@ -146,8 +163,18 @@ def test_launch_files_name_only_what_exists(path, launch, interfaces, repository
                 assert set(given) <= parameters
         unknown = {source for source, _ in options.get("remappings", [])} - topics
         # The cell's camera and trigger topics are handed to the watchdog too, which listens to some of them.
-        assert not unknown or options["executable"] == "watchdog"
-        assert unknown <= {"camera_info"}
+        assert unknown <= ({"camera_info"} if options["executable"] == "watchdog" else set())
+
+
+def test_two_cells_differ_in_their_namespace(launch):
+    included = [e for e in walk(launch(REPOSITORY / "launch" / "two_cells.launch.py")) if "Include" in e.kind]
+    assert len({dict(e.options["launch_arguments"])["namespace"] for e in included}) == 2
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_every_launch_argument_is_described(path, launch):
+    declared = [e for e in walk(launch(path)) if e.kind == "DeclareLaunchArgument"]
+    assert declared and all(e.options["description"] for e in declared)
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda p: p.name)
@@ -184,11 +211,21 @@ def test_nodes_start_with_the_parameter_files(path, bundle, tmp_path):
 
 def test_rviz_shows_topics_that_exist(interfaces, repository):
     topics = set().union(*(topics for _, topics in interfaces.values()))
+    assert {path.name for path in (repository / "rviz").glob("*.rviz")} == {"inspection.rviz", "part.rviz"}
     for path in (repository / "rviz").glob("*.rviz"):
         displays = yaml.safe_load(path.read_text())["Visualization Manager"]["Displays"]
         named = {display["Topic"]["Value"] for display in displays if "Topic" in display}
         assert named
         assert named <= topics
+
+
+def test_the_guide_names_every_topic_and_parameter(interfaces, repository):
+    named = set(re.findall(r"`([\w/]+)", (repository / "docs" / "ros.md").read_text()))
+    common = {"rosout", "parameter_events", "use_sim_time", "start_type_description_service"}
+    for node, (parameters, topics) in interfaces.items():
+        topics = {topic for topic in topics if not topic.endswith("transition_event")}
+        missing = {n for n in topics | parameters if n not in named and f"/{n}" not in named} - common
+        assert not missing, node
 
 
 def test_launch_files_use_no_eval():

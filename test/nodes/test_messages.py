@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
-from pad_ros.msg import DefectRegion, InspectionResult, LocalizedView, ReferenceView  # noqa: E402
+from pad_ros.msg import DefectRegion as DefectRegionMsg  # noqa: E402
+from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
@@ -19,9 +20,10 @@ from pad_ros.geometry import Camera, Pose  # noqa: E402
 from pad_ros.localization.result import Localization  # noqa: E402
 from pad_ros.nodes import messages  # noqa: E402
 from pad_ros.nodes.cloud import anomaly_cloud  # noqa: E402
+from pad_ros.nodes.markers import defect_markers  # noqa: E402
 from pad_ros.nodes.stages import Frame, clock_id  # noqa: E402
 from pad_ros.reasons import Reason, Verdict  # noqa: E402
-from pad_ros.scoring.result import DefectKind  # noqa: E402
+from pad_ros.scoring.result import DefectKind, DefectRegion  # noqa: E402
 
 vectors = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(np.array)
 
@@ -35,7 +37,7 @@ def test_constants_are_those_of_the_library():
     found = constants(InspectionResult)
     expected = {member.name: int(member) for member in (*Verdict, *Reason)}
     assert found == expected
-    assert constants(DefectRegion) == {kind.name: kind.value for kind in DefectKind}
+    assert constants(DefectRegionMsg) == {kind.name: kind.value for kind in DefectKind}
 
 
 def frame(localization: Localization | None = None) -> Frame:
@@ -43,7 +45,9 @@ def frame(localization: Localization | None = None) -> Frame:
     header.stamp.sec, header.stamp.nanosec = 7, 9
     image = np.random.default_rng(0).integers(0, 255, (CAMERA.height, CAMERA.width, 3)).astype(np.uint8)
     found = localization or Localization(POSE, Reason.NONE, "", 40, 50, 0.5, COVARIANCE)
-    return Frame(header, "A1", 12345, clock_id(), "hash", image, CAMERA, found, localize_ms=1.5)
+    return Frame(
+        header, "A1", 12345, clock_id(), "hash", image, CAMERA, found, localize_ms=1.5, trigger_ns=8 * 10**9 + 7
+    )
 
 
 def through_wire(message):
@@ -54,6 +58,7 @@ def test_localized_view_round_trip():
     before = frame()
     after = messages.frame_from_localized(through_wire(messages.frame_to_localized(before)))
     assert (after.header, after.part_id, after.accepted_ns) == (before.header, "A1", 12345)
+    assert after.trigger_ns == before.trigger_ns == 8_000_000_007
     assert (after.clock_id, after.model_hash, after.camera, after.localize_ms) == (clock_id(), "hash", CAMERA, 1.5)
     np.testing.assert_array_equal(after.image, before.image)
     found = after.localization
@@ -137,9 +142,23 @@ def test_every_field_is_commented(repository):
 def test_results_have_the_agreed_fields():
     assert list(InspectionResult.get_fields_and_field_types()) == [
         "header", "part_id", "model_name", "model_hash", "verdict", "reason", "reason_text", "score", "threshold",
-        "defects", "pose", "localize_ms", "render_ms", "score_ms", "total_ms",
+        "defects", "pose", "localize_ms", "render_ms", "score_ms", "total_ms", "trigger_stamp",
     ]  # fmt: skip
     assert LocalizedView and ReferenceView
+
+
+def test_defect_markers_are_as_large_as_the_defect_and_replace_the_last():
+    place = (0.1, 0.2, 0.3)
+    depth = POSE.transform(np.array([place]))[0, 2]
+    defects = [
+        DefectRegion((0, 0, 9, 9), 64, 5.0, place, DefectKind.MISSING),
+        DefectRegion((0, 0, 9, 9), 64, 4.0, None, DefectKind.ADDED),  # beside the part
+    ]
+    clear, sphere, caption = defect_markers(defects, CAMERA, POSE, Header().stamp, "part").markers
+    assert clear.action == clear.DELETEALL and (sphere.type, caption.type) == (sphere.SPHERE, sphere.TEXT_VIEW_FACING)
+    assert (sphere.pose.position.x, sphere.pose.position.y, sphere.pose.position.z) == pytest.approx(place)
+    assert np.pi * (sphere.scale.x / 2 / depth * CAMERA.fx) ** 2 == pytest.approx(64)  # px
+    assert caption.text == "MISSING 5.0" and sphere.header.frame_id == "part"
 
 
 def test_anomaly_cloud_lies_on_the_part():

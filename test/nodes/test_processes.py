@@ -15,14 +15,19 @@ from fake_inspector import CAMERA, write_bundle
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
 from pad_ros.msg import InspectionResult as R  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from pad_ros.msg import Trigger  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from pad_ros import images  # noqa: E402
+from pad_ros.bags import read_images  # noqa: E402
 from pad_ros.errors import InputError, PadError  # noqa: E402
-from pad_ros.nodes import camera_replay, demo_graph  # noqa: E402
+from pad_ros.evaluation.recordings import Recording  # noqa: E402
+from pad_ros.geometry import Camera  # noqa: E402
+from pad_ros.nodes import demo_graph, replay_source  # noqa: E402
 from pad_ros.nodes.convert import camera_from_info  # noqa: E402
 
+LABELS = ("good", "good", "Burrs", "good")
 FAKE = Path(__file__).with_name("fake_inspector.py")
 
 
@@ -122,11 +127,7 @@ def test_replay_publishes_every_image_with_its_camera(tmp_path, graph):
         "log": tmp_path / "log.jsonl",
         "rate": 20.0,
     }
-    arguments = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
-    command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "camera_replay ready: 3 images" in done.stdout
+    assert "camera_replay ready: 3 images" in replay(parameters).stdout
     graph.wait(lambda: len(received) == 3, "three images")
     assert [Path(m.data).name for m in names] == ["1.png", "2.png", "10.png"]
     assert camera_from_info(infos[0]).distortion == (0.1, 0, 0, 0)
@@ -135,13 +136,58 @@ def test_replay_publishes_every_image_with_its_camera(tmp_path, graph):
     assert [line["stamp"] for line in lines] == stamps
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_a_recorded_replay_is_the_data_set(tmp_path, graph, transport):
+    """With triggers; pixels, cameras, labels and ground truth come out of the bag as they are in the files."""
+    files = [write_image(tmp_path / "set" / "test" / label / f"{i}.png", 40 * i) for i, label in enumerate(LABELS)]
+    mask = write_image(tmp_path / "set" / "ground_truth" / "Burrs" / "2_mask.png", 255)
+    (tmp_path / "set" / "transforms.json").write_text('{"camera_angle_x": 1.0, "frames": []}')
+    topic, kind = ("image_raw", Image) if transport == "raw" else ("image_raw/compressed", CompressedImage)
+    received, triggers = graph.listen(kind, topic), graph.listen(Trigger, "trigger")
+    parameters = {
+        "images": tmp_path / "set",
+        "record": tmp_path / "bag",
+        "log": tmp_path / "log.jsonl",
+        "image_transport": transport,
+        "part_views": 2,
+        "rate": 20.0,
+    }
+    replay(parameters)
+    graph.wait(lambda: len(received) == 4 and len(triggers) == 4, "images and triggers")
+    assert [t.part_id for t in triggers] == ["part_1", "part_1", "part_2", "part_2"]
+    assert [t.header.stamp for t in triggers] == [m.header.stamp for m in received]
+    camera = Camera.from_fov(CAMERA.width, CAMERA.height, 1.0)
+    frames = list(read_images(tmp_path / "bag"))
+    order = sorted(files)  # test/Burrs before test/good
+    for frame, file in zip(frames, order, strict=True):
+        np.testing.assert_array_equal(frame.image, images.load(file))
+        assert frame.camera == camera
+    for labels in ("/image_name", str(tmp_path / "log.jsonl")):
+        items = list(Recording(tmp_path / "bag", None, labels))
+        assert [item.label for item in items] == [file.parent.name for file in order]
+        assert [item.truth.mask_path for item in items][:2] == [mask, None]
+    if transport == "raw":  # and the bag can be played in its turn
+        again = graph.listen(Image, "again")
+        replay({"images": tmp_path / "bag", "rate": 20.0}, "-r", "image_raw:=again")
+        graph.wait(lambda: len(again) == 4, "images out of the bag")
+
+
+def replay(parameters, *more):
+    arguments = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+    command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args", *arguments, *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def test_replay_takes_the_intrinsics_of_a_data_set(tmp_path):
     image = write_image(tmp_path / "test" / "good" / "1.png", 1)
     (tmp_path / "transforms.json").write_text('{"camera_angle_x": 1.5707963267948966, "frames": []}')
-    camera = camera_replay.read_camera(tmp_path / "transforms.json", image)
+    camera = replay_source.read_camera(tmp_path / "transforms.json", image)
     assert (camera.width, camera.height, camera.cx) == (64, 48, 32)
     assert camera.fx == pytest.approx(32)
-    assert camera_replay.find_images(str(tmp_path)) == [image]
+    assert replay_source.find_images(str(tmp_path)) == [image]
 
 
 @pytest.mark.parametrize("text", ["", "camera_matrix: 3", "image_width: 64", "{", "- 1"])
@@ -149,7 +195,7 @@ def test_replay_refuses_what_is_no_calibration(tmp_path, text):
     path = tmp_path / "camera.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match="not a ROS camera calibration"):
-        camera_replay.read_camera(path, path)
+        replay_source.read_camera(path, path)
 
 
 def test_processes_are_gone_after_an_interrupt(tmp_path, bundle):

@@ -9,8 +9,10 @@ from fake_inspector import FakeInspector  # noqa: E402
 from pad_ros.msg import InspectionResult as R  # noqa: E402
 from pad_ros.msg import Trigger  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Bool, UInt32  # noqa: E402
 
 from pad_ros.nodes.cell import CellNode  # noqa: E402
+from pad_ros.nodes.qos import latched  # noqa: E402
 from pad_ros.nodes.watchdog import WatchdogNode  # noqa: E402
 
 
@@ -83,3 +85,167 @@ def test_a_frame_that_the_watchdog_answered_is_not_answered_again(graph, monkeyp
     graph.settle()
     graph.settle()
     assert [(r.verdict, r.reason) for r in results] == [(R.HOLD, R.TIMEOUT)]
+
+
+def stuck(monkeypatch):
+    """An Inspector that localizes only when the gate is opened."""
+    import threading
+
+    gate = threading.Event()
+    localize = FakeInspector.localize
+    monkeypatch.setattr(FakeInspector, "localize", lambda self, *args: (gate.wait(20), localize(self, *args))[1])
+    return gate
+
+
+def triggered_line(graph, deadline):
+    watchdog = add(graph, deadline=deadline, triggered=True)
+    cell = graph.add(CellNode, triggered=True, trigger_timeout=20.0)
+    results = graph.results()
+    graph.wait_matched("result", publishers=2)
+    images, triggers = graph.publisher(Image, "image_raw"), graph.publisher(Trigger, "trigger")
+    graph.wait(lambda: triggers.get_subscription_count() == 2, "cell and watchdog")
+    return watchdog, cell, images, triggers, results
+
+
+def trigger(part_id, stamp=0):
+    message = Trigger(part_id=part_id)
+    message.header.stamp.sec = stamp
+    return message
+
+
+@pytest.mark.parametrize("stamp", [0, 7])
+def test_a_trigger_that_the_watchdog_answered_is_not_answered_again(graph, monkeypatch, stamp):
+    gate = stuck(monkeypatch)
+    watchdog, _, images, triggers, results = triggered_line(graph, 0.4)
+    triggers.publish(trigger("A1", stamp))
+    graph.settle()
+    images.publish(graph.image(75))
+    graph.wait(lambda: bool(results), "the watchdog's answer")
+    gate.set()
+    graph.settle()
+    assert [(r.part_id, r.reason, r.trigger_stamp.sec) for r in results] == [("A1", R.TIMEOUT, stamp)]
+    triggers.publish(trigger("A1", stamp and stamp + 1))  # the part is tried once more
+    graph.settle()
+    images.publish(graph.image(75))
+    graph.wait(lambda: len(results) == 2, "the second answer")
+    assert (results[1].part_id, results[1].verdict) == ("A1", R.PASS)
+    assert not watchdog.questions
+
+
+def test_a_line_whose_stage_was_killed_is_held_and_recovers(graph):
+    watchdog, cell, images, triggers, results = triggered_line(graph, 0.4)
+    graph.nodes.remove(cell)
+    graph.executor.remove_node(cell)
+    cell.close()
+    graph.wait(lambda: watchdog.others() == 0, "the cell to be gone")
+    triggers.publish(trigger("A1", 1))
+    graph.wait(lambda: bool(results), "the watchdog's answer")
+    assert (results[0].verdict, results[0].reason) == (R.HOLD, R.TIMEOUT)
+    assert "no node publishes results" in results[0].reason_text
+    graph.add(CellNode, triggered=True, trigger_timeout=20.0)
+    graph.wait(lambda: triggers.get_subscription_count() == 2, "the new cell")
+    graph.wait_matched("result", publishers=2)
+    triggers.publish(trigger("A2", 2))
+    graph.settle()
+    images.publish(graph.image(75))
+    graph.wait(lambda: len(results) == 2, "the new cell's answer")
+    assert (results[1].part_id, results[1].verdict) == ("A2", R.PASS)
+
+
+def test_an_answer_to_a_later_image_answers_the_superseded(graph, monkeypatch):
+    gate = stuck(monkeypatch)
+    watchdog = add(graph, deadline=5.0)
+    graph.add(CellNode)
+    results = graph.results()
+    graph.wait_matched("result", publishers=2)
+    images = graph.publisher(Image, "image_raw")
+    graph.wait(lambda: images.get_subscription_count() == 2, "cell and watchdog")
+    for _ in range(4):
+        images.publish(graph.image(75))
+        graph.settle()
+    assert len(watchdog.questions) == 4
+    gate.set()
+    graph.wait(lambda: len(results) == 2, "results")
+    graph.wait(lambda: not watchdog.questions, "all questions to be answered")
+
+
+def test_repeated_images_are_no_questions(graph):
+    watchdog = add(graph, deadline=5.0)
+    images = graph.publisher(Image, "image_raw")
+    message = graph.image(75)
+    for _ in range(3):
+        images.publish(message)
+    graph.settle()
+    assert len(watchdog.questions) == 1
+
+
+@pytest.mark.parametrize("red, passed", [(75, True), (200, False), (0, False)])
+def test_line_signals(graph, red, passed):
+    """In order: busy, then pass or fail, and valid last."""
+    _, _, images, triggers, _ = triggered_line(graph, 5.0)
+    heard: list[tuple[str, bool]] = []
+    for name in ("busy", "valid", "pass", "fail"):
+        graph.tester.create_subscription(
+            Bool, f"line/{name}", lambda msg, name=name: heard.append((name, msg.data)), latched()
+        )
+    graph.wait(lambda: len(heard) == 4, "the levels at rest")
+    assert not any(level for _, level in heard)
+    heard.clear()
+    triggers.publish(trigger("A1", 1))
+    graph.wait(lambda: ("busy", True) in heard, "busy")
+    images.publish(graph.image(red))
+    graph.wait(lambda: ("valid", True) in heard, "valid")
+    graph.settle()
+    assert sorted(heard) == sorted(
+        [("busy", True), ("busy", False), ("pass" if passed else "fail", True), ("valid", True)]
+    )
+    heard.clear()
+    triggers.publish(trigger("A2", 2))
+    graph.wait(lambda: ("busy", True) in heard, "busy")
+    graph.wait(lambda: len(heard) == 3, "the others to fall")
+    assert ("valid", False) in heard and ("pass" if passed else "fail", False) in heard
+
+
+def test_a_missed_deadline_is_fail(graph):
+    add(graph, deadline=0.3, triggered=True)
+    levels: dict[str, bool] = {}
+    for name in ("valid", "pass", "fail"):
+        graph.tester.create_subscription(
+            Bool, f"line/{name}", lambda msg, name=name: levels.update({name: msg.data}), latched()
+        )
+    graph.publisher(Trigger, "trigger").publish(trigger("A1", 1))
+    graph.wait(lambda: levels.get("valid", False), "valid")
+    assert levels["fail"] and not levels["pass"]
+
+
+def test_the_heartbeat_counts(graph):
+    add(graph)
+    beats = graph.listen(UInt32, "line/alive")
+    graph.wait(lambda: len(beats) > 3, "beats")
+    assert [b.data for b in beats] == list(range(beats[0].data, beats[0].data + len(beats)))
+
+
+def test_a_silent_camera_is_an_error(graph):
+    watchdog = add(graph, silence=0.2)
+    graph.wait(lambda: "no image for" in watchdog.health.status()[1], "an error")
+    assert watchdog.health.status()[0] == DiagnosticStatus.ERROR
+
+
+def test_a_verdict_so_late_that_answers_would_cross_is_left_to_the_watchdog(graph, monkeypatch):
+    gate = stuck(monkeypatch)
+    watchdog = add(graph, deadline=2.0)
+    cell = graph.add(CellNode, deadline=0.05)
+    results = graph.results()
+    graph.wait_matched("result", publishers=2)
+    images = graph.publisher(Image, "image_raw")
+    graph.wait(lambda: images.get_subscription_count() == 2, "cell and watchdog")
+    images.publish(graph.image(75))
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    graph.settle()
+    graph.settle()  # beyond the deadline and its grace, before the watchdog's
+    gate.set()
+    graph.wait(lambda: cell.health.status()[2].get("frames") == 1, "the late verdict")
+    assert not results
+    graph.wait(lambda: bool(results), "the watchdog's answer")
+    graph.settle()
+    assert [(r.verdict, r.reason, r.model_hash) for r in results] == [(R.HOLD, R.TIMEOUT, "")]

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from pad_ros.errors import ModelError
 from pad_ros.geometry import Camera, Pose
-from pad_ros.rendering.photographs import Photograph, load_photographs, nearest, save_photographs, warp
+from pad_ros.rendering.photographs import Photograph, directions, load_photographs, save_photographs, warp
 
 CAMERA = Camera(60, 50, 100.0, 100.0, 30.0, 25.0)
 DEPTH = 4.0  # of a wall that faces the camera
@@ -85,18 +85,15 @@ def test_a_photograph_from_behind_or_from_elsewhere_shows_nothing():
         assert not seen.any() and not colours.any()
 
 
-def test_the_nearest_photographs_are_those_from_similar_directions():
+def test_directions_are_those_from_which_the_photographs_were_taken():
     centre = np.array([0.5, -1.0, 2.0])
     angles = np.radians([0, 10, 60, 180, 350])
-    directions = np.stack([np.cos(angles), np.sin(angles), np.zeros(5)], axis=1)
+    towards = np.stack([np.cos(angles), np.sin(angles), np.zeros(5)], axis=1)
     photographs = [
-        replace(wall(Pose.look_at(centre + (3 + i) * d, centre, np.array([0, 0, 1.0]))), name=str(i))
-        for i, d in enumerate(directions)
+        wall(Pose.look_at(centre + (3 + i) * d, centre, np.array([0, 0, 1.0]))) for i, d in enumerate(towards)
     ]
-    pose = Pose.look_at(centre + [9.0, 0.5, 0], centre, np.array([0, 0, 1.0]))
-    assert [p.name for p in nearest(photographs, pose, centre, 3)] == ["0", "1", "4"]
-    assert len(nearest(photographs, pose, centre, 99)) == 5
-    assert nearest([], pose, centre, 3) == []
+    np.testing.assert_allclose(directions(photographs, centre), towards, atol=1e-9)
+    assert directions([], centre).shape == (0, 3)
 
 
 # --- on disk ---

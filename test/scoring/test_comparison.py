@@ -1,5 +1,7 @@
 """The comparison of a query with its reference: what it forgives, and what it must see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,3 +116,28 @@ def test_a_defect_differs_from_all_candidates_and_the_best_one_counts():
     assert found[20:, 2:18].max() < 1e-4
     assert found[9:11, 9:11].min() > 0.3
     assert np.all(np.isfinite(found))
+
+
+def windowed(rgb, window):
+    """A rendering that says that beyond the window there is only white."""
+    whole = rendering(rgb)
+    return replace(whole, window=window, background_colour=(1.0, 1.0, 1.0))
+
+
+def test_the_window_changes_nothing_but_the_time():
+    rgb = np.ones((40, 40, 3), np.float32)
+    rgb[12:30, 10:25] = texture()[12:30, 10:25]
+    query = np.clip(rgb * 255 + np.random.default_rng(1).normal(0, 20, rgb.shape), 0, 255).astype(np.uint8)
+    np.testing.assert_allclose(
+        residuals(query, windowed(rgb, (10, 12, 15, 18)), 1), residuals(query, rendering(rgb), 1), atol=1e-5
+    )
+
+
+def test_a_window_that_is_wrong_hides_nothing():
+    """Whoever puts another ground into a rendering and leaves its window is not believed."""
+    rgb = np.ones((40, 40, 3), np.float32)
+    rgb[2:5, 2:5] = 0
+    query = np.full((40, 40, 3), 255, np.uint8)
+    np.testing.assert_array_equal(
+        residuals(query, windowed(rgb, (20, 20, 5, 5)), 1), residuals(query, rendering(rgb), 1)
+    )

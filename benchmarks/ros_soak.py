@@ -1,0 +1,323 @@
+"""A cell under faults: triggers at a steady rate, some of them with a killed node, a lost frame or a broken image.
+
+    python benchmarks/ros_soak.py OUT [--model MODEL IMAGE...] [--nodes cell|stages] [--triggers 1000] [--rate 5]
+                                  [--faults 0.01]
+
+The nodes run as processes; a killed one is started again at once, as `respawn` in a launch file does. Without --model a
+toy part is made and learned in OUT. Prints a table and writes OUT/soak.json; exit status 1 if a trigger did not get
+exactly one result, a fault got PASS, or the line did not recover.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from pad_ros.msg import InspectionResult, Trigger
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import Header
+
+from pad_ros import images
+from pad_ros.geometry import Camera
+from pad_ros.inspector import Inspector
+from pad_ros.methods import load_method
+from pad_ros.nodes.convert import rgb_to_image
+from pad_ros.nodes.qos import reliable
+from pad_ros.reasons import Reason, Verdict
+from pad_ros.training.train import train
+from pad_ros.views import ReferenceViews, View
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "test"))
+from textured_cube import draw, ring_poses  # noqa: E402
+
+SIDE, VIEWS = 160, 24  # px, reference views of the toy
+CHEAP = (
+    "splatting.steps=400", "splatting.gaussians=2000", "splatting.sh_degree=0", "localization.window_pixels=20000",
+    "localization.max_scale=1.0", "localization.guided_views=4", "refinement.renderings=1", "scoring.photographs=0",
+)  # fmt: skip
+READY = 300.0  # seconds for the nodes to start; the first start on a machine compiles kernels
+CELL_DEADLINE = 0.8  # seconds
+DEADLINE = 1.5  # seconds of the watchdog
+TRIGGER_TIMEOUT = 0.15  # seconds: below the time between triggers
+KINDS = ("node killed", "frame lost", "image broken")
+NODES = {"cell": ("cell",), "stages": ("localizer", "renderer", "scorer")}
+LEFT_OVER = 10.0  # seconds for the last answers
+
+
+@dataclass
+class Asked:
+    """One trigger and what came of it: verdict, reason and seconds of each answer."""
+
+    number: int
+    sent: float
+    fault: str
+    expected: Verdict
+    answers: list[tuple[Verdict, Reason, float]] = field(default_factory=list)
+
+
+class Line:
+    """The node processes."""
+
+    def __init__(self, nodes: tuple[str, ...], model: Path, namespace: str, out: Path) -> None:
+        self._options = ["--ros-args", "-r", f"__ns:={namespace}"]
+        self._model = model
+        self._out = out
+        self.nodes = nodes
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        for name in (*nodes, "watchdog"):
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        parameters = {"deadline": DEADLINE} if name == "watchdog" else {"model": self._model}
+        if name in ("cell", "localizer"):
+            parameters["trigger_timeout"] = TRIGGER_TIMEOUT
+        if name in ("cell", "scorer"):
+            parameters["deadline"] = CELL_DEADLINE
+        if name in ("cell", "localizer", "watchdog"):
+            parameters["triggered"] = "true"
+        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+        with open(self._out / f"{name}.log", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", f"pad_ros.nodes.{name}", *self._options, *words], stdout=log, stderr=log
+            )
+
+    def kill(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait()
+        self.start(name)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGINT)
+        for process in self.processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            if process.poll() is None:
+                process.kill()
+
+
+class Client(Node):
+    """Sends triggers and images, and collects the answers by part_id."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__("soak", namespace=namespace)
+        self.images = self.create_publisher(ImageMsg, "image_raw", reliable(5))
+        self.triggers = self.create_publisher(Trigger, "trigger", reliable(10))
+        self.create_subscription(InspectionResult, "result", self._on_result, reliable(50))
+        self.asked: dict[str, Asked] = {}
+        self.unknown = 0
+
+    def ask(self, number: int, pixels: np.ndarray, expected: Verdict, fault: str) -> None:
+        header = Header(frame_id="camera", stamp=self.get_clock().now().to_msg())
+        self.asked[str(number)] = Asked(number, time.monotonic(), fault, expected)
+        self.triggers.publish(Trigger(header=header, part_id=str(number)))
+        if fault == "frame lost":
+            return
+        time.sleep(0.01)  # the light barrier is ahead of the camera
+        message = rgb_to_image(pixels, Header(frame_id="camera", stamp=self.get_clock().now().to_msg()))
+        if fault == "image broken":
+            message.data = array("B", message.data[: len(message.data) // 2])
+        self.images.publish(message)
+
+    def _on_result(self, msg: InspectionResult) -> None:
+        found = self.asked.get(msg.part_id)
+        if found is None:
+            self.unknown += 1
+        else:
+            found.answers.append((Verdict(msg.verdict), Reason(msg.reason), time.monotonic() - found.sent))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", type=Path, nargs="+", metavar=("MODEL", "IMAGE"))
+    parser.add_argument("--nodes", choices=sorted(NODES), default="cell")
+    parser.add_argument("--triggers", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=5.0)
+    parser.add_argument("--faults", type=float, default=0.01)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    model, files = (arguments.model[0], arguments.model[1:]) if arguments.model else make_toy(arguments.out)
+    queries = judge(model, files)
+    faults = plan(arguments.triggers, arguments.faults, arguments.rate, arguments.seed)
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    rclpy.init()
+    namespace = f"/soak_{os.getpid()}"
+    line, client = Line(NODES[arguments.nodes], model, namespace, arguments.out), Client(namespace)
+    executor = SingleThreadedExecutor()
+    executor.add_node(client)
+    try:
+        wait_ready(client, executor, queries[0])
+        run(client, executor, line, queries, faults, arguments)
+    finally:
+        line.stop()
+        client.destroy_node()
+        rclpy.try_shutdown()
+    return report(list(client.asked.values()), client.unknown, arguments)
+
+
+def make_toy(out: Path) -> tuple[Path, list[Path]]:
+    """A small cube, learned in half a minute and inspected with the cheapest settings; good queries, and defects."""
+    model, queries = out / "model", out / "queries"
+    camera = Camera.from_fov(SIDE, SIDE, np.radians(30))
+    if not model.is_dir():
+        views = tuple(
+            View(f"good/{i}.png", draw(pose, camera), camera, pose) for i, pose in enumerate(ring_poses(VIEWS))
+        )
+        train(
+            ReferenceViews(views, "cube"), load_method("pad", CHEAP), name="cube", budget=1e9, false_reject_rate=0.05
+        ).save(model)
+        for i, pose in enumerate(ring_poses(2 * VIEWS - 1)[3::6]):
+            image = draw(pose, camera)
+            if i % 4 == 3:
+                image[SIDE // 2 - 8 : SIDE // 2 + 8, SIDE // 2 - 8 : SIDE // 2 + 8] = (255, 0, 255)
+            images.save(queries / f"{i}.png", image)
+    return model, sorted(queries.glob("*.png"))
+
+
+def judge(model: Path, files: list[Path]) -> list[tuple[np.ndarray, Verdict]]:
+    """The images with the library's own verdict, those without HOLD."""
+    inspector = Inspector.load(model)
+    inspector.warm_up()
+    found = [(image := images.load(file), inspector.inspect(image).verdict) for file in files]
+    queries = [(image, verdict) for image, verdict in found if verdict is not Verdict.HOLD]
+    if not any(verdict is Verdict.PASS for _, verdict in queries):
+        sys.exit("none of the images passes: there is nothing that a fault could be told from")
+    return sorted(queries, key=lambda query: query[1] is not Verdict.PASS)
+
+
+def plan(triggers: int, share: float, rate: float, seed: int) -> dict[int, str]:
+    """Which trigger gets which fault: spread over the run, with time to recover before the next one."""
+    count = max(len(KINDS), round(triggers * share))
+    slots = triggers // (count + 1)
+    shift = random.Random(seed)
+    return {(i + 1) * slots + shift.randrange(max(1, slots // 4)): KINDS[i % len(KINDS)] for i in range(count)}
+
+
+def wait_ready(client: Client, executor: SingleThreadedExecutor, query: tuple[np.ndarray, Verdict]) -> None:
+    """Return when a good image has got its verdict from the line."""
+    end, number = time.monotonic() + READY, -1
+    while time.monotonic() < end:
+        client.ask(number, query[0], query[1], "")
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            executor.spin_once(timeout_sec=0.05)
+            if any(verdict is query[1] for verdict, _, _ in client.asked[str(number)].answers):
+                client.asked.clear()
+                client.unknown = 0
+                return
+        number -= 1
+    sys.exit(f"the line gave no verdict within {READY:.0f} s")
+
+
+def run(
+    client: Client,
+    executor: SingleThreadedExecutor,
+    line: Line,
+    queries: list[tuple[np.ndarray, Verdict]],
+    faults: dict[int, str],
+    arguments: argparse.Namespace,
+) -> None:
+    began = time.monotonic()
+    victims = random.Random(arguments.seed)
+    for number in range(arguments.triggers):
+        while (left := began + number / arguments.rate - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=left)
+        fault = faults.get(number, "")
+        pixels, expected = queries[number % len(queries)]
+        if fault:  # an image that passes: the fault alone must keep it from PASS
+            pixels, expected = queries[0]
+        client.ask(number, pixels, expected, fault)
+        if fault == "node killed":
+            line.kill(victims.choice(line.nodes))
+    end = time.monotonic() + LEFT_OVER
+    while time.monotonic() < end and not all(one.answers for one in client.asked.values()):
+        executor.spin_once(timeout_sec=0.1)
+    quiet = time.monotonic() + 2 * DEADLINE  # long enough for a second answer
+    while time.monotonic() < quiet:
+        executor.spin_once(timeout_sec=0.1)
+
+
+def right(one: Asked) -> bool:
+    return bool(one.answers) and one.answers[0][0] is one.expected
+
+
+def cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join("never" if item is None else str(item) for item in value)
+    return "" if value is None else f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+def passed(one: Asked) -> bool:
+    return any(verdict is Verdict.PASS for verdict, _, _ in one.answers)
+
+
+def report(asked: list[Asked], unknown: int, arguments: argparse.Namespace) -> int:
+    """The table and soak.json; 1 if what is promised was not kept."""
+    rows, recoveries = {}, []
+    faults = [one for one in asked if one.fault]
+    shadows: dict[int, str] = {}  # triggers between a fault and the line's recovery
+    for one in faults:
+        after = next((other for other in asked[one.number + 1 :] if right(other)), None)
+        recoveries.append((one.fault, None if after is None else after.sent - one.sent))
+        until = len(asked) if after is None else after.number
+        shadows.update(dict.fromkeys(range(one.number + 1, until), one.fault))
+    groups = {"no fault": [one for one in asked if not one.fault and one.number not in shadows]}
+    groups.update({kind: [one for one in faults if one.fault == kind] for kind in KINDS})
+    groups["while recovering"] = [one for one in asked if one.number in shadows and not one.fault]
+    for name, members in groups.items():
+        verdicts = Counter(verdict.name for one in members for verdict, _, _ in one.answers)
+        times = [1000 * one.answers[0][2] for one in members if one.answers]
+        seconds = [s for kind, s in recoveries if kind == name]
+        rows[name] = {
+            "triggers": len(members),
+            "results": sum(len(one.answers) for one in members),
+            **{verdict.name: verdicts[verdict.name] for verdict in Verdict},
+            "as the library": sum(right(one) for one in members),
+            "p50_ms": float(np.percentile(times, 50)) if times else None,
+            "p95_ms": float(np.percentile(times, 95)) if times else None,
+            "recovery_s": [None if s is None else round(s, 2) for s in seconds],
+        }
+    failures = [
+        *(f"trigger {one.number}: {len(one.answers)} results" for one in asked if len(one.answers) != 1),
+        *(f"trigger {one.number}: PASS for {one.fault}" for one in faults if passed(one)),
+        *(f"no recovery after {kind}" for kind, seconds in recoveries if seconds is None),
+        *(f"trigger {one.number}: PASS for a defect" for one in asked
+          if one.expected is not Verdict.PASS and passed(one)),
+        *([f"{unknown} results that nobody asked for"] if unknown else []),
+    ]  # fmt: skip
+    columns = ("triggers", "results", "PASS", "REJECT", "HOLD", "as the library", "p50_ms", "p95_ms", "recovery_s")
+    print(f"\n{len(asked)} triggers at {arguments.rate:g} Hz, nodes: {arguments.nodes}\n")
+    print("| | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
+    for name, row in rows.items():
+        cells = [
+            "" if row[c] is None else f"{row[c]:.0f}" if isinstance(row[c], float) else str(row[c]) for c in columns
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    for reason, count in Counter(a[1].name for one in asked for a in one.answers if a[0] is Verdict.HOLD).items():
+        print(f"HOLD for {reason}: {count}")
+    print("\n".join(failures) or "\nexactly one result for each trigger, no PASS for a fault, recovered after each")
+    document = {"arguments": {k: str(v) for k, v in vars(arguments).items()}, "rows": rows, "failures": failures}
+    (arguments.out / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The pose of the frame before goes to the next one, and no further than that."""
+
+import pytest
+from fake_inspector import POSE, FakeInspector
+
+pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
+
+from pad_ros.nodes.cell import CellNode  # noqa: E402
+from pad_ros.nodes.localizer import LocalizerNode  # noqa: E402
+
+GOOD, EMPTY = 75, 0
+
+
+@pytest.fixture
+def guesses(monkeypatch):
+    """Where the inspector was told to look first, frame by frame."""
+    given = []
+    localize = FakeInspector.localize
+
+    def spy(self, image, camera=None, near=None):
+        given.append(near)
+        return localize(self, image, camera, near)
+
+    monkeypatch.setattr(FakeInspector, "localize", spy)
+    return given
+
+
+@pytest.mark.parametrize("kind", [CellNode, LocalizerNode])
+def test_a_frame_is_looked_for_where_the_one_before_was(graph, guesses, kind, monkeypatch):
+    monkeypatch.setattr("pad_ros.nodes.localizer.NEXT_STAGE_PATIENCE", 0.0)  # nobody renders here
+    graph.add(kind, tracking=True)
+    images = graph.publisher(type(graph.image(GOOD)), "image_raw")
+    for count, shown in enumerate((GOOD, GOOD, EMPTY, GOOD), start=1):
+        images.publish(graph.image(shown))
+        graph.wait(lambda count=count: len(guesses) == count, "a frame")
+        graph.settle()
+    assert [near is not None for near in guesses] == [False, True, True, False]  # the empty frame ends the track
+    assert guesses[1] is POSE
+
+
+def test_without_the_parameter_each_frame_stands_alone(graph, guesses):
+    graph.add(CellNode)
+    results = graph.results()
+    images = graph.publisher(type(graph.image(GOOD)), "image_raw")
+    for count in (1, 2):
+        images.publish(graph.image(GOOD))
+        graph.wait(lambda count=count: len(results) == count, "a result")
+    assert guesses == [None, None]
