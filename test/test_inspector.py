@@ -169,5 +169,5 @@ def test_settings_of_the_model_that_are_not_known_here_are_refused():
 @pytest.mark.parametrize("roi", [(0, 0, 8, 8), (100, 0, 200, 40), (30, 30, 20, 20)])
 def test_a_region_of_interest_outside_the_image_is_refused(inspector, roi):
     with pytest.raises(InputError, match="region of interest"):
-        inspector.localize(noise(), None, roi)
+        inspector.localize(noise(), roi=roi)
     assert_held(inspector.inspect(noise(), roi=roi), Reason.CAMERA_MISMATCH)
