@@ -80,6 +80,12 @@ def refine_pose(
     return _refined(image, camera, pose, pose, render, settings, settings.levels)
 
 
+def small_camera(camera: Camera, settings: RefinementSettings) -> Camera:
+    """That of the sketches."""
+    level = max(settings.levels)
+    return camera.resized(max(round(camera.width * level), 16), max(round(camera.height * level), 16))
+
+
 @dataclass(frozen=True, eq=False)
 class _Look:
     """A rendering beside the query; what is None is so where too little of the part is in sight."""
@@ -113,8 +119,7 @@ def _sketched(
     image: Image, camera: Camera, pose: Pose, sketch: RenderFunction, settings: RefinementSettings
 ) -> tuple[Pose, float]:
     """The pose that renderings of reduced size lead to, and the loss at the given one."""
-    level = max(settings.levels)
-    small = camera.resized(max(round(camera.width * level), 16), max(round(camera.height * level), 16))
+    level, small = max(settings.levels), small_camera(camera, settings)
     shrunk = np.asarray(cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA), np.uint8)
     look = _Look.of(shrunk, sketch(small, pose))
     loss_before, reached = look.loss, pose
