@@ -193,6 +193,9 @@ def draw(axis: str, points: list[dict[str, Any]], file: Path) -> None:
     left.legend(fontsize=8)
     right.semilogx(values, [point["memory_mb"] for point in points], marker="o", color="black")
     right.set(xlabel=axis, ylabel="MB, peak of the process", ylim=(0, None))
+    for plot in (left, right):
+        plot.set_xticks(values, [f"{value:,.0f}" for value in values])
+        plot.minorticks_off()
     figure.suptitle(f"{axis}: latency and memory")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
