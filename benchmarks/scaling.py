@@ -105,14 +105,16 @@ def measure(model: Path, files: list[Path], axis: str, value: int, repeats: int)
 
 
 def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
-    """The model with `count` Gaussians: some of its own, or each as several smaller ones around its place."""
+    """The model with `count` Gaussians: some of its own, enlarged, or each as several smaller ones around its place."""
     rng = np.random.default_rng(0)
     own = len(model.gaussians)
     chosen = rng.permutation(own)[:count] if count <= own else np.arange(count) % own
-    parts = max(count / own, 1.0)
+    parts = count / own
     index = torch.from_numpy(chosen)
     g = model.gaussians.take(index)
-    if count > own:
+    if count < own:
+        g = replace(g, scales=g.scales / parts**0.5)
+    elif count > own:
         shift = (
             torch.from_numpy(rng.normal(0, 0.5, (count, 3)).astype(np.float32)) * g.scales.min(dim=1).values[:, None]
         )
@@ -121,8 +123,9 @@ def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
     calibration = model.calibration
     if calibration is not None:
         calibration = replace(
-            calibration, residual_mean=calibration.residual_mean[chosen], rarity=calibration.rarity[chosen]
-        )
+            calibration, residual_mean=calibration.residual_mean[chosen], rarity=calibration.rarity[chosen],
+            max_loss=1.0,  # such a model explains no image well
+        )  # fmt: skip
     return replace(model, gaussians=g, calibration=calibration)
 
 
@@ -190,6 +193,9 @@ def draw(axis: str, points: list[dict[str, Any]], file: Path) -> None:
     left.legend(fontsize=8)
     right.semilogx(values, [point["memory_mb"] for point in points], marker="o", color="black")
     right.set(xlabel=axis, ylabel="MB, peak of the process", ylim=(0, None))
+    for plot in (left, right):
+        plot.set_xticks(values, [f"{value:,.0f}" for value in values])
+        plot.minorticks_off()
     figure.suptitle(f"{axis}: latency and memory")
     figure.savefig(file, dpi=110)
     pyplot.close(figure)

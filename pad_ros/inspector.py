@@ -34,7 +34,7 @@ from .scoring.scorer import Scorer
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 # Of the calibration's largest loss, which has room for a defect: a pose that few matches or none speak for must explain
-# the image better. Held-out good views stay below 0.57; where refining ended in a wrong pose, it was 0.94 and more.
+# the image better. Held-out good views stay below 0.57; where refining ended in a wrong pose, it was 0.9 and more.
 CONVINCING_LOSS = 0.6
 TRACKED = "tracked"  # the reason text of a pose found by tracking
 MIN_CONTRAST = 3.0  # 8-bit levels: standard deviation under which an image shows nothing
