@@ -29,8 +29,8 @@ def make_inspector(**calibration):
 
 @pytest.fixture(autouse=True)
 def no_localizer(monkeypatch):
-    monkeypatch.setattr(Localizer, "quick_look", lambda self, image, camera: None)
-    monkeypatch.setattr(Localizer, "localize", lambda self, image, camera: LOCALIZED)
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: None)
+    monkeypatch.setattr(Localizer, "localize", lambda self, *frame: LOCALIZED)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect
 SMALLEST_LEVEL = 0.1  # renderings that show no difference at all must not make noise a defect
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
 STRONGEST = 10.0  # evidence that one pixel may bring,
-REACH = 1.5  # but so much that a region full of it scores this many times the threshold, at every scale
+REACH = 2.0  # but so much that a region full of it scores this many times the threshold, at every scale
 EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
