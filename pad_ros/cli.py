@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     inspect.add_argument("--out", type=Path, required=True, metavar="DIR")
     inspect.add_argument("--json", action="store_true", help="print one JSON object per image")
+    inspect.add_argument("--roi", type=_region, metavar="X0,Y0,X1,Y1", help="where in the images to look for the part")
+    _add_background(inspect)
     inspect.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     inspect.set_defaults(run=_inspect)
 
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
                           help="judge the same images by this as well; fitted to DATASET/train/good")  # fmt: skip
     evaluate.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder with the baseline's backbone, for a model that holds none")  # fmt: skip
+    _add_background(evaluate)
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.set_defaults(run=_evaluate)
 
@@ -143,6 +146,21 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true")
     info.set_defaults(run=_info)
     return parser
+
+
+def _add_background(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--background", type=Path, action="append", default=[], metavar="IMAGE", dest="empty",
+                         help="what the camera sees without a part; again for each frame of a moving belt")  # fmt: skip
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    try:
+        x0, y0, x1, y1 = (int(number) for number in text.split(","))
+    except ValueError:
+        x0 = y0 = x1 = y1 = 0
+    if not (0 <= x0 < x1 and 0 <= y0 < y1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no region: expected X0,Y0,X1,Y1 in pixels, X0 < X1 and Y0 < Y1")
+    return x0, y0, x1, y1
 
 
 def _positive(text: str) -> float:
@@ -204,7 +222,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from .reports import InspectionWriter
 
     files = _image_files(arguments.images)
-    inspector = Inspector.load(arguments.model, arguments.device)
+    empty = [images.load(path) for path in _image_files(arguments.empty)]
+    inspector = Inspector.load(arguments.model, arguments.device, empty)
     with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
         for path in files:
             try:
@@ -212,18 +231,20 @@ def _inspect(arguments: argparse.Namespace) -> int:
             except InputError as error:
                 writer.add(path.name, inspector.bad_image(str(error)))
                 continue
-            writer.add(path.name, inspector.inspect(image))
+            writer.add(path.name, inspector.inspect(image, roi=arguments.roi))
     return 0 if writer.all_passed else 1
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from . import images
     from .evaluation.dataset import read_dataset
     from .evaluation.evaluate import evaluate, metrics_table
     from .evaluation.patchcore import fit_to_dataset
     from .inspector import Inspector
 
     dataset = read_dataset(arguments.dataset)
-    inspector = Inspector.load(arguments.model, arguments.device)
+    empty = [images.load(path) for path in _image_files(arguments.empty)]
+    inspector = Inspector.load(arguments.model, arguments.device, empty)
     baselines = {}
     if "patchcore" in arguments.baselines:
         calibration = inspector.model.calibration

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from .errors import ImageError, InputError
 from .geometry import Camera, Pose, largest_cosine, undistort_image
+from .grounds import as_seen
 from .images import Image, validate
 from .kernels import only_our_threads
-from .localization.localizer import Localizer
-from .localization.refinement import Refinement, refine_pose
+from .localization.features import Box
+from .localization.localizer import MIN_WINDOW, Localizer
+from .localization.refinement import Refinement, refine_pose, small_camera
 from .localization.result import Localization
 from .methods import Method, method_from_dict
 from .model import ReferenceModel
@@ -45,15 +48,17 @@ class Inspector:
     whatever goes wrong is HOLD with its reason.
     """
 
-    def __init__(self, model: ReferenceModel, device: str = "auto") -> None:
+    def __init__(self, model: ReferenceModel, device: str = "auto", empty: Sequence[Image] = ()) -> None:
+        """empty: images of the cell without a part, from the camera of the queries, which does not move."""
         self.model = model
+        self.empty = tuple(empty)
         self.device = resolve_device(device)
         self.method: Method = method_from_dict(model.settings, f"manifest of {model.name}")
 
     @staticmethod
-    def load(path: Path, device: str = "auto") -> Inspector:
-        """Load a bundle; ModelError if it is damaged."""
-        return Inspector(ReferenceModel.load(path), device)
+    def load(path: Path, device: str = "auto", empty: Sequence[Image] = ()) -> Inspector:
+        """Load a bundle; ModelError if it is damaged. empty: as in the constructor."""
+        return Inspector(ReferenceModel.load(path), device, empty)
 
     @cached_property
     def _localizer(self) -> Localizer:
@@ -81,7 +86,7 @@ class Inspector:
     def _scorer(self) -> Scorer:
         model, scoring = self.model, self.method.scoring
         backbone = find_backbone(scoring.networks, model.networks, self.device)
-        return Scorer(model.calibration, model.background, scoring, backbone)
+        return Scorer(model.calibration, model.background, scoring, backbone, self.empty)
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
@@ -103,16 +108,26 @@ class Inspector:
             "give the intrinsics that belong to the image"
         )
 
-    def localize(self, image: Image, camera: Camera | None = None, near: Pose | None = None) -> Localization:
+    def localize(
+        self, image: Image, camera: Camera | None = None, near: Pose | None = None, roi: Box | None = None
+    ) -> Localization:
         """The camera's pose, refined photometrically, or the reason why there is none.
 
         near: where the part is expected, such as the pose found in the frame before. Within about 10 pixels of the
-        right pose the search for it is saved; else the frame is localized as without.
+        right pose the search for it is saved; else the frame is localized as without. roi: (x0, y0, x1, y1) px of the
+        undistorted image, where to look for the part; InputError where there is none.
 
         A pose that was tracked, or found at first sight from few features, must explain the image as well as the
         views of good parts did. Where it does not, the frame is localized with all care.
         """
         camera = self.query_camera(image, camera)
+        roi = None if roi is None else _within(roi, camera)
+        for view in self.empty:
+            if view.shape != image.shape:
+                raise InputError(
+                    f"the empty cell was taken with {view.shape[1]}x{view.shape[0]} pixels, the image has "
+                    f"{camera.width}x{camera.height}; give backgrounds from the same camera"
+                )
         if _contrast(image) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
@@ -120,12 +135,12 @@ class Inspector:
             tracked = self._convincing(image, camera, Localization(near, Reason.NONE, TRACKED))
             if tracked is not None:
                 return tracked
-        quick = self._localizer.quick_look(image, camera) if self.method.refinement.renderings > 1 else None
+        quick = self._localizer.quick_look(image, camera, roi) if self.method.refinement.renderings > 1 else None
         if quick is not None:
             convincing = self._convincing(image, camera, quick)
             if convincing is not None:
                 return convincing
-        return self._verified(image, camera, self._localizer.localize(image, camera))
+        return self._verified(image, camera, self._localizer.localize(image, camera, roi))
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
         """The pose found, refined, or the reason why it is not to be trusted."""
@@ -160,8 +175,15 @@ class Inspector:
         return replace(found, pose=refined.pose, covariance=refined.covariance, rendering=refined.rendering)
 
     def _refined(self, image: Image, camera: Camera, pose: Pose) -> Refinement:
+        """The pose refined in the query's light and before its ground; the rendering is that before the trained one."""
+        settings = self.method.refinement
         with only_our_threads():
-            return refine_pose(image, camera, pose, self._renderer.part, self.method.refinement, self._sketch.part)
+            seen = as_seen(image, self._sketch.part(small_camera(camera, settings), pose), self.model.background)
+            render, sketch = seen.over(self._renderer.part), seen.over(self._sketch.part)
+            refined = refine_pose(seen.image, camera, pose, render, settings, sketch)
+            if seen.ground is not None:
+                refined = replace(refined, rendering=self._renderer.part(camera, refined.pose))
+            return refined
 
     @cached_property
     def _centre(self) -> NDArray[np.float64]:
@@ -198,8 +220,10 @@ class Inspector:
         with only_our_threads():
             return self._scorer.score(image, camera, localization, rendering)
 
-    def inspect(self, image: Image, camera: Camera | None = None, near: Pose | None = None) -> Inspection:
-        """The verdict for one image; HOLD with the reason for anything that goes wrong. near: see `localize`."""
+    def inspect(
+        self, image: Image, camera: Camera | None = None, near: Pose | None = None, roi: Box | None = None
+    ) -> Inspection:
+        """The verdict for one image; HOLD with the reason for anything that goes wrong. near, roi: see `localize`."""
         times = {"localize": 0.0, "render": 0.0, "score": 0.0}
         began = last = time.perf_counter()
 
@@ -212,7 +236,7 @@ class Inspector:
         try:
             image = validate(image)
             camera = self.query_camera(image, camera)
-            localization = self.localize(image, camera, near)
+            localization = self.localize(image, camera, near, roi)
             lap("localize")
             rendering = self.render(localization, camera) if localization.localized else None
             lap("render")
@@ -239,6 +263,17 @@ class Inspector:
     def bad_image(self, text: str) -> Inspection:
         """HOLD for a query that could not even be decoded."""
         return self.hold(Reason.BAD_IMAGE, text)
+
+
+def _within(roi: Box, camera: Camera) -> Box:
+    """The region inside the image; InputError where nothing to look at is left of it."""
+    x0, y0, x1, y1 = max(roi[0], 0), max(roi[1], 0), min(roi[2], camera.width), min(roi[3], camera.height)
+    if min(x1 - x0, y1 - y0) < MIN_WINDOW:
+        raise InputError(
+            f"the region of interest {','.join(map(str, roi))} leaves less than {MIN_WINDOW} px of the image of "
+            f"{camera.width}x{camera.height}; give X0,Y0,X1,Y1 in pixels"
+        )
+    return x0, y0, x1, y1
 
 
 def _contrast(image: Image) -> float:

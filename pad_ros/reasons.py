@@ -23,6 +23,7 @@ class Reason(IntEnum):
     WEAK_POSE = 21  # a pose, but inliers, inlier share or residual fail the gates
     OUTSIDE_COVERAGE = 22  # the reference views do not cover this viewpoint
     POOR_RENDERING = 23  # the model renders this viewpoint badly
+    SEVERAL_PARTS = 24  # two parts in view, and no region of interest that tells which is meant
     UNCALIBRATED = 30  # the model has no threshold
     NO_MODEL = 31  # no model loaded, or it is being changed
     TIMEOUT = 40  # no verdict within the deadline

@@ -36,7 +36,8 @@ def photo(tmp_path):
 
 @pytest.fixture
 def everything_passes(monkeypatch):
-    def inspect(self, image, camera=None):
+    def inspect(self, image, camera=None, roi=None):
+        assert roi in (None, (4, 2, 40, 44))
         assert camera is None or camera == CAMERA
         return Inspection(
             Verdict.PASS, Reason.NONE, "score 0.50 <= threshold 1.60", 0.5, 1.6, (), None, None, None, image
@@ -203,6 +204,26 @@ def test_all_pass(capsys, tmp_path, model, photo, everything_passes):
     status, out, err = run(capsys, "inspect", model, photo, "--out", tmp_path / "o")
     assert (status, err) == (0, "") and "PASS" in out
     assert [r["verdict"] for r in results(tmp_path / "o")] == ["PASS"]
+
+
+def test_region_and_empty_cell(capsys, tmp_path, model, photo, everything_passes):
+    out = tmp_path / "out"
+    status, _, _ = run(capsys, "inspect", model, photo, "--out", out, "--roi", "4,2,40,44", "--background", photo)
+    assert status == 0
+    for region in ("4,2,40", "40,2,4,44", "a,b,c,d", "-1,0,4,4"):
+        status, _, err = run(capsys, "inspect", model, photo, "--out", out, f"--roi={region}")
+        assert status == 2 and "expected X0,Y0,X1,Y1" in err
+    missing = tmp_path / "empty.png"
+    assert str(missing) in error_line(capsys, "inspect", model, photo, "--out", out, "--background", missing)
+
+
+def test_an_empty_cell_of_another_size_holds_every_image(capsys, tmp_path, model, photo):
+    other = tmp_path / "other.png"
+    images.save(other, np.zeros((40, 60, 3), np.uint8))
+    status, out, err = run(capsys, "inspect", model, photo, "--out", tmp_path / "out", "--json", "--background", other)
+    assert out, err
+    found = json.loads(out.splitlines()[0])
+    assert status == 1 and found["verdict"] == "HOLD" and "60x40" in found["reason_text"]
 
 
 def test_unreadable_images_are_held(capsys, tmp_path, model, photo, everything_passes):

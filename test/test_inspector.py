@@ -31,7 +31,7 @@ def noise(height=SIZE[0], width=SIZE[1]):
 
 def found(pose):
     """A localizer that always gives this answer."""
-    return lambda self, image, camera: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
+    return lambda self, image, camera, roi=None: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
 
 
 def assert_held(result, *reasons):
@@ -164,3 +164,10 @@ def test_settings_of_the_model_that_are_not_known_here_are_refused():
         Inspector(replace(model, settings={**model.settings, "magic": 1}))
     with pytest.raises(InputError, match="auto, cpu or cuda"):
         Inspector(model, "tpu")
+
+
+@pytest.mark.parametrize("roi", [(0, 0, 8, 8), (100, 0, 200, 40), (30, 30, 20, 20)])
+def test_a_region_of_interest_outside_the_image_is_refused(inspector, roi):
+    with pytest.raises(InputError, match="region of interest"):
+        inspector.localize(noise(), roi=roi)
+    assert_held(inspector.inspect(noise(), roi=roi), Reason.CAMERA_MISMATCH)

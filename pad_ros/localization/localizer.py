@@ -131,12 +131,14 @@ class Localizer:
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
-    def quick_look(self, image: Image, camera: Camera) -> Localization | None:
+    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization | None:
         """A pose from a small window, for whoever can refine and verify it: often within a pixel, sometimes wrong.
 
-        None where there is none, or where looking closely at once takes hardly longer.
+        None where there is none, where there may be two, or where looking closely at once takes hardly longer.
         """
         mask = part_mask(image, self.background) if self._quick_features is not None else None
+        if mask is not None and roi is not None:
+            mask &= _inside_box(mask.shape, roi)
         box = None if mask is None else self._part_box(mask)
         if self._quick_features is None or mask is None or box is None:
             return None
@@ -150,26 +152,30 @@ class Localizer:
         if found is None or inliers < s.min_quick_inliers:
             return None
         text = "localized at first sight"
-        return Localization(found.pose, Reason.NONE, text, inliers, len(pairs), found.residual_px, found.covariance)
+        quick = Localization(found.pose, Reason.NONE, text, inliers, len(pairs), found.residual_px, found.covariance)
+        return quick if self._alone(quick, features, pairs, camera).localized else None
 
-    def localize(self, image: Image, camera: Camera) -> Localization:
+    def localize(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
 
-        What the image holds never raises: a query without a trustworthy pose gets a reason.
+        roi: (x0, y0, x1, y1) px, where to look for the part. What the image holds never raises: a query without a
+        trustworthy pose, or with two parts in view, gets a reason.
         """
         contrast = float(image[::4, ::4].std())
         if contrast < self.settings.min_contrast:
             text = f"the image is nearly uniform (standard deviation {contrast:.1f} grey levels)"
             return Localization(None, Reason.NO_CONTENT, text)
         mask = part_mask(image, self.background)
+        if mask is not None and roi is not None:
+            mask &= _inside_box(mask.shape, roi)
         box = None if mask is None else self._part_box(mask)
         if mask is not None and box is not None:
             found = self._in_window(image, camera, box, mask)
-            if found.localized:
+            if found.localized or found.reason is Reason.SEVERAL_PARTS:
                 return found
         # Another ground than the trained one, or none that tells the part.
         height, width = image.shape[:2]
-        return self._search(image, camera, (0, 0, width, height))
+        return self._search(image, camera, roi or (0, 0, width, height))
 
     def _part_box(self, mask: Mask) -> Box | None:
         """The silhouette's box with a margin; None where the mask cannot be a part before its ground."""
@@ -192,8 +198,10 @@ class Localizer:
             low, high = np.nanpercentile(pixels, [1, 99], axis=0)
             box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
-            return self._fine_pose(features, camera, coarse, len(pairs))
-        return self._in_window(image, camera, box, None)
+            found = self._fine_pose(features, camera, coarse, len(pairs))
+        else:
+            found = self._in_window(image, camera, box, None)
+        return self._alone(found, features, pairs, camera)
 
     def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
         s = self.settings
@@ -201,7 +209,30 @@ class Localizer:
         if mask is not None:
             features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
         pairs = self._match(features, _cut(image, box))
-        return self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs))
+        found = self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs))
+        return self._alone(found, features, pairs, camera)
+
+    def _alone(self, found: Localization, features: Features, pairs: Pairs, camera: Camera) -> Localization:
+        """The pose found, unless what lies beside that part is another one of them."""
+        if found.pose is None:
+            return found
+        s = self.settings
+        pixels = camera.project(found.pose.transform(self._points))
+        low, high = np.nanpercentile(pixels, [1, 99], axis=0)
+        at = features.keypoints[pairs[:, 0]]
+        beside = pairs[np.any((at < low) | (at > high), axis=1)]
+        if len(beside) < s.min_inliers:
+            return found
+        other = self._coarse_pose(features, beside, camera)
+        if other is None or other.inliers.sum() < s.min_inliers:
+            return found
+        u, v = camera.project(other.pose.transform(self._points)).mean(axis=0)
+        x, y = 0.5 * (low + high)
+        text = (
+            f"two parts are in view, at ({x:.0f}, {y:.0f}) and ({u:.0f}, {v:.0f}): say by a region of interest "
+            "which one is meant"
+        )
+        return Localization(None, Reason.SEVERAL_PARTS, text, found.inliers, found.matches)
 
     def _match(self, features: Features, window: Image) -> Pairs:
         """Pairs of features and landmarks, without any idea of the pose."""
@@ -293,6 +324,12 @@ class Localizer:
         centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
         corner = (int(centre[0] - half), int(centre[1] - half))
         return _grown((*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+
+
+def _inside_box(shape: tuple[int, ...], box: Box) -> Mask:
+    inside = np.zeros(shape, bool)
+    inside[box[1] : box[3], box[0] : box[2]] = True
+    return inside
 
 
 def _cut(image: Image, box: Box) -> Image:

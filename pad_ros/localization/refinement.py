@@ -29,7 +29,8 @@ STILL = 0.06  # px: a correction that moves the part by less is made on the pict
 NEAR = 0.3  # px: the same for what a rendering of reduced size corrects
 PRECISION = 0.003  # px: shorter Gauss-Newton steps end a linearisation,
 ASTRAY = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed
-COARSE_PRECISION = 0.05  # and these one at a fraction of the resolution (px of that)
+SKETCH_PRECISION = 0.01  # the same on a rendering of reduced size,
+COARSE_PRECISION = 0.05  # and on one that was shrunk (px of that)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ def refine_pose(
     return _refined(image, camera, pose, pose, render, settings, settings.levels)
 
 
+def small_camera(camera: Camera, settings: RefinementSettings) -> Camera:
+    """That of the sketches."""
+    level = max(settings.levels)
+    return camera.resized(max(round(camera.width * level), 16), max(round(camera.height * level), 16))
+
+
 @dataclass(frozen=True, eq=False)
 class _Look:
     """A rendering beside the query; what is None is so where too little of the part is in sight."""
@@ -112,14 +119,13 @@ def _sketched(
     image: Image, camera: Camera, pose: Pose, sketch: RenderFunction, settings: RefinementSettings
 ) -> tuple[Pose, float]:
     """The pose that renderings of reduced size lead to, and the loss at the given one."""
-    level = max(settings.levels)
-    small = camera.resized(max(round(camera.width * level), 16), max(round(camera.height * level), 16))
+    level, small = max(settings.levels), small_camera(camera, settings)
     shrunk = np.asarray(cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA), np.uint8)
     look = _Look.of(shrunk, sketch(small, pose))
     loss_before, reached = look.loss, pose
     below = [other / level for other in settings.levels if other < level]
     for _ in range(settings.renderings):
-        warp, moved = look.correction(below, settings.steps, COARSE_PRECISION)
+        warp, moved = look.correction(below, settings.steps, SKETCH_PRECISION)
         candidate = Pose(warp @ reached.matrix)
         if not _plausible(pose, candidate, settings):
             return pose, loss_before

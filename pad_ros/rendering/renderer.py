@@ -11,17 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 from ..geometry import Camera, Pose
-from ..kernels import for_each, kernel
+from ..kernels import for_each, kernel, thread_count
 from ..silhouette import Background
+from . import _cpu
 from .gaussians import Gaussians
 from .photographs import Photograph, directions, warp
 from .rasterize import rasterization
 from .result import ReferenceRendering
 
-SHARPER = 0.6  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
+SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
 MARGIN = 12  # px around the part's projection
 SAMPLES = 50_000  # Gaussians at least that its outline is taken from
 
+PLANES = (0.01, 1e10)  # nearest and farthest depth of what is drawn, part units
+
+Floats = NDArray[np.float32]
 Window = tuple[int, int, int, int]  # x0, y0, width, height
 
 
@@ -48,6 +52,11 @@ class Renderer:
         extra = np.zeros((len(gaussians), 0), np.float32) if features is None else features
         self._features = torch.from_numpy(np.ascontiguousarray(extra)).to(device)  # [N, C]
         self._colour = torch.tensor([*background.rgb01, *[0.0] * extra.shape[1]], device=device)[None]
+        g = self.gaussians
+        self._arrays = tuple(
+            np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
+            for tensor in (g.means, g.quats, g.scales, g.opacities, g.sh, self._features)
+        )
         self._photographs = tuple(photographs)
         self._nearest = nearest_photographs
         self._means = gaussians.means.double().cpu().numpy()
@@ -75,33 +84,53 @@ class Renderer:
     def part(self, camera: Camera, pose: Pose) -> ReferenceRendering:
         """The same without photographs."""
         height, width = camera.height, camera.width
-        channels = self._features.shape[1]
         rgb = np.empty((height, width, 3), np.float32)
         rgb[:] = colour = self.background.rgb01
         alpha = np.zeros((height, width), np.float32)
         depth = np.zeros((height, width), np.float32)
-        features = np.zeros((height, width, channels), np.float32)
+        features = np.zeros((height, width, self._features.shape[1]), np.float32)
         window = self.window(camera, pose)
         if window is None:
             return ReferenceRendering(
                 rgb, alpha, depth, features, camera, pose, window=(0, 0, 0, 0), background_colour=colour
             )
         x0, y0, w, h = window
+        inside = np.s_[y0 : y0 + h, x0 : x0 + w]
+        if self.device == "cpu":
+            image, through = self._composited(camera, pose, window)
+            out = rgb[inside], features[inside], depth[inside], alpha[inside]
+            bands = np.linspace(0, h, 2 * thread_count() + 1).astype(np.int64)
+            for_each(lambda i: _develop(image, through, *out, bands[i], bands[i + 1]), len(bands) - 1)
+        else:
+            image, opacity = self._rasterized(camera, pose, window)
+            np.clip(image[..., :3], 0, 1, out=rgb[inside])
+            features[inside], depth[inside], alpha[inside] = image[..., 3:-1], image[..., -1], opacity
+        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, window=window, background_colour=colour)
+
+    def _composited(self, camera: Camera, pose: Pose, window: Window) -> tuple[Floats, Floats]:
+        """(colours, features and accumulated depth [h, w, 3 + C + 1], transmittance [h, w]), without autograd."""
+        g = self.gaussians
+        view = _cpu.PinholeView.of(
+            pose.matrix.astype(np.float32), camera.K.astype(np.float32), (camera.width, camera.height), window,
+            *PLANES, g.footprint,
+        )  # fmt: skip
+        means, quats, scales, opacities, sh, features = self._arrays
+        more = features if features.shape[1] else None
+        projected = _cpu.project(view, means, quats, scales, opacities, sh, g.sh_degree, more)
+        done = _cpu.composite(view, projected, opacities, self._colour[0].numpy(), with_depth=True)
+        return done.image, done.transmittances
+
+    def _rasterized(self, camera: Camera, pose: Pose, window: Window) -> tuple[Floats, Floats]:
+        """(colours, features and expected depth [h, w, 3 + C + 1], alpha [h, w])."""
         g = self.gaussians
         viewmat = torch.from_numpy(pose.matrix.astype(np.float32)).to(self.device)
         intrinsics = torch.from_numpy(camera.K.astype(np.float32)).to(self.device)
         out, alphas, _ = rasterization(
-            g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], width, height,
-            window=window, sh_degree=g.sh_degree, backgrounds=self._colour, render_mode="RGB+ED",
-            features=self._features, eps2d=g.footprint,
+            g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], camera.width, camera.height,
+            near_plane=PLANES[0], far_plane=PLANES[1], window=window, sh_degree=g.sh_degree, backgrounds=self._colour,
+            render_mode="RGB+ED", features=self._features, eps2d=g.footprint,
         )  # fmt: skip
-        inside = np.s_[y0 : y0 + h, x0 : x0 + w]
-        image = out[0].cpu().numpy()
-        np.clip(image[..., :3], 0, 1, out=rgb[inside])
-        features[inside] = image[..., 3 : 3 + channels]
-        depth[inside] = image[..., -1]
-        alpha[inside] = alphas[0, ..., 0].cpu().numpy()
-        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, window=window, background_colour=colour)
+        return out[0].cpu().numpy(), alphas[0, ..., 0].cpu().numpy()
 
     def with_photographs(self, rendering: ReferenceRendering, without: str | None = None) -> ReferenceRendering:
         """A rendering of `part` with the photographs nearest to its pose, but not the one named `without`."""
@@ -126,6 +155,21 @@ class Renderer:
         order = np.argsort(-(self._directions @ (pose.centre - self._centre)), kind="stable")
         found = (self._photographs[i] for i in order if self._photographs[i].name != without)
         return list(itertools.islice(found, self._nearest))
+
+
+@kernel
+def _develop(image, through, rgb, features, depth, alpha, first, last):  # type: ignore[no-untyped-def]
+    """Rows first..last of a picture as the CPU rasterizer leaves it into those of a rendering."""
+    channels = image.shape[2]
+    zero, one = np.float32(0), np.float32(1)
+    for y in range(first, last):
+        for x in range(image.shape[1]):
+            for c in range(3):
+                rgb[y, x, c] = min(max(image[y, x, c], zero), one)
+            for c in range(3, channels - 1):
+                features[y, x, c - 3] = image[y, x, c]
+            alpha[y, x] = one - through[y, x]
+            depth[y, x] = image[y, x, channels - 1] / max(alpha[y, x], np.float32(1e-10))
 
 
 @kernel

@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images import Image
 from ..rendering.result import ReferenceRendering
-from ..silhouette import Background
 from .result import DefectKind, DefectRegion
 
 Floats = NDArray[np.float32]
@@ -50,15 +48,15 @@ def p_value(score: float, scores: NDArray[np.float32]) -> float:
 def find_defects(
     values: Floats,
     threshold: float,
-    image: Image,
+    empty: NDArray[np.bool_] | None,
     rendering: ReferenceRendering,
-    background: Background,
     min_area: int,
 ) -> tuple[DefectRegion, ...]:
     """The connected regions of the anomaly map [H, W] above the threshold, strongest first.
 
     Regions of less than `min_area` pixels are left out unless twice as strong, or the strongest of all.
-    `rendering` must be on the pixels of the query: for a distorted image its camera is the distorted one.
+    `empty` [H, W]: where the query shows ground, None where there is no telling. `rendering` must be on the pixels of
+    the query: for a distorted image its camera is the distorted one.
     """
     mask = (values > threshold).astype(np.uint8)
     strongest = float(values.max())
@@ -78,7 +76,7 @@ def find_defects(
                 peak_score=peak,
                 centroid=_centroid(window, inside, values, rendering),
                 # The map is blurred: what lies far below the peak is the defect's surroundings.
-                kind=_kind(window, inside & (values[window] >= 0.5 * peak), image, rendering, background),
+                kind=_kind(window, inside & (values[window] >= 0.5 * peak), empty, rendering),
             )  # fmt: skip
         )
     regions.sort(key=lambda region: -region.peak_score)
@@ -103,18 +101,16 @@ def _centroid(
 def _kind(
     window: tuple[slice, slice],
     inside: NDArray[np.bool_],
-    image: Image,
+    empty: NDArray[np.bool_] | None,
     rendering: ReferenceRendering,
-    background: Background,
 ) -> DefectKind:
-    """ADDED where the model shows background, MISSING where the query does, else CHANGED."""
-    on_part = rendering.alpha[window][inside] > 0.5
-    if background.colour is None:
+    """By the union of the two masks: ADDED where only the query has the part, MISSING where only the model does."""
+    if empty is None:
         return DefectKind.CHANGED
-    distance = np.abs(image[window][inside].astype(np.float32) - np.array(background.colour, np.float32)).max(axis=1)
-    empty = distance <= background.tolerance
-    if np.mean(~on_part & ~empty) > 0.5:
+    on_part = rendering.alpha[window][inside] > 0.5
+    ground = empty[window][inside]
+    if np.mean(~on_part & ~ground) > 0.5:
         return DefectKind.ADDED
-    if np.mean(on_part & empty) > 0.5:
+    if np.mean(on_part & ground) > 0.5:
         return DefectKind.MISSING
     return DefectKind.CHANGED

@@ -109,6 +109,9 @@ def _slope(values: Floats) -> Floats:
     """Largest gradient magnitude [H, W] in each pixel's neighbourhood, per pixel, over all channels."""
     dx = cv2.Sobel(values, cv2.CV_32F, 1, 0, ksize=3) / np.float32(8)
     dy = cv2.Sobel(values, cv2.CV_32F, 0, 1, ksize=3) / np.float32(8)
-    squared = dx**2 + dy**2
-    out: Floats = cv2.dilate(np.sqrt(squared if squared.ndim == 2 else squared.sum(axis=2)), _NEIGHBOURS)
+    squared = dx * dx + dy * dy
+    if squared.ndim == 3:
+        first, *others = cv2.split(squared)  # NumPy's own sum over a short axis is slow
+        squared = sum(others, start=first)
+    out: Floats = cv2.dilate(np.sqrt(squared), _NEIGHBOURS)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,20 +13,26 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
+from ..grounds import TRACE, around, filled, nearest_empty, on_ground, shows_plain_ground
 from ..images import Image
+from ..light import fit_light
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..settings import bounded
-from ..silhouette import Background
+from ..silhouette import Background, ground_mask
 from .backbones import Backbone
+from .background import Strangeness, beside_empty, strangeness
 from .calibration import Calibration
+from .comparison import residuals
 from .decision import find_defects, p_value
 from .deep import cues
 from .expectation import on_part, points_and_covariates
 from .result import AnomalyMap, DefectRegion, Inspection
+from .shading import shaded
 
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,17 @@ class ScoringSettings:
 
 
 def evidence(
-    residual: Floats, rendering: ReferenceRendering, calibration: Calibration, settings: ScoringSettings
+    residual: Floats,
+    rendering: ReferenceRendering,
+    calibration: Calibration,
+    settings: ScoringSettings,
+    ground: float = 0.0,
 ) -> tuple[list[Floats], float]:
     """Residuals beyond what good views show there, in units of that, pooled at each scale [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Beside
-    the part, what the background of good views shows (folds of a cloth, noise) is expected. A calibration of no cue
-    takes the residual as it is.
+    the part, what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground`, what
+    the query's own does. A calibration of no cue takes the residual as it is.
     """
     if not calibration.floors:
         return [residual[..., 0] for _ in settings.scales], 0.0
@@ -72,7 +83,7 @@ def evidence(
     part = on_part(shown)
     expected = 0.0
     for c, (point, covariates) in enumerate(points_and_covariates(shown, residual.shape[2])):
-        floor, beside = np.float32(calibration.floors[c]), np.float32(calibration.beside[c])
+        floor, beside = np.float32(calibration.floors[c]), np.float32(max(calibration.beside[c], ground))
         mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
         if c == 0 and part.any():
             expected = float(mean[part].mean())
@@ -102,21 +113,63 @@ class Scorer:
         background: Background,
         settings: ScoringSettings,
         backbone: Backbone | None = None,
+        empty: Sequence[Image] = (),
     ) -> None:
-        """backbone: the one that the settings name."""
+        """backbone: the one that the settings name. empty: what the camera sees without a part, [H, W, 3] each."""
         self.calibration = calibration
         self.background = background
         self.settings = settings
         self.backbone = backbone
+        self.empty = tuple(empty)
 
     def anomaly_map(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> AnomalyMap:
         """The anomaly map at the query's (distorted) pixels; ValueError for an uncalibrated model."""
+        return self._compare(image, camera, rendering)[0]
+
+    def _compare(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> tuple[AnomalyMap, Mask | None]:
+        """The anomaly map, and where the query shows ground, or what looks like it (None: no telling)."""
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
-        residual = cues(undistort_image(image, camera), rendering, self.settings, self.backbone)
-        pooled, expected = evidence(residual, rendering, self.calibration, self.settings)
+        image = undistort_image(image, camera)
+        empty_cell = [undistort_image(view, camera) for view in self.empty if view.shape == image.shape]
+        image = fit_light(image, rendering).undo(image)
+        ground = 0.0
+        if shows_plain_ground(image, rendering, self.background):
+            residual = cues(image, rendering, self.settings, self.backbone)
+            empty = ground_mask(image, self.background)
+        else:
+            query = image.astype(np.float32) / np.float32(255)
+            rendering = shaded(query, rendering, self.background)
+            near = around(rendering)
+            behind = nearest_empty(query, near, empty_cell) if empty_cell else filled(query, near)
+            other = on_ground(rendering, behind, self.background)
+            rendering = on_ground(rendering, query, self.background)
+            residual = cues(image, rendering, self.settings, self.backbone)
+            if self.settings.comparison != "recipe":
+                colour = residuals(image, other, self.settings.shift)[..., 0]
+                np.minimum(residual[..., 0], colour, out=residual[..., 0])
+            ground, empty = self._beside(residual, query, rendering, empty_cell)
+        pooled, expected = evidence(residual, rendering, self.calibration, self.settings, ground)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
-        return AnomalyMap(distort_map(values, camera), expected)
+        if empty is not None:
+            empty = distort_map(empty.astype(np.float32), camera) > 0.5
+        return AnomalyMap(distort_map(values, camera), expected), empty
+
+    def _beside(
+        self, residual: Floats, query: Floats, rendering: ReferenceRendering, empty_cell: Sequence[Image]
+    ) -> tuple[float, Mask | None]:
+        """Put into `residual` what is strange beside the part; (what is normal there, where the ground is seen)."""
+        part = on_part(rendering)
+        residual[~part] = 0
+        if empty_cell:
+            strange: Strangeness | None = beside_empty(query, rendering, empty_cell, self.settings.shift)
+        else:
+            strange = strangeness(query, rendering)
+        if strange is None:
+            return 0.0, None
+        beside = strange.judged & ~(cv2.dilate(rendering.alpha, np.ones((3, 3), np.uint8)) > TRACE)
+        residual[beside, 0] = strange.distance[beside]
+        return strange.ground, strange.distance <= strange.ground
 
     def score(
         self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering
@@ -131,7 +184,7 @@ class Scorer:
                 Verdict.HOLD, Reason.UNCALIBRATED, "the model has no threshold: train it with more views",
                 math.nan, math.nan, (), localization, rendering, None, image,
             )  # fmt: skip
-        anomaly_map = self.anomaly_map(image, camera, rendering)
+        anomaly_map, empty = self._compare(image, camera, rendering)
         score = float(anomaly_map.values.max())
         threshold = calibration.threshold
         if not math.isfinite(score):
@@ -145,7 +198,7 @@ class Scorer:
         if score > threshold:
             verdict, reason = Verdict.REJECT, Reason.ANOMALY
             defects = find_defects(
-                anomaly_map.values, threshold, image, _on_query_pixels(rendering, camera), self.background,
+                anomaly_map.values, threshold, empty, _on_query_pixels(rendering, camera),
                 self.settings.min_area,
             )  # fmt: skip
             kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])

@@ -92,6 +92,21 @@ def test_another_ground_than_in_the_reference_views(localizer: Localizer) -> Non
     assert_right(localizer.localize(draw(pose, ground=clutter()), CAMERA), pose)
 
 
+@pytest.mark.parametrize("ground", ["plain", "clutter"])
+def test_of_two_parts_the_region_of_interest_tells_which(localizer: Localizer, ground: str) -> None:
+    camera = Camera(640, 320, 420.0, 420.0, 320.0, 160.0)
+    left, right = (
+        Pose.from_rt(np.eye(3), np.array([x, 0.0, 0.0])) @ query_poses()[i] for i, x in ((0, -1.3), (2, 1.3))
+    )
+    behind = np.tile(clutter(), (1, 2, 1)) if ground == "clutter" else draw(right, camera)
+    image = draw(left, camera, draw(right, camera, behind))
+    found = localizer.localize(image, camera)
+    assert_refused(found, Reason.SEVERAL_PARTS)
+    assert "region of interest" in found.reason_text
+    assert_right(localizer.localize(image, camera, (0, 0, 320, 320)), left)
+    assert_right(localizer.localize(image, camera, (320, 0, 640, 320)), right)
+
+
 def test_a_map_without_plain_background() -> None:
     pose = query_poses()[3]
     assert_right(Localizer(cube_map(), Background(None, 0.0)).localize(draw(pose, ground=clutter()), CAMERA), pose)

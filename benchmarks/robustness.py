@@ -1,0 +1,121 @@
+"""How much other light and a worse camera cost: metrics against severity.
+
+    python benchmarks/robustness.py MODEL DATASET OUT [--every N]
+
+Each test image is changed by one effect at a time and inspected end to end. Exposure and white balance change linear
+light (gamma 2.2); vignetting falls off with the square of the distance from the centre; blur and noise are Gaussian.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_ros import images
+from pad_ros.evaluation.dataset import TestImage, read_dataset
+from pad_ros.evaluation.metrics import Judged, count_pixels, image_auroc
+from pad_ros.images import Image
+from pad_ros.inspector import Inspector
+from pad_ros.reasons import Verdict
+
+Effect = Callable[[Image], Image]
+GAMMA = 2.2
+COLUMNS = ("localized", "image_auroc", "pixel_auroc", "pixel_ap", "false_rejects", "escapes", "holds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="take every N-th image of each label")
+    arguments = parser.parse_args()
+    inspector, dataset = Inspector.load(arguments.model), read_dataset(arguments.dataset)
+    labels = dict.fromkeys(item.label for item in dataset.images)
+    chosen = [i for label in labels for i in [x for x in dataset.images if x.label == label][:: arguments.every]]
+    rows: dict[str, dict[str, float]] = {}
+    print(f"{len(chosen)} images\n\n| change | " + " | ".join(COLUMNS) + " |")
+    print("|---" * (len(COLUMNS) + 1) + "|", flush=True)
+    for name, effect in effects().items():
+        rows[name] = judge(inspector, chosen, effect)
+        print(f"| {name} | " + " | ".join(f"{rows[name][c]:.4g}" for c in COLUMNS) + " |", flush=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "robustness.json").write_text(json.dumps({"images": len(chosen), "rows": rows}, indent=1) + "\n")
+
+
+def effects() -> dict[str, Effect]:
+    """Name and severity -> the change."""
+    found: dict[str, Effect] = {"none": partial(lit, factor=np.ones(3))}
+    for percent in (-30, -15, 15, 30):
+        found[f"exposure {percent:+d} %"] = partial(lit, factor=np.full(3, 1 + percent / 100))
+    for percent in (-15, -7, 7, 15):  # red against blue
+        found[f"white balance {percent:+d} %"] = partial(
+            lit, factor=np.array([1 + percent / 100, 1, 1 - percent / 100])
+        )
+    for percent in (15, 30):
+        found[f"vignetting {percent} %"] = partial(vignetted, share=percent / 100)
+    for sigma in (0.5, 1.0, 1.5):
+        found[f"blur {sigma} px"] = partial(blurred, sigma=sigma)
+    for deviation in (2, 5, 10):
+        found[f"noise {deviation}/255"] = partial(noisy, deviation=deviation)
+    for quality in (95, 80, 65, 50):
+        found[f"JPEG {quality}"] = partial(compressed, quality=quality)
+    return found
+
+
+def blurred(image: Image, sigma: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+
+
+def lit(image: Image, factor: NDArray[np.float64]) -> Image:
+    """Linear light times `factor`, [3] or [H, W, 1]."""
+    values = 255 * ((image / 255.0) ** GAMMA * factor).clip(0, 1) ** (1 / GAMMA)
+    return (values + 0.5).astype(np.uint8)
+
+
+def vignetted(image: Image, share: float) -> Image:
+    height, width = image.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return lit(image, 1 - share * ((x**2 + y**2) / 2)[..., None])
+
+
+def noisy(image: Image, deviation: float) -> Image:
+    noise = np.random.default_rng(0).normal(0, deviation, image.shape)
+    return (image + noise + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def compressed(image: Image, quality: int) -> Image:
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
+
+
+def judge(inspector: Inspector, items: list[TestImage], effect: Effect) -> dict[str, float]:
+    judged, localized = [], 0
+    for item in items:
+        image = effect(images.load(item.path))
+        shape = (image.shape[0], image.shape[1])
+        found = inspector.inspect(image)
+        localized += found.localization is not None and found.localization.localized
+        values = None if found.anomaly_map is None else found.anomaly_map.values
+        judged.append(Judged(item.defective, found.verdict, float(found.score), values, item.load_mask(shape), shape))
+    pooled, _ = count_pixels(judged)
+    return {
+        "localized": localized / len(items), "image_auroc": image_auroc(judged),
+        "pixel_auroc": float(pooled.auroc()[0]), "pixel_ap": float(pooled.average_precision()[0]),
+        "false_rejects": sum(not i.defective and i.verdict is Verdict.REJECT for i in judged),
+        "escapes": sum(i.defective and i.verdict is Verdict.PASS for i in judged),
+        "holds": sum(i.verdict is Verdict.HOLD for i in judged),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

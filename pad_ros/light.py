@@ -1,0 +1,102 @@
+"""How a query's light and camera settings differ from those of the reference views: one gain and offset per channel.
+
+Fitted on the part's surface itself, where query and rendering show the same material, by iteratively reweighted least
+squares with Tukey's biweight (Huber & Ronchetti 2009, chapter 7): what a defect changes weighs nothing. Exposure and
+white balance are gains of linear light, and nearly gains of the pixel values, which follow a power of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import Image
+from .rendering.result import ReferenceRendering
+
+Floats = NDArray[np.float32]
+
+MIN_PIXELS = 500
+MAX_PIXELS = 6000
+BLUR = 2.0  # px: a pose that is off by one must not look like less contrast
+STEPS = 8
+TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
+MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
+DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
+SAME = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
+LARGEST_GAIN = 2.0  # beyond this, or its inverse, it is not the same part under another light
+
+
+@dataclass(frozen=True)
+class Light:
+    """query = gain * reference + offset, per channel, colours in 0..1."""
+
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def same(self) -> bool:
+        """No difference beyond what is normal under one light."""
+        return self == SAME_LIGHT
+
+    def undo(self, image: Image) -> Image:
+        """The query [H, W, 3] as it would look under the light of the reference views."""
+        if self.same:
+            return image
+        levels = np.arange(256, dtype=np.float32)[:, None]  # every value that a channel can have
+        table = (levels - 255 * np.array(self.offset, np.float32)) / np.array(self.gain, np.float32)
+        out: Image = cv2.LUT(image, (table + 0.5).clip(0, 255).astype(np.uint8)[None])
+        return out
+
+
+SAME_LIGHT = Light()
+
+
+def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
+    """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it cannot be told or hardly differs."""
+    inside = cv2.erode((rendering.alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
+    share = cv2.GaussianBlur(inside, (0, 0), BLUR)
+    chosen = np.flatnonzero(inside)
+    if len(chosen) < MIN_PIXELS:
+        return SAME_LIGHT
+    chosen = chosen[:: -(-len(chosen) // MAX_PIXELS)]
+
+    def smoothed(values: Floats) -> NDArray[np.float64]:
+        within = cv2.GaussianBlur(values * inside[..., None], (0, 0), BLUR) / np.maximum(share, 1e-6)[..., None]
+        return within.reshape(-1, 3)[chosen].astype(np.float64)
+
+    query, reference = smoothed(image.astype(np.float32) / np.float32(255)), smoothed(rendering.rgb)
+    return light_between(query, reference)
+
+
+def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
+    """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
+    lines = [_line(reference[:, c], query[:, c]) for c in range(3)]
+    change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
+    if change <= SAME or not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain, _ in lines):
+        return SAME_LIGHT
+    (a, x), (b, y), (c, z) = lines
+    return Light((a, b, c), (x, y, z))
+
+
+def _line(reference: NDArray[np.float64], query: NDArray[np.float64]) -> tuple[float, float]:
+    """(gain, offset) that most of the pixels agree with."""
+    usable = (query > DARKEST) & (query < BRIGHTEST)
+    if usable.sum() < MIN_PIXELS:
+        return 1.0, 0.0
+    x, y = reference[usable], query[usable]
+    gain, offset = float(np.median(y) / max(float(np.median(x)), 1e-3)), 0.0
+    for _ in range(STEPS):
+        residual = y - gain * x - offset
+        scale = max(1.4826 * float(np.median(np.abs(residual))), MIN_SCALE)
+        weight = np.maximum(1 - (residual / (TUKEY * scale)) ** 2, 0) ** 2
+        total = max(float(weight.sum()), 1e-9)
+        mx, my = float(weight @ x) / total, float(weight @ y) / total
+        variance = float(weight @ (x - mx) ** 2) / total
+        if variance < 1e-4:  # a part of one colour: no telling gain from offset
+            return my / max(mx, 1e-3), 0.0
+        gain = float(weight @ ((x - mx) * (y - my))) / total / variance
+        offset = my - gain * mx
+    return gain, offset
