@@ -53,6 +53,7 @@ CHEAP = (
 READY = 300.0  # seconds for the nodes to start; the first start on a machine compiles kernels
 CELL_DEADLINE = 0.8  # seconds
 DEADLINE = 1.5  # seconds of the watchdog
+LAST_FAULT = 0.9  # of the run: the line must be seen to recover
 TRIGGER_TIMEOUT = 0.15  # seconds: below the time between triggers
 KINDS = ("node killed", "frame lost", "image broken")
 NODES = {"cell": ("cell",), "stages": ("localizer", "renderer", "scorer")}
@@ -206,7 +207,7 @@ def judge(model: Path, files: list[Path]) -> list[tuple[np.ndarray, Verdict]]:
 def plan(triggers: int, share: float, rate: float, seed: int) -> dict[int, str]:
     """Which trigger gets which fault: spread over the run, with time to recover before the next one."""
     count = max(len(KINDS), round(triggers * share))
-    slots = triggers // (count + 1)
+    slots = int(LAST_FAULT * triggers) // (count + 1)
     shift = random.Random(seed)
     return {(i + 1) * slots + shift.randrange(max(1, slots // 4)): KINDS[i % len(KINDS)] for i in range(count)}
 
