@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from .errors import ImageError, InputError
 from .geometry import Camera, Pose, largest_cosine, undistort_image
-from .grounds import as_seen
+from .grounds import as_seen, on_ground
 from .images import Image, validate
 from .kernels import only_our_threads
 from .localization.features import Box
 from .localization.localizer import MIN_WINDOW, Localizer
-from .localization.refinement import Refinement, refine_pose, small_camera
+from .localization.refinement import Refinement, refine_pose, small_camera, unexplained
 from .localization.result import Localization
 from .methods import Method, method_from_dict
 from .model import ReferenceModel
@@ -31,6 +31,7 @@ from .rendering.result import ReferenceRendering
 from .scoring.backbones import find_backbone
 from .scoring.result import Inspection
 from .scoring.scorer import Scorer
+from .scoring.shading import shaded
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 # Of the calibration's largest loss, which has room for a defect: a pose that few matches or none speak for must explain
@@ -181,9 +182,13 @@ class Inspector:
             seen = as_seen(image, self._sketch.part(small_camera(camera, settings), pose), self.model.background)
             render, sketch = seen.over(self._renderer.part), seen.over(self._sketch.part)
             refined = refine_pose(seen.image, camera, pose, render, settings, sketch)
-            if seen.ground is not None:
-                refined = replace(refined, rendering=self._renderer.part(camera, refined.pose))
-            return refined
+            if seen.ground is None:
+                return refined
+            # The part alone must be explained: not the ground behind it, nor how the surroundings shade it.
+            rendering, background = self._renderer.part(camera, refined.pose), self.model.background
+            query = seen.image.astype(np.float32) / np.float32(255)
+            lit = on_ground(shaded(query, rendering, background), query, background)
+            return replace(refined, rendering=rendering, loss=unexplained(seen.image, lit))
 
     @cached_property
     def _centre(self) -> NDArray[np.float64]:

@@ -226,8 +226,10 @@ class Localizer:
         other = self._coarse_pose(features, beside, camera)
         if other is None or other.inliers.sum() < s.min_inliers:
             return found
-        u, v = camera.project(other.pose.transform(self._points)).mean(axis=0)
-        x, y = 0.5 * (low + high)
+        centre = np.nanmedian(camera.project(other.pose.transform(self._points)), axis=0)
+        if np.all((centre >= low) & (centre <= high)):
+            return found  # the rim of the same part
+        (u, v), (x, y) = centre, 0.5 * (low + high)
         text = (
             f"two parts are in view, at ({x:.0f}, {y:.0f}) and ({u:.0f}, {v:.0f}): say by a region of interest "
             "which one is meant"

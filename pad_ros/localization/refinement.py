@@ -80,6 +80,12 @@ def refine_pose(
     return _refined(image, camera, pose, pose, render, settings, settings.levels)
 
 
+def unexplained(image: Image, rendering: ReferenceRendering) -> float:
+    """The loss of a rendering beside the query [H, W, 3], as in `Refinement`."""
+    window = Window.of(image, rendering)
+    return float("inf") if window is None else window.loss()
+
+
 def small_camera(camera: Camera, settings: RefinementSettings) -> Camera:
     """That of the sketches."""
     level = max(settings.levels)
