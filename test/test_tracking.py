@@ -113,7 +113,7 @@ def test_a_tracked_frame_gets_its_verdict(inspector):
 def test_a_first_sight_counts_only_where_it_convinces(inspector, monkeypatch, degrees, convinces):
     start = put_off(POSES[0], degrees, 0.005, np.random.default_rng(0))
     seen = Localization(start, Reason.NONE, "localized at first sight", 9, 20, 0.4, np.eye(6))
-    monkeypatch.setattr(Localizer, "quick_look", lambda self, image, camera: seen)
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: seen)
     found = inspector.localize(photograph(POSES[0]))
     assert (found is not LOCALIZED) == convinces
     if convinces:
