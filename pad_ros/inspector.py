@@ -18,6 +18,7 @@ from .geometry import Camera, Pose, largest_cosine, undistort_image
 from .grounds import as_seen, on_ground
 from .images import Image, validate
 from .kernels import only_our_threads
+from .localization.appearance import Appearance
 from .localization.features import Box
 from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.refinement import Refinement, refine_pose, small_camera, unexplained
@@ -37,6 +38,7 @@ MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera
 # Of the calibration's largest loss, which has room for a defect: a pose that few matches or none speak for must explain
 # the image better. Held-out good views stay below 0.57; where refining ended in a wrong pose, it was 0.9 and more.
 CONVINCING_LOSS = 0.6
+LOOKS = 4  # poses that are tried where no features tell one
 TRACKED = "tracked"  # the reason text of a pose found by tracking
 MIN_CONTRAST = 3.0  # 8-bit levels: standard deviation under which an image shows nothing
 
@@ -67,6 +69,10 @@ class Inspector:
         return Localizer(model.sfm_map, model.background, self.method.localization, model.networks)
 
     @cached_property
+    def _appearance(self) -> Appearance:
+        return Appearance(self.model.photographs, self.model.background, self._centre)
+
+    @cached_property
     def _view_centres(self) -> NDArray[np.float64]:
         return np.array([pose.centre for pose in self.model.sfm_map.poses])
 
@@ -94,6 +100,8 @@ class Inspector:
         camera = self.model.camera.pinhole()
         pose = self.model.sfm_map.poses[0]
         self.inspect(self._renderer.part(camera, pose).rgb8)
+        if self.model.background.colour is not None:
+            _ = self._appearance
 
     def query_camera(self, image: Image, camera: Camera | None) -> Camera:
         """The camera to use for `image`; InputError where its shape contradicts the intrinsics."""
@@ -141,7 +149,10 @@ class Inspector:
             convincing = self._convincing(image, camera, quick)
             if convincing is not None:
                 return convincing
-        return self._verified(image, camera, self._localizer.localize(image, camera, roi))
+        found = self._verified(image, camera, self._localizer.localize(image, camera, roi))
+        if found.pose is None and found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE):
+            return self._by_looks(image, camera, roi) or found
+        return found
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
         """The pose found, refined, or the reason why it is not to be trusted."""
@@ -163,11 +174,33 @@ class Inspector:
 
     def _convincing(self, image: Image, camera: Camera, found: Localization) -> Localization | None:
         """The pose found, refined, if the image then leaves no doubt about it."""
-        calibration = self.model.calibration
-        if found.pose is None or calibration is None or not math.isfinite(calibration.max_loss):
+        if found.pose is None or not math.isfinite(self._convincing_loss):
             return None
-        refined = self._refined(image, camera, found.pose)
-        if not (refined.accepted and refined.loss <= CONVINCING_LOSS * calibration.max_loss):
+        return self._trusted(self._refined(image, camera, found.pose), found)
+
+    def _by_looks(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
+        """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""
+        part = self._localizer.part_in_view(image, roi)
+        if part is None or not math.isfinite(self._convincing_loss) or self.method.refinement.renderings <= 1:
+            return None
+        best: Refinement | None = None
+        for pose in self._appearance.poses(image, part[0], camera, LOOKS):
+            refined = self._refined(image, camera, pose)
+            if refined.accepted and refined.loss > self._convincing_loss:  # it may have begun too far off
+                again = self._refined(image, camera, refined.pose)
+                refined = again if again.accepted else refined
+            if refined.accepted and (best is None or refined.loss < best.loss):
+                best = refined
+        return None if best is None else self._trusted(best, Localization(None, Reason.NONE, "localized by its looks"))
+
+    @cached_property
+    def _convincing_loss(self) -> float:
+        calibration = self.model.calibration
+        return math.inf if calibration is None else CONVINCING_LOSS * calibration.max_loss
+
+    def _trusted(self, refined: Refinement, found: Localization) -> Localization | None:
+        """What was found, with the refined pose, where that leaves no doubt."""
+        if not (refined.accepted and refined.loss <= self._convincing_loss):
             return None
         if refined.covariance is None or self._localizer.uncertain(refined.pose, refined.covariance):
             return None

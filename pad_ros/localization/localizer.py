@@ -136,12 +136,10 @@ class Localizer:
 
         None where there is none, where there may be two, or where looking closely at once takes hardly longer.
         """
-        mask = part_mask(image, self.background) if self._quick_features is not None else None
-        if mask is not None and roi is not None:
-            mask &= _inside_box(mask.shape, roi)
-        box = None if mask is None else self._part_box(mask)
-        if self._quick_features is None or mask is None or box is None:
+        part = self.part_in_view(image, roi) if self._quick_features is not None else None
+        if self._quick_features is None or part is None:
             return None
+        mask, box = part
         s = self.settings
         features = extract_window(self._quick_features, image, box, s.quick_pixels, 1.0)
         features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
@@ -165,11 +163,9 @@ class Localizer:
         if contrast < self.settings.min_contrast:
             text = f"the image is nearly uniform (standard deviation {contrast:.1f} grey levels)"
             return Localization(None, Reason.NO_CONTENT, text)
-        mask = part_mask(image, self.background)
-        if mask is not None and roi is not None:
-            mask &= _inside_box(mask.shape, roi)
-        box = None if mask is None else self._part_box(mask)
-        if mask is not None and box is not None:
+        part = self.part_in_view(image, roi)
+        if part is not None:
+            mask, box = part
             found = self._in_window(image, camera, box, mask)
             if found.localized or found.reason is Reason.SEVERAL_PARTS:
                 return found
@@ -177,13 +173,18 @@ class Localizer:
         height, width = image.shape[:2]
         return self._search(image, camera, roi or (0, 0, width, height))
 
-    def _part_box(self, mask: Mask) -> Box | None:
-        """The silhouette's box with a margin; None where the mask cannot be a part before its ground."""
-        share = float(mask.mean())
-        box = mask_box(mask)
+    def part_in_view(self, image: Image, roi: Box | None = None) -> tuple[Mask, Box] | None:
+        """The part's silhouette [H, W] and its box with a margin; None where it is not seen before its plain ground."""
+        mask = part_mask(image, self.background)
+        if mask is None:
+            return None
+        if roi is not None:
+            mask &= _inside_box(mask.shape, roi)
+        share, box = float(mask.mean()), mask_box(mask)
         if box is None or not self.settings.min_part_share < share < self.settings.max_part_share:
             return None
-        return _grown(box, self.settings.box_margin, mask.shape)
+        grown = _grown(box, self.settings.box_margin, mask.shape)
+        return None if grown is None else (mask, grown)
 
     def _search(self, image: Image, camera: Camera, frame: Box) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
