@@ -98,7 +98,7 @@ def load_networks(bundle: Path, entries: Any, needed: Iterable[str]) -> tuple[Ne
     networks = []
     for values in entries if isinstance(entries, list) else [entries]:
         if not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
-            raise ModelError(f"{bundle}: odd entry among the networks: {str(values)[:80]}")
+            raise ModelError(f"{bundle}: odd entry among the networks: {str(values)[:80]!r}")
         name, kind = values.get("name", ""), values.get("kind", "")
         if not NAME.fullmatch(name) or kind not in KINDS:
             raise ModelError(f"{bundle}: odd network {name[:80]!r} of kind {kind[:80]!r}")

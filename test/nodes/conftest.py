@@ -13,6 +13,7 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 
 from fake_inspector import CAMERA, FakeInspector, write_bundle  # noqa: E402
 from pad_ros.msg import InspectionResult  # noqa: E402
+from rclpy.client import Client  # noqa: E402
 from rclpy.exceptions import InvalidHandle  # noqa: E402
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
@@ -34,6 +35,7 @@ class Graph:
         self.tester = Node("tester")
         self.executor.add_node(self.tester)
         self.received: dict[str, list] = {}
+        self._clients: dict[str, Client] = {}
         self._stamp = 100
         self._closing = False
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -95,7 +97,9 @@ class Graph:
         return rgb_to_image(pixels, header)
 
     def call(self, service_type: type, name: str, request: object):
-        client = self.tester.create_client(service_type, name)
+        # One client each: a second one for the same service is sometimes never told that the service is there.
+        client = self._clients.get(name) or self.tester.create_client(service_type, name)
+        self._clients[name] = client
         assert client.wait_for_service(PATIENCE), f"no service {name}"
         future = client.call_async(request)
         self.wait(future.done, f"an answer of {name}")
