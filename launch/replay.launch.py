@@ -1,7 +1,7 @@
 """Recorded images instead of a camera, each inspected: camera_replay and cell.
 
 ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/mad/loader
-ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/bags/monday record:=/tmp/replayed
+ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/bags/monday record:=replayed
 """
 
 from launch import LaunchDescription

@@ -26,7 +26,8 @@ TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
 SAME = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
-LARGEST_GAIN = 2.0  # beyond this, or its inverse, it is not the same part under another light
+LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
+LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
     lines = [_line(reference[:, c], query[:, c]) for c in range(3)]
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
-    if change <= SAME or not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain, _ in lines):
+    gains = [gain for gain, _ in lines]
+    possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
+    if change <= SAME or not possible:
         return SAME_LIGHT
     (a, x), (b, y), (c, z) = lines
     return Light((a, b, c), (x, y, z))

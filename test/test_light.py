@@ -20,10 +20,12 @@ def lit(rendering, gain, offset=(0.0, 0.0, 0.0)):
 
 
 @given(
-    st.tuples(*[st.floats(0.7, 1.2)] * 3),
+    st.floats(0.8, 1.1),
+    st.tuples(*[st.floats(0.88, 1.12)] * 3),
     st.tuples(*[st.floats(-0.03, 0.03)] * 3),
 )
-def test_gain_and_offset_are_found_and_undone(rendering, gain, offset):
+def test_gain_and_offset_are_found_and_undone(rendering, exposure, balance, offset):
+    gain = tuple(exposure * of_channel for of_channel in balance)
     image = lit(rendering, gain, offset)
     light = fit_light(image, rendering)
     undone = light.undo(image).astype(float)
@@ -57,6 +59,11 @@ def test_another_thing_altogether_is_not_lit_differently(rendering):
     nothing = Renderer(box(1500), WHITE).render(CAMERA, orbit(7)[1])
     nothing.alpha[:] = 0
     assert fit_light(lit(rendering, 0.7), nothing) == SAME_LIGHT
+
+
+@pytest.mark.parametrize("gain", [(1.3, 0.8, 0.8), (0.7, 1.1, 1.1), (1.0, 1.0, 0.6)])
+def test_a_part_of_another_colour_is_not_another_white_balance(rendering, gain):
+    assert fit_light(lit(rendering, gain), rendering) == SAME_LIGHT
 
 
 def test_undoing_stays_within_8_bits():

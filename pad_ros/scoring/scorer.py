@@ -126,14 +126,17 @@ class Scorer:
         """The anomaly map at the query's (distorted) pixels; ValueError for an uncalibrated model."""
         return self._compare(image, camera, rendering)[0]
 
-    def _compare(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> tuple[AnomalyMap, Mask | None]:
-        """The anomaly map, and where the query shows ground, or what looks like it (None: no telling)."""
+    def _compare(
+        self, image: Image, camera: Camera, rendering: ReferenceRendering
+    ) -> tuple[AnomalyMap, Mask | None, bool]:
+        """The anomaly map; where the query shows ground, or what looks like it (None: no telling); and whether what
+        lies beside the part could be judged."""
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
         image = undistort_image(image, camera)
         empty_cell = [undistort_image(view, camera) for view in self.empty if view.shape == image.shape]
         image = fit_light(image, rendering).undo(image)
-        ground = 0.0
+        ground, told = 0.0, True
         if shows_plain_ground(image, rendering, self.background):
             residual = cues(image, rendering, self.settings, self.backbone)
             empty = ground_mask(image, self.background)
@@ -149,11 +152,12 @@ class Scorer:
                 colour = residuals(image, other, self.settings.shift)[..., 0]
                 np.minimum(residual[..., 0], colour, out=residual[..., 0])
             ground, empty = self._beside(residual, query, rendering, empty_cell)
+            told = empty is not None
         pooled, expected = evidence(residual, rendering, self.calibration, self.settings, ground)
         values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
         if empty is not None:
             empty = distort_map(empty.astype(np.float32), camera) > 0.5
-        return AnomalyMap(distort_map(values, camera), expected), empty
+        return AnomalyMap(distort_map(values, camera), expected), empty, told
 
     def _beside(
         self, residual: Floats, query: Floats, rendering: ReferenceRendering, empty_cell: Sequence[Image]
@@ -184,7 +188,7 @@ class Scorer:
                 Verdict.HOLD, Reason.UNCALIBRATED, "the model has no threshold: train it with more views",
                 math.nan, math.nan, (), localization, rendering, None, image,
             )  # fmt: skip
-        anomaly_map, empty = self._compare(image, camera, rendering)
+        anomaly_map, empty, told = self._compare(image, camera, rendering)
         score = float(anomaly_map.values.max())
         threshold = calibration.threshold
         if not math.isfinite(score):
@@ -203,6 +207,12 @@ class Scorer:
             )  # fmt: skip
             kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
             text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
+        elif not told:
+            verdict, reason = Verdict.HOLD, Reason.POOR_RENDERING
+            text = (
+                "too little of the ground is in view to tell what is added beside the part: show more of it, or give "
+                "images of the empty cell"
+            )
         elif anomaly_map.expected > calibration.max_expected:
             verdict, reason = Verdict.HOLD, Reason.POOR_RENDERING
             text = (

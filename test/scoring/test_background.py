@@ -131,6 +131,16 @@ def test_without_ground_in_sight_nothing_is_said_of_it(rendering):
     assert strangeness(rendering.rgb, filled) is None
 
 
+def test_without_ground_in_sight_nothing_passes(rendering, monkeypatch):
+    """What was added beside the part could not be told there."""
+    image = query_of(rendering, belt())
+    assert judge(image, rendering).verdict is Verdict.PASS
+    monkeypatch.setattr("pad_ros.scoring.scorer.strangeness", lambda query, shown: None)
+    result = judge(image, rendering)
+    assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.POOR_RENDERING)
+    assert "ground" in result.reason_text and np.isfinite(result.score)
+
+
 @pytest.mark.parametrize("gain", [1.0, 0.8])
 def test_views_of_the_empty_cell_show_what_hides_in_the_colours_of_the_ground(rendering, gain):
     """Grey material on a grey belt; the cell may have been brighter when it was empty."""
