@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 import rclpy
 from pad_ros.msg import InspectionResult
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
@@ -32,6 +31,7 @@ from pad_ros.evaluation.machine import describe_machine
 from pad_ros.nodes.cell import CellNode
 from pad_ros.nodes.convert import rgb_to_image
 from pad_ros.nodes.qos import reliable
+from pad_ros.nodes.spin import NodeExecutor
 
 WARM_UP = 3  # runs that do not count
 PATIENCE = 60.0  # seconds for one result
@@ -81,7 +81,7 @@ def main() -> int:
     pictures = [cv2.resize(images.load(file), side, interpolation=cv2.INTER_AREA) for file in arguments.images]
     rclpy.init()
     cell, camera = CellNode(overrides={"model": str(arguments.model)}), Camera()
-    executor = MultiThreadedExecutor(num_threads=3)
+    executor = NodeExecutor()
     for node in (cell, camera):
         executor.add_node(node)
     threading.Thread(target=executor.spin, daemon=True).start()

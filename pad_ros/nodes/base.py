@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -18,6 +17,7 @@ from ..errors import PadError
 from ..inspector import Inspector
 from .health import Health
 from .parameters import Parameters
+from .spin import Aside
 from .worker import Worker
 
 Load = Callable[[Path, str], Inspector]
@@ -72,9 +72,7 @@ class StageNode(LifecycleNode):
         self.health = Health(self)
         self._configured: Entities | None = None
         self._activated: Entities | None = None
-        self.create_service(
-            LoadModel, self.load_model_service, self._on_load_model, callback_group=MutuallyExclusiveCallbackGroup()
-        )
+        self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=Aside())
 
     # ---- what a stage adds ----
 

@@ -7,8 +7,6 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-
 from pad_ros.msg import InspectionResult
 from pad_ros.srv import Inspect
 
@@ -20,7 +18,7 @@ from .intake import Intake
 from .messages import result_msg
 from .outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .scorer import DEADLINE
-from .spin import run
+from .spin import Aside, run
 from .stages import Frame, Query, localize, rejected, render, score
 from .tracking import Tracking
 
@@ -50,7 +48,7 @@ class CellNode(StageNode):
     def open_inputs(self) -> None:
         self._intake.open()
         # A group of its own: a call waits for the worker, and must not keep load_model waiting with it.
-        self.create_service(Inspect, "inspect", self._on_inspect, callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_service(Inspect, "inspect", self._on_inspect, callback_group=Aside())
 
     def close_inputs(self) -> None:
         self._intake.close()

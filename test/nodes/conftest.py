@@ -15,14 +15,16 @@ from fake_inspector import CAMERA, FakeInspector, write_bundle  # noqa: E402
 from pad_ros.msg import InspectionResult  # noqa: E402
 from rclpy.client import Client  # noqa: E402
 from rclpy.exceptions import InvalidHandle  # noqa: E402
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor  # noqa: E402
+from rclpy.executors import ExternalShutdownException  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from pad_ros.nodes.convert import rgb_to_image  # noqa: E402
+from pad_ros.nodes.spin import NodeExecutor  # noqa: E402
 
 PATIENCE = 30.0  # seconds; only an upper bound, nothing is asserted about time
+CLIENTS = 4  # made one after the other where a service is not seen
 
 
 class Graph:
@@ -30,7 +32,7 @@ class Graph:
 
     def __init__(self, model: Path) -> None:
         self.model = model
-        self.executor = MultiThreadedExecutor(num_threads=4)
+        self.executor = NodeExecutor()
         self.nodes: list[Node] = []
         self.tester = Node("tester")
         self.executor.add_node(self.tester)
@@ -97,13 +99,21 @@ class Graph:
         return rgb_to_image(pixels, header)
 
     def call(self, service_type: type, name: str, request: object):
-        # One client each: a second one for the same service is sometimes never told that the service is there.
-        client = self._clients.get(name) or self.tester.create_client(service_type, name)
-        self._clients[name] = client
-        assert client.wait_for_service(PATIENCE), f"no service {name}"
-        future = client.call_async(request)
+        future = self._client(service_type, name).call_async(request)
         self.wait(future.done, f"an answer of {name}")
         return future.result()
+
+    def _client(self, service_type: type, name: str) -> Client:
+        """One client for each service: now and then a client, more often a second one, is never told that the
+        service is there; then it is given up for another."""
+        for _ in range(CLIENTS):
+            client = self._clients.get(name) or self.tester.create_client(service_type, name)
+            self._clients[name] = client
+            if client.wait_for_service(PATIENCE / CLIENTS):
+                return client
+            self.tester.destroy_client(self._clients.pop(name))
+        listed = [known for known, _ in self.tester.get_service_names_and_types()]
+        pytest.fail(f"{CLIENTS} clients have not seen the service {name}; the graph lists {listed}")
 
     def results(self, namespace: str = "") -> list[InspectionResult]:
         return self.listen(InspectionResult, f"{namespace}/result" if namespace else "result")
