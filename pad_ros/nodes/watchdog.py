@@ -24,7 +24,7 @@ from .line import LineOutputs
 from .messages import localization_to_pose
 from .outputs import answer_key
 from .parameters import Parameters
-from .qos import reliable, watched_subscription
+from .qos import latched, reliable, watched_subscription
 from .spin import run
 from .stages import stamp_msg, stamp_ns
 from .stamps import Stamps
@@ -84,7 +84,8 @@ class WatchdogNode(Node):
         self._result = self.create_publisher(InspectionResult, "result", reliable(10))
         self.line = LineOutputs(self)
         self.health = WatchdogHealth(self)
-        self._results = self.create_subscription(InspectionResult, "result", self._on_result, reliable(50))
+        self._began_ns = time.time_ns()
+        self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(50))
         if self._triggered:
             self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
         else:
@@ -123,9 +124,11 @@ class WatchdogNode(Node):
                 self._answer(key, verdict)
                 return
 
-    def _on_result(self, msg: InspectionResult) -> None:
+    def _on_result(self, msg: InspectionResult, info: dict[str, Any]) -> None:
         if msg.reason == Reason.TIMEOUT and not msg.model_hash:
             return  # our own
+        if info["source_timestamp"] < self._began_ns:
+            return  # kept by its publisher from before: a bag that loops asks with the same stamps again
         verdict = Verdict(msg.verdict)
         self.health.count(verdict.name)
         trigger = stamp_ns(msg.trigger_stamp)
@@ -169,7 +172,7 @@ class WatchdogNode(Node):
             taken = self._results.handle.take_message(self._results.msg_type, False)
         if taken is None:
             return False
-        self._on_result(taken[0])
+        self._on_result(*taken)
         return True
 
     def _hold(self, question: Question) -> InspectionResult:

@@ -166,6 +166,39 @@ def test_an_answer_to_a_later_image_answers_the_superseded(graph, monkeypatch):
     graph.wait(lambda: not watchdog.questions, "all questions to be answered")
 
 
+def answer(part_id: str) -> R:
+    result = R(part_id=part_id, verdict=R.PASS, model_hash="abc")
+    result.trigger_stamp.sec = 7
+    return result
+
+
+def ask(graph, part_id: str) -> None:
+    trigger = Trigger(part_id=part_id)
+    trigger.header.stamp.sec = 7
+    graph.publisher(Trigger, "trigger").publish(trigger)
+
+
+def test_an_answer_from_before_publisher_and_watchdog_knew_each_other_counts(graph):
+    """A restarted cell is soon known to the light barrier, and maybe later to the watchdog."""
+    watchdog = add(graph, deadline=2.0, triggered=True)
+    results = graph.results()
+    ask(graph, "A1")
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    graph.tester.create_publisher(R, "result", latched(10)).publish(answer("A1"))
+    graph.wait(lambda: not watchdog.questions, "the answer")
+    assert not any(r.reason == R.TIMEOUT for r in results)
+
+
+def test_what_was_answered_before_the_watchdog_began_answers_nothing(graph):
+    """A bag that loops asks again with the same stamps."""
+    graph.tester.create_publisher(R, "result", latched(10)).publish(answer("A1"))
+    add(graph, deadline=0.5, triggered=True)
+    results = graph.results()
+    graph.wait_matched("result", publishers=2)
+    ask(graph, "A1")
+    graph.wait(lambda: any(r.reason == R.TIMEOUT for r in results), "HOLD")
+
+
 def test_repeated_images_are_no_questions(graph):
     watchdog = add(graph, deadline=5.0)
     images = graph.publisher(Image, "image_raw")
