@@ -11,9 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError, PadError
+
+if TYPE_CHECKING:
+    from .inspector import Inspector
 
 DEFAULT_BUDGET = 420.0
 DEFAULT_RATE = 0.01
@@ -80,8 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     inspect.add_argument("--out", type=Path, required=True, metavar="DIR")
     inspect.add_argument("--json", action="store_true", help="print one JSON object per image")
-    inspect.add_argument("--roi", type=_region, metavar="X0,Y0,X1,Y1", help="where in the images to look for the part")
-    _add_background(inspect)
+    _add_scene(inspect)
     inspect.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     inspect.set_defaults(run=_inspect)
 
@@ -93,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
                           help="judge the same images by this as well; fitted to DATASET/train/good")  # fmt: skip
     evaluate.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder with the baseline's backbone, for a model that holds none")  # fmt: skip
-    _add_background(evaluate)
+    _add_scene(evaluate)
     evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluate.set_defaults(run=_evaluate)
 
@@ -110,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
                        ("hold", "images held")):  # fmt: skip
         bag.add_argument(f"--max-{name}", type=_rate, metavar="SHARE", help=f"limit: exit status 1 if more {what}")
     bag.add_argument("--max-p95-ms", type=_positive, metavar="MS", help="limit for 95 %% of the times per image")
+    _add_scene(bag)
     bag.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     bag.set_defaults(run=_bag)
 
@@ -148,19 +152,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_background(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--background", type=Path, action="append", default=[], metavar="IMAGE", dest="empty",
+def _add_scene(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--background", type=Path, action="append", default=[], metavar="IMAGE",
                          help="what the camera sees without a part; again for each frame of a moving belt")  # fmt: skip
+    command.add_argument("--roi", type=_region, metavar="X0,Y0,X1,Y1", help="where in the images to look for the part")
+
+
+def _load_inspector(arguments: argparse.Namespace) -> Inspector:
+    from .inspector import Inspector
+    from .scene import Scene
+
+    return Inspector.load(arguments.model, arguments.device, Scene.read(arguments.background, arguments.roi))
 
 
 def _region(text: str) -> tuple[int, int, int, int]:
+    from .scene import parse_region
+
     try:
-        x0, y0, x1, y1 = (int(number) for number in text.split(","))
-    except ValueError:
-        x0 = y0 = x1 = y1 = 0
-    if not (0 <= x0 < x1 and 0 <= y0 < y1):
-        raise argparse.ArgumentTypeError(f"{text!r} is no region: expected X0,Y0,X1,Y1 in pixels, X0 < X1 and Y0 < Y1")
-    return x0, y0, x1, y1
+        return parse_region(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> float:
@@ -218,12 +229,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from . import images
-    from .inspector import Inspector
     from .reports import InspectionWriter
 
-    files = _image_files(arguments.images)
-    empty = [images.load(path) for path in _image_files(arguments.empty)]
-    inspector = Inspector.load(arguments.model, arguments.device, empty)
+    files = images.find(arguments.images)
+    inspector = _load_inspector(arguments)
     with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
         for path in files:
             try:
@@ -231,20 +240,17 @@ def _inspect(arguments: argparse.Namespace) -> int:
             except InputError as error:
                 writer.add(path.name, inspector.bad_image(str(error)))
                 continue
-            writer.add(path.name, inspector.inspect(image, roi=arguments.roi))
+            writer.add(path.name, inspector.inspect(image))
     return 0 if writer.all_passed else 1
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from . import images
     from .evaluation.dataset import read_dataset
     from .evaluation.evaluate import evaluate, metrics_table
     from .evaluation.patchcore import fit_to_dataset
-    from .inspector import Inspector
 
     dataset = read_dataset(arguments.dataset)
-    empty = [images.load(path) for path in _image_files(arguments.empty)]
-    inspector = Inspector.load(arguments.model, arguments.device, empty)
+    inspector = _load_inspector(arguments)
     baselines = {}
     if "patchcore" in arguments.baselines:
         calibration = inspector.model.calibration
@@ -258,11 +264,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _bag(arguments: argparse.Namespace) -> int:
     from .evaluation.recordings import Limits, judge_recording
-    from .inspector import Inspector
 
     limits = Limits(arguments.max_false_reject, arguments.max_escape, arguments.max_hold, arguments.max_p95_ms)
     return judge_recording(
-        Inspector.load(arguments.model, arguments.device), arguments.bag, arguments.topic, arguments.out,
+        _load_inspector(arguments), arguments.bag, arguments.topic, arguments.out,
         labels=arguments.labels, limits=limits, record=arguments.record, json_lines=arguments.json,
     )  # fmt: skip
 
@@ -270,9 +275,10 @@ def _bag(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     import json
 
+    from . import images
     from .evaluation.bench import bench
 
-    result = bench(arguments.model, _image_files(arguments.images), arguments.device)
+    result = bench(arguments.model, images.find(arguments.images), arguments.device)
     text = json.dumps(result, indent=1)
     if arguments.out:
         arguments.out.write_text(text + "\n")
@@ -326,24 +332,6 @@ def _print_info(model: object) -> None:
 
     assert isinstance(model, ReferenceModel)
     print("\n".join(model_summary(model)))
-
-
-def _image_files(paths: Sequence[Path]) -> list[Path]:
-    """The image files among `paths`, folders expanded; InputError for a path that is not there."""
-    from .images import SUFFIXES
-
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not found:
-                raise InputError(f"{path}: no images ({', '.join(SUFFIXES)}) in this folder")
-            files += found
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"{path}: no such file or folder")
-    return files
 
 
 if __name__ == "__main__":

@@ -6,16 +6,18 @@ An image is uint8 [H, W, 3] RGB, C-contiguous.
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError
+from .errors import ImageError, InputError
 from .image_headers import image_size
 
 Image = NDArray[np.uint8]  # [H, W, 3] RGB
+Box = tuple[int, int, int, int]  # px (x0, y0, x1, y1), exclusive ends
 
 MIN_SIDE = 32
 MAX_PIXELS = 64_000_000
@@ -70,6 +72,22 @@ def decode(data: bytes, where: str = "image") -> tuple[Image, NDArray[np.uint8] 
     else:
         rgb = cv2.cvtColor(raw, cv2.COLOR_BGR2RGB)
     return validate(rgb, where), alpha
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """The image files among `paths`, folders expanded; InputError for a path that is not there."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not found:
+                raise InputError(f"{path}: no images ({', '.join(SUFFIXES)}) in this folder")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder")
+    return files
 
 
 def load(path: Path) -> Image:

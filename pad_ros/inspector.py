@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +15,9 @@ from numpy.typing import NDArray
 from .errors import ImageError, InputError
 from .geometry import Camera, Pose, largest_cosine, undistort_image
 from .grounds import as_seen, on_ground
-from .images import Image, validate
+from .images import Box, Image, validate
 from .kernels import only_our_threads
 from .localization.appearance import Appearance
-from .localization.features import Box
 from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.refinement import Refinement, refine_pose, small_camera, unexplained
 from .localization.result import Localization
@@ -29,6 +27,7 @@ from .reasons import Reason, Verdict
 from .rendering.device import resolve_device
 from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
+from .scene import Scene
 from .scoring.backbones import find_backbone
 from .scoring.result import Inspection
 from .scoring.scorer import Scorer
@@ -40,6 +39,7 @@ MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera
 CONVINCING_LOSS = 0.6
 LOOKS = 4  # poses that are tried where no features tell one
 TRACKED = "tracked"  # the reason text of a pose found by tracking
+NOTHING_KNOWN = Scene()
 MIN_CONTRAST = 3.0  # 8-bit levels: standard deviation under which an image shows nothing
 
 
@@ -51,17 +51,16 @@ class Inspector:
     whatever goes wrong is HOLD with its reason.
     """
 
-    def __init__(self, model: ReferenceModel, device: str = "auto", empty: Sequence[Image] = ()) -> None:
-        """empty: images of the cell without a part, from the camera of the queries, which does not move."""
+    def __init__(self, model: ReferenceModel, device: str = "auto", scene: Scene = NOTHING_KNOWN) -> None:
         self.model = model
-        self.empty = tuple(empty)
+        self.scene = scene
         self.device = resolve_device(device)
         self.method: Method = method_from_dict(model.settings, f"manifest of {model.name}")
 
     @staticmethod
-    def load(path: Path, device: str = "auto", empty: Sequence[Image] = ()) -> Inspector:
-        """Load a bundle; ModelError if it is damaged. empty: as in the constructor."""
-        return Inspector(ReferenceModel.load(path), device, empty)
+    def load(path: Path, device: str = "auto", scene: Scene = NOTHING_KNOWN) -> Inspector:
+        """Load a bundle; ModelError if it is damaged."""
+        return Inspector(ReferenceModel.load(path), device, scene)
 
     @cached_property
     def _localizer(self) -> Localizer:
@@ -93,7 +92,7 @@ class Inspector:
     def _scorer(self) -> Scorer:
         model, scoring = self.model, self.method.scoring
         backbone = find_backbone(scoring.networks, model.networks, self.device)
-        return Scorer(model.calibration, model.background, scoring, backbone, self.empty)
+        return Scorer(model.calibration, model.background, scoring, backbone, self.scene.empty)
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
@@ -117,26 +116,19 @@ class Inspector:
             "give the intrinsics that belong to the image"
         )
 
-    def localize(
-        self, image: Image, camera: Camera | None = None, near: Pose | None = None, roi: Box | None = None
-    ) -> Localization:
+    def localize(self, image: Image, camera: Camera | None = None, near: Pose | None = None) -> Localization:
         """The camera's pose, refined photometrically, or the reason why there is none.
 
         near: where the part is expected, such as the pose found in the frame before. Within about 10 pixels of the
-        right pose the search for it is saved; else the frame is localized as without. roi: (x0, y0, x1, y1) px of the
-        undistorted image, where to look for the part; InputError where there is none.
+        right pose the search for it is saved; else the frame is localized as without. InputError for an image that
+        does not fit the camera or the scene.
 
         A pose that was tracked, or found at first sight from few features, must explain the image as well as the
         views of good parts did. Where it does not, the frame is localized with all care.
         """
         camera = self.query_camera(image, camera)
-        roi = None if roi is None else _within(roi, camera)
-        for view in self.empty:
-            if view.shape != image.shape:
-                raise InputError(
-                    f"the empty cell was taken with {view.shape[1]}x{view.shape[0]} pixels, the image has "
-                    f"{camera.width}x{camera.height}; give backgrounds from the same camera"
-                )
+        roi = None if self.scene.roi is None else _within(self.scene.roi, camera)
+        self.scene.check(image)
         if _contrast(image) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
@@ -252,16 +244,15 @@ class Inspector:
     def score(
         self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering | None
     ) -> Inspection:
-        """`rendering` None is for localizations that failed: the result is HOLD with their reason."""
+        """`rendering` None: the localization failed, the result is HOLD with its reason. Raises as `localize`."""
         if rendering is None or localization.pose is None:
             return self.hold(localization.reason, localization.reason_text, image, localization)
+        self.scene.check(image)
         with only_our_threads():
             return self._scorer.score(image, camera, localization, rendering)
 
-    def inspect(
-        self, image: Image, camera: Camera | None = None, near: Pose | None = None, roi: Box | None = None
-    ) -> Inspection:
-        """The verdict for one image; HOLD with the reason for anything that goes wrong. near, roi: see `localize`."""
+    def inspect(self, image: Image, camera: Camera | None = None, near: Pose | None = None) -> Inspection:
+        """The verdict for one image; HOLD with the reason for anything that goes wrong. near: see `localize`."""
         times = {"localize": 0.0, "render": 0.0, "score": 0.0}
         began = last = time.perf_counter()
 
@@ -274,7 +265,7 @@ class Inspector:
         try:
             image = validate(image)
             camera = self.query_camera(image, camera)
-            localization = self.localize(image, camera, near, roi)
+            localization = self.localize(image, camera, near)
             lap("localize")
             rendering = self.render(localization, camera) if localization.localized else None
             lap("render")

@@ -29,7 +29,7 @@ from .scoring.calibration import Calibration
 from .silhouette import Background
 
 FORMAT = "pad_ros reference model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # raised with every change of settings or calibration: older models are then refused in plain words
 MANIFEST = "manifest.json"
 SEAL = "sha256"  # of the manifest without this entry
 SPLATS = "splats.ply"
@@ -153,8 +153,6 @@ class ReferenceModel:
             method.localization.check_map(model.sfm_map)
             if calibration is not None:
                 calibration.check(len(gaussians))
-                if len(calibration.levels) != len(method.scoring.scales):
-                    raise ValueError(f"{len(calibration.levels)} levels for {len(method.scoring.scales)} scales")
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             raise ModelError(f"{folder / MANIFEST}: damaged ({type(error).__name__}: {error})") from error
         if manifest.get("gaussians") != len(gaussians) or len(gaussians) == 0:
@@ -241,8 +239,8 @@ def _read_calibration(folder: Path, values: Any) -> Calibration | None:
         if not isinstance(values[key], float | int) or isinstance(values[key], bool):
             raise TypeError(f"calibration: {key} is {values[key]!r}")
     _number(values["false_reject_rate"], "false_reject_rate")
-    for key in ("floors", "levels"):
-        values[key] = [_number(x, key) for x in values[key]]
+    values["floors"] = [_number(x, "floors") for x in values["floors"]]
+    values["level"] = _number(values["level"], "level")
     return Calibration.from_parts(arrays, values)
 
 

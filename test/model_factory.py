@@ -52,7 +52,7 @@ def make_gaussians(count: int = 20, sh_degree: int = 1, seed: int = 0) -> Gaussi
     )
 
 
-def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Calibration:
+def make_calibration(gaussians: int = 20, seed: int = 0) -> Calibration:
     rng = np.random.default_rng(seed)
     return Calibration(
         residual_mean=rng.uniform(0, 5, (gaussians, 1)).astype(np.float32),
@@ -69,7 +69,7 @@ def make_calibration(gaussians: int = 20, scales: int = 2, seed: int = 0) -> Cal
         max_loss=0.5,
         max_expected=50.0,
         strongest=10.0,
-        levels=tuple(1.0 + i for i in range(scales)),
+        level=1.0,
     )
 
 
@@ -99,7 +99,7 @@ def make_model(gaussians: int = 20, calibrated: bool = True, name: str = "ball")
         sfm_map=make_map(),
         gaussians=make_gaussians(gaussians),
         photographs=make_photographs(),
-        calibration=make_calibration(gaussians, len(method.scoring.scales)) if calibrated else None,
+        calibration=make_calibration(gaussians) if calibrated else None,
         training={"views": 3, "held_out": {"psnr": 30.0, "psnr_part": 25.0, "ssim": 0.97, "views": 1}, "seconds": 1.0},
         created="2026-01-01T00:00:00+00:00",
     )

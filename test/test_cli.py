@@ -36,8 +36,8 @@ def photo(tmp_path):
 
 @pytest.fixture
 def everything_passes(monkeypatch):
-    def inspect(self, image, camera=None, roi=None):
-        assert roi in (None, (4, 2, 40, 44))
+    def inspect(self, image, camera=None):
+        assert self.scene.roi in (None, (4, 2, 40, 44))
         assert camera is None or camera == CAMERA
         return Inspection(
             Verdict.PASS, Reason.NONE, "score 0.50 <= threshold 1.60", 0.5, 1.6, (), None, None, None, image

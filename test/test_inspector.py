@@ -16,6 +16,7 @@ from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.result import Localization
 from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.scene import Scene
 
 SIZE = (CAMERA.height, CAMERA.width)
 
@@ -31,7 +32,7 @@ def noise(height=SIZE[0], width=SIZE[1]):
 
 def found(pose):
     """A localizer that always gives this answer."""
-    return lambda self, image, camera, roi=None: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
+    return lambda self, image, camera, roi: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
 
 
 def assert_held(result, *reasons):
@@ -168,6 +169,7 @@ def test_settings_of_the_model_that_are_not_known_here_are_refused():
 
 @pytest.mark.parametrize("roi", [(0, 0, 8, 8), (100, 0, 200, 40), (30, 30, 20, 20)])
 def test_a_region_of_interest_outside_the_image_is_refused(inspector, roi):
+    looking_there = Inspector(inspector.model, scene=Scene(roi=roi))
     with pytest.raises(InputError, match="region of interest"):
-        inspector.localize(noise(), roi=roi)
-    assert_held(inspector.inspect(noise(), roi=roi), Reason.CAMERA_MISMATCH)
+        looking_there.localize(noise())
+    assert_held(looking_there.inspect(noise()), Reason.CAMERA_MISMATCH)

@@ -329,7 +329,7 @@ def test_oversized(bundle, monkeypatch):
     assert "larger" in refused(bundle)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, [2]])
 def test_other_versions(bundle, version):
     edit(bundle, lambda m: m.update(format_version=version))
     assert "version" in refused(bundle)

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Array, Camera, Pose
-from ..images import Image
+from ..images import Box, Image
 from ..kernels import for_each, thread_count
 from ..rendering._simd import LANES
 from ..rendering.result import ReferenceRendering
 from . import _alignment_kernels as kernels
 
 Floats = NDArray[np.float32]
-Box = tuple[int, int, int, int]  # (x0, y0, x1, y1), exclusive ends
 
 MIN_PIXELS = 200  # of the part and its margin, below which nothing can be said
 MIN_POINTS = 50  # for one linearisation

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import keypoints_from_opencv
-from ..images import Image
+from ..images import Box, Image
 from ..silhouette import Mask
-
-Box = tuple[int, int, int, int]  # (x0, y0, x1, y1), exclusive ends
 
 
 @dataclass(frozen=True, eq=False)

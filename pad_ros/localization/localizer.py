@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..geometry import Array, Camera, Pose
-from ..images import Image
+from ..images import Box, Image
 from ..networks import Network, by_name
 from ..reasons import Reason
 from ..silhouette import Background, Mask, mask_box, part_mask
@@ -28,7 +28,7 @@ from .choices import (
     needed_networks,
     same_features,
 )
-from .features import Box, Features, extract_window, inside_mask
+from .features import Features, extract_window, inside_mask
 from .landmarks import LandmarkIndex
 from .matching import Pairs
 from .pnp import PoseEstimate, estimate_pose

@@ -15,12 +15,13 @@ from pad_ros.srv import LoadModel
 
 from ..errors import PadError
 from ..inspector import Inspector
+from ..scene import Scene, parse_region
 from .health import Health
 from .parameters import Parameters
 from .spin import Aside
 from .worker import Worker
 
-Load = Callable[[Path, str], Inspector]
+Load = Callable[[Path, str, Scene], Inspector]
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -48,6 +49,7 @@ class StageNode(LifecycleNode):
     """
 
     load_model_service = "~/load_model"  # three stages in one namespace: each has its own
+    knows_empty_scene, knows_region = False, False  # whether there are parameters `background` and `roi`
 
     def __init__(
         self, name: str, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
@@ -63,6 +65,14 @@ class StageNode(LifecycleNode):
             "queue_size", 4, "frames that may wait; further ones are HOLD (DROPPED)", limits=(1, 1000)
         )
         self.depth = declare("depth", 5, "QoS depth of what is published and handed on", limits=(1, 1000))
+        self._background = self._roi = ""
+        if self.knows_empty_scene:
+            text = "image of what the camera sees without a part, or a folder of them"
+            self._background = declare("background", "", text)
+        if self.knows_region:
+            self._roi = declare("roi", "", "X0,Y0,X1,Y1: pixels among which to look for the part")
+        if self._roi:
+            parse_region(self._roi)  # a wrong one ends the node before it begins
         self._autostart = declare(
             "autostart", True, "configure and activate at start; false: wait for a lifecycle manager"
         )
@@ -172,7 +182,7 @@ class StageNode(LifecycleNode):
         if not path:
             return "no model given: set the parameter `model` to a folder written by `pad train`"
         try:
-            inspector = self._load(Path(path), self._device)
+            inspector = self._load(Path(path), self._device, self._scene())
             self.prepare(inspector)
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
             return str(error) if isinstance(error, PadError) else f"{type(error).__name__}: {error}"
@@ -191,6 +201,10 @@ class StageNode(LifecycleNode):
     def close(self) -> None:
         self._release()
         self.destroy_node()
+
+    def _scene(self) -> Scene:
+        background = [Path(self._background)] if self._background else []
+        return Scene.read(background, parse_region(self._roi) if self._roi else None)
 
     def _model_path(self) -> str:
         return str(self.get_parameter("model").value)

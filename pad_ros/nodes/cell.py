@@ -30,6 +30,7 @@ class CellNode(StageNode):
     """One inspection cell: exactly one result for each accepted image or trigger, and the `inspect` service."""
 
     load_model_service = "load_model"
+    knows_empty_scene, knows_region = True, True
 
     def __init__(self, **options: Any) -> None:
         super().__init__("cell", **options)

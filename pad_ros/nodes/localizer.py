@@ -17,6 +17,8 @@ from .tracking import Tracking
 class LocalizerNode(StageNode):
     """First of the three stages: a localized view for each accepted image or trigger."""
 
+    knows_empty_scene, knows_region = True, True
+
     def __init__(self, **options: Any) -> None:
         super().__init__("localizer", **options)
         self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, child in the transform")

@@ -21,6 +21,8 @@ DEADLINE = "seconds from image to verdict after which the verdict is HOLD (TIMEO
 class ScorerNode(StageNode):
     """Last of the three stages: exactly one result for each view that comes in."""
 
+    knows_empty_scene = True
+
     def __init__(self, **options: Any) -> None:
         super().__init__("scorer", **options)
         self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, of `anomaly_cloud`")

@@ -153,6 +153,8 @@ def score(inspector: Inspector | None, frame: Frame, deadline: float = 0.0) -> I
     else:
         try:
             inspection = inspector.score(frame.image, frame.camera, localization, frame.rendering)
+        except InputError as error:
+            inspection = _held(frame, Reason.CAMERA_MISMATCH, str(error))
         except Exception as error:  # as above
             inspection = _held(frame, Reason.INTERNAL_ERROR, _describe("score", error))
     score_ms = 1000 * (time.perf_counter() - began)

@@ -36,7 +36,7 @@ class Calibration:
     max_loss: float  # of the refinement (colour, 0..1): a pose that explains the query worse is not trusted
     max_expected: float  # mean residual expected on the part: no view with more is passed
     strongest: float  # evidence of one pixel at most: the halo of a bright one must not outshine a faint defect
-    levels: tuple[float, ...]  # one per scale: what pooled evidence is divided by
+    level: float  # what pooled evidence is divided by
 
     @property
     def expectation(self) -> Expectation:
@@ -62,15 +62,15 @@ class Calibration:
             raise ModelError("calibration: values that are not finite")
         if (self.residual_mean < 0).any() or (self.rarity < 0).any() or not (np.diff(self.knots) > 0).all():
             raise ModelError("calibration: negative residuals, or knots that do not increase")
-        positive = (*self.floors, *self.levels)
+        positive = (*self.floors, self.level)
         if len(self.beside) != len(self.floors) or not all(0 <= value < float("inf") for value in self.beside):
             raise ModelError("calibration: impossible residuals of the background")
         if not (self.coverage > 0 and self.max_loss > 0 and self.max_expected > 0):
             raise ModelError("calibration: the covered angle and the largest losses must be positive")
-        if math.isfinite(self.threshold) and not self.strongest > self.threshold * max(self.levels, default=0):
+        if math.isfinite(self.threshold) and not self.strongest > self.threshold * self.level:
             raise ModelError("calibration: no evidence could exceed the threshold")
-        if not positive or not all(0 < value < float("inf") for value in positive):
-            raise ModelError("calibration: floors and levels must be positive")
+        if not all(0 < value < float("inf") for value in positive):
+            raise ModelError("calibration: floors and level must be positive")
 
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
@@ -80,6 +80,6 @@ class Calibration:
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
         """The reverse of `to_parts`; KeyError or TypeError where something is missing."""
-        lists = {name: tuple(float(x) for x in values[name]) for name in ("floors", "beside", "levels")}
+        lists = {name: tuple(float(x) for x in values[name]) for name in ("floors", "beside")}
         fields: dict[str, Any] = {**values, **lists, **{name: arrays[name] for name in ARRAYS}}
         return Calibration(**fields)

@@ -49,7 +49,7 @@ class ScoringSettings:
     backbone_weight: float = bounded(0.25, 0, 100)  # of the features' evidence beside that of the colours
     photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
     shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven
-    scales: tuple[float, ...] = bounded((1.0, 2.0), 0.1, 100)  # px, Gaussian windows over which evidence is pooled
+    scales: tuple[float, ...] = bounded((1.0, 3.0), 0.1, 100)  # px, Gaussian windows that evidence is pooled over
     min_area: int = 4  # px, of a reported defect region
 
     def __post_init__(self) -> None:
@@ -68,15 +68,15 @@ def evidence(
     calibration: Calibration,
     settings: ScoringSettings,
     ground: float = 0.0,
-) -> tuple[list[Floats], float]:
-    """Residuals beyond what good views show there, in units of that, pooled at each scale [H, W].
+) -> tuple[Floats, float]:
+    """Residuals beyond what good views show there, in units of that, pooled over all scales [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Beside
     the part, what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground`, what
     the query's own does. A calibration of no cue takes the residual as it is.
     """
     if not calibration.floors:
-        return [residual[..., 0] for _ in settings.scales], 0.0
+        return residual[..., 0], 0.0
     total = np.zeros(residual.shape[:2], np.float32)
     inside = rendering.inside
     shown = rendering.cropped(inside)
@@ -92,7 +92,20 @@ def evidence(
         before = total[inside] + weight * np.clip((residual[inside][..., c] - mean) / spread, 0, strongest)
         total += weight * np.clip((residual[..., c] - beside) / (beside + floor), 0, strongest)
         total[inside] = before
-    return [cv2.GaussianBlur(total, (0, 0), scale) for scale in settings.scales], expected
+    return pooled(total, settings.scales), expected
+
+
+def pooled(values: Floats, scales: Sequence[float]) -> Floats:
+    """The geometric mean [H, W] of what Gaussian windows of all scales gather.
+
+    A defect stands out in the small window and in the large one. Noise of single pixels does so in the small one
+    alone, a defect's surroundings in the large one alone: the mean's logarithm leaves neither high.
+    """
+    first, *others = [np.maximum(cv2.GaussianBlur(values, (0, 0), scale), 0) for scale in scales]
+    for window in others:
+        first *= window
+    out: Floats = first if not others else first ** np.float32(1 / len(scales))
+    return out
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
@@ -134,7 +147,7 @@ class Scorer:
         if self.calibration is None:
             raise ValueError("an uncalibrated model has no anomaly scale")
         image = undistort_image(image, camera)
-        empty_cell = [undistort_image(view, camera) for view in self.empty if view.shape == image.shape]
+        empty_cell = [undistort_image(view, camera) for view in self.empty]
         image = fit_light(image, rendering).undo(image)
         ground, told = 0.0, True
         if shows_plain_ground(image, rendering, self.background):
@@ -153,8 +166,8 @@ class Scorer:
                 np.minimum(residual[..., 0], colour, out=residual[..., 0])
             ground, empty = self._beside(residual, query, rendering, empty_cell)
             told = empty is not None
-        pooled, expected = evidence(residual, rendering, self.calibration, self.settings, ground)
-        values = np.max([m / level for m, level in zip(pooled, self.calibration.levels, strict=True)], axis=0)
+        gathered, expected = evidence(residual, rendering, self.calibration, self.settings, ground)
+        values = gathered / np.float32(self.calibration.level)
         if empty is not None:
             empty = distort_map(empty.astype(np.float32), camera) > 0.5
         return AnomalyMap(distort_map(values, camera), expected), empty, told

@@ -42,7 +42,7 @@ LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect
 SMALLEST_LEVEL = 0.1  # renderings that show no difference at all must not make noise a defect
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
 STRONGEST = 10.0  # evidence that one pixel may bring,
-REACH = 2.0  # but so much that a region full of it scores this many times the threshold, at every scale
+REACH = 2.0  # but so much that a region full of it scores this many times the threshold
 EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
 WINDOW_MARGIN = 4  # px around the part that a photograph keeps
 
@@ -152,24 +152,24 @@ def calibrate(
     models = [
         _with_factors(start, [p for i, p in enumerate(pixels) if i % CROSS_FIT != fold]) for fold in range(CROSS_FIT)
     ]
-    peaks = np.zeros((len(held_out), len(scoring.scales)), np.float32)
+    peaks = np.zeros(len(held_out), np.float32)
     expected = np.zeros(len(held_out))
     for i, view in enumerate(progress(held_out, "scoring held-out views", len(held_out))):
         rendering, residual = compare(view, poses[i])
         pooled, expected[i] = evidence(residual, rendering, models[i % CROSS_FIT], scoring)
-        peaks[i] = [m.max() for m in pooled]
-    levels = np.maximum(np.median(peaks, axis=0), SMALLEST_LEVEL)
-    scores = (peaks / levels).max(axis=1).astype(np.float32)
+        peaks[i] = pooled.max()
+    level = max(float(np.median(peaks)) if len(peaks) else 0.0, SMALLEST_LEVEL)
+    scores = (peaks / np.float32(level)).astype(np.float32)
     threshold, promised = conformal_threshold(scores, false_reject_rate)
     # Held-out views are scored without the bound. With it they score no higher, so the threshold still holds.
-    strongest = max(STRONGEST, REACH * threshold * float(levels.max()))
+    strongest = max(STRONGEST, REACH * threshold * level)
     known = [loss for loss in losses if np.isfinite(loss)]  # infinite where a view shows too little of the part
     return replace(
         _with_factors(start, pixels), scores=scores, threshold=threshold, promised_rate=promised,
         max_loss=LOSS_ALLOWANCE * max(known, default=float("inf")),
         max_expected=EXPECTED_ALLOWANCE * float(expected.max()) or float("inf"),
         strongest=strongest if math.isfinite(strongest) else STRONGEST,
-        levels=tuple(float(level) for level in levels),
+        level=level,
     )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def _of_fitted(
         promised_rate=float("nan"), floors=tuple(float(x) for x in statistics.overall_deviation),
         beside=tuple(float(x) for x in np.nanmax(beside, axis=0)) if beside else (), coverage=float(np.pi),
         max_loss=float("inf"), max_expected=float("inf"),
-        strongest=float("inf"), levels=tuple(1.0 for _ in scoring.scales),
+        strongest=float("inf"), level=1.0,
     )  # fmt: skip
 
 

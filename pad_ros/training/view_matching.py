@@ -9,8 +9,9 @@ import pycolmap
 from numpy.typing import NDArray
 
 from ..geometry import Array, Camera, Pose
+from ..images import Box
 from ..localization.colmap_cameras import colmap_camera
-from ..localization.features import Box, Features, LocalFeatures, extract_window, inside_mask
+from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
 from ..localization.matching import FeatureMatcher, Floats, NearestNeighbours, Pairs
 from ..silhouette import Background, Mask, mask_box, part_mask
 from ..views import View

@@ -16,6 +16,7 @@ from pad_ros.geometry import Camera, Pose
 from pad_ros.localization.result import Localization
 from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.result import ReferenceRendering
+from pad_ros.scene import Scene
 from pad_ros.scoring.result import AnomalyMap, DefectKind, DefectRegion, Inspection
 
 CAMERA = Camera(64, 48, 60.0, 61.0, 31.0, 25.0)
@@ -27,14 +28,15 @@ THRESHOLD = 1.0
 class FakeInspector:
     device = "cpu"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, scene: Scene | None = None) -> None:
+        self.scene = scene
         self.model = SimpleNamespace(name=name, hash=f"{name}-hash", calibration=None)
 
     @staticmethod
-    def load(path: Path, device: str) -> "FakeInspector":
+    def load(path: Path, device: str, scene: Scene | None = None) -> "FakeInspector":
         if not (path / "name").is_file():
             raise ModelError(f"{path}: not a reference model (no manifest); make one with `pad train`")
-        return FakeInspector((path / "name").read_text())
+        return FakeInspector((path / "name").read_text(), scene)
 
     def warm_up(self) -> None:
         pass

@@ -17,6 +17,8 @@ from pad_ros.srv import Inspect, LoadModel  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
+from pad_ros import images  # noqa: E402
+from pad_ros.errors import InputError  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
 from pad_ros.nodes.localizer import LocalizerNode  # noqa: E402
@@ -339,3 +341,22 @@ def test_views_that_contradict_themselves_are_hold(graph):
     views.publish(message)
     graph.wait(lambda: bool(results), "a result")
     assert (results[0].verdict, results[0].reason) == (R.HOLD, R.INTERNAL_ERROR)
+
+
+def test_scene_parameters_reach_the_inspector(graph, tmp_path):
+    view = np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8)
+    images.save(tmp_path / "belt" / "0.png", view)
+    cell = graph.add(CellNode, background=str(tmp_path / "belt"), roi="4,2,40,44")
+    assert cell.inspector.scene.roi == (4, 2, 40, 44)
+    np.testing.assert_array_equal(cell.inspector.scene.empty[0], view)
+    assert not graph.add(RendererNode).has_parameter("background")
+
+
+def test_a_background_that_cannot_be_read_holds_every_image(graph, tmp_path):
+    graph.add(CellNode, background=str(tmp_path / "nothing.png"))
+    assert inspect(graph, graph.image(GOOD)).reason == R.NO_MODEL
+
+
+def test_a_wrong_region_is_refused_at_the_start(graph):
+    with pytest.raises(InputError, match="expected X0,Y0,X1,Y1"):
+        graph.add(CellNode, roi="40,2,4,44")

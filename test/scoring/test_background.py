@@ -20,10 +20,10 @@ from pad_ros.scoring.scorer import Scorer, ScoringSettings
 
 SETTINGS = ScoringSettings()
 CALIBRATION = replace(
-    make_calibration(1500, len(SETTINGS.scales)),
+    make_calibration(1500),
     residual_mean=np.full((1500, 1), 0.02, np.float32), rarity=np.full(1500, 0.1, np.float32),
     scores=np.linspace(0.5, 1.5, 19).astype(np.float32), threshold=2.0, floors=(0.02,), beside=(0.0,),
-    levels=tuple(1.0 for _ in SETTINGS.scales),
+    level=0.7,  # what good views reach, beside the mean of windows that single pixels do not fill
 )  # fmt: skip
 POSE = orbit(7)[1]
 LOCALIZATION = Localization(POSE, Reason.NONE, "", 50, 60, 0.5)

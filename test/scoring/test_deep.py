@@ -104,12 +104,12 @@ def test_the_recipe_adds_squared_differences_of_normalised_colours_and_blurs_at_
 
 def test_without_statistics_the_residual_is_the_evidence(rendering):
     calibration = replace(
-        make_calibration(1500, 1), residual_mean=np.zeros((1500, 0), np.float32),
+        make_calibration(1500), residual_mean=np.zeros((1500, 0), np.float32),
         knots=np.zeros((0, 6, 7), np.float32), factors=np.zeros((0, 6, 7), np.float32), floors=(), beside=(),
-        levels=(2.0,),
+        level=2.0,
     )  # fmt: skip
     residual = np.random.default_rng(0).uniform(0, 1, (128, 128, 1)).astype(np.float32)
-    (found,), expected = evidence(residual, rendering, calibration, RECIPE)
+    found, expected = evidence(residual, rendering, calibration, RECIPE)
     assert expected == 0
     assert np.array_equal(found, residual[..., 0])
     image = rendering.rgb8

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from model_factory import make_calibration
@@ -14,19 +15,19 @@ from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.scoring.expectation import SMALLEST
 from pad_ros.scoring.result import DefectKind
-from pad_ros.scoring.scorer import Scorer, ScoringSettings
+from pad_ros.scoring.scorer import Scorer, ScoringSettings, pooled
 
 SETTINGS = ScoringSettings()
 GAUSSIANS = box(1500)
 CALIBRATION = replace(
-    make_calibration(1500, len(SETTINGS.scales)),
+    make_calibration(1500),
     residual_mean=np.full((1500, 1), 0.02, np.float32),
     rarity=np.full(1500, 0.1, np.float32),
     scores=np.linspace(0.5, 1.5, 19).astype(np.float32),
     threshold=2.0,
     floors=(0.02,),
     beside=(0.0,),
-    levels=tuple(1.0 for _ in SETTINGS.scales),
+    level=1.0,
 )
 POSE = orbit(7)[1]
 LOCALIZATION = Localization(POSE, Reason.NONE, "", 50, 60, 0.5)
@@ -39,6 +40,20 @@ def rendering():
 
 def judge(image, rendering, calibration=CALIBRATION, camera=CAMERA):
     return Scorer(calibration, WHITE, SETTINGS).score(image, camera, LOCALIZATION, rendering)
+
+
+def test_pooling_wants_a_defect_to_stand_out_in_all_windows():
+    even = np.full((40, 40), 3, np.float32)
+    np.testing.assert_allclose(pooled(even, (1.0, 3.0)), 3, rtol=1e-5)
+    np.testing.assert_array_equal(pooled(even, (2.0,)), cv2.GaussianBlur(even, (0, 0), 2.0))
+    values = np.zeros((40, 40), np.float32)
+    values[10, 10] = 10  # one pixel
+    values[24:34, 24:34] = 3  # a region of less evidence in each
+    found = pooled(values, (1.0, 3.0))
+    small, large = (cv2.GaussianBlur(values, (0, 0), scale) for scale in (1.0, 3.0))
+    assert found[29, 29] > 4 * found[10, 10]
+    assert found[29, 21] < 0.5 * large[29, 21] and found[10, 10] < 0.5 * small[10, 10]
+    assert (found >= 0).all() and found.dtype == np.float32
 
 
 def test_a_good_image_passes(rendering):

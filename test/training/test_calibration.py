@@ -49,11 +49,10 @@ def test_calibration_fits_the_model_and_is_sound(calibration):
     assert len(calibration.scores) >= 8 and np.all(np.isfinite(calibration.scores)) and np.all(calibration.scores > 0)
     assert np.isfinite(calibration.threshold) and calibration.threshold > 0
     assert calibration.false_reject_rate == 0.1 and 0.1 <= calibration.promised_rate <= 1 / 9
-    assert len(calibration.levels) == len(SCORING.scales)
     assert 0 < calibration.max_expected < 0.2
-    # One pixel's evidence is bounded, but a defect can always exceed the threshold, by far and at every scale.
+    # One pixel's evidence is bounded, but a defect can always exceed the threshold, by far.
     assert 10 <= calibration.strongest < np.inf
-    assert calibration.strongest / max(calibration.levels) >= 2 * calibration.threshold * (1 - 1e-6)
+    assert calibration.strongest / calibration.level >= 2 * calibration.threshold * (1 - 1e-6)
 
 
 def test_good_images_stay_at_the_scale_of_calibration_and_a_patch_does_not(views, calibration):
@@ -74,20 +73,19 @@ def test_the_same_seed_gives_the_same_calibration(views, calibration):
     again = calibrated(views)
     np.testing.assert_array_equal(again.scores, calibration.scores)
     np.testing.assert_array_equal(again.residual_mean, calibration.residual_mean)
-    assert (again.threshold, again.levels, again.floors) == (
-        calibration.threshold, calibration.levels, calibration.floors,
-    )  # fmt: skip
+    assert (again.threshold, again.level) == (calibration.threshold, calibration.level)
+    assert again.floors == calibration.floors
 
 
 def test_a_model_that_knows_little_can_still_reject(views):
-    """Held-out views full of noise raise levels and threshold; a defect of the strongest contrast stays above them."""
+    """Held-out views full of noise raise level and threshold; a defect of the strongest contrast stays above them."""
     rough = tuple(
         replace(v, image=np.random.default_rng(i).integers(0, 256, v.image.shape).astype(np.uint8)) if i % 4 == 1 else v
         for i, v in enumerate(views)
     )
     found = calibrated(rough)
     found.check(len(GAUSSIANS))
-    assert found.strongest > 10 and found.strongest / max(found.levels) >= 2 * found.threshold * (1 - 1e-6)
+    assert found.strongest > 10 and found.strongest / found.level >= 2 * found.threshold * (1 - 1e-6)
 
 
 def test_a_held_out_view_is_not_compared_with_its_own_photograph(views, calibration):
