@@ -19,7 +19,7 @@ from .rendering.result import ReferenceRendering
 Floats = NDArray[np.float32]
 
 MIN_PIXELS = 500
-MAX_PIXELS = 6000
+MAX_PIXELS = 2000
 BLUR = 2.0  # px: a pose that is off by one must not look like less contrast
 STEPS = 8
 TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
@@ -57,7 +57,8 @@ SAME_LIGHT = Light()
 
 def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
     """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it cannot be told or hardly differs."""
-    inside = cv2.erode((rendering.alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
+    seen = rendering.inside
+    inside = cv2.erode((rendering.alpha[seen] > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
     share = cv2.GaussianBlur(inside, (0, 0), BLUR)
     chosen = np.flatnonzero(inside)
     if len(chosen) < MIN_PIXELS:
@@ -68,7 +69,7 @@ def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
         within = cv2.GaussianBlur(values * inside[..., None], (0, 0), BLUR) / np.maximum(share, 1e-6)[..., None]
         return within.reshape(-1, 3)[chosen].astype(np.float64)
 
-    query, reference = smoothed(image.astype(np.float32) / np.float32(255)), smoothed(rendering.rgb)
+    query, reference = smoothed(image[seen].astype(np.float32) / np.float32(255)), smoothed(rendering.rgb[seen])
     return light_between(query, reference)
 
 
