@@ -14,6 +14,7 @@ from .result import DefectKind, DefectRegion
 Floats = NDArray[np.float32]
 
 MAX_REGIONS = 32  # reported; the strongest
+REGION = 0.5  # of the threshold: how far a region extends around what exceeds it
 EULER = 0.5772156649015329  # mean of the standard Gumbel distribution
 DEVIATION_OF_ONE = 0.3  # times the score, where there is only one
 
@@ -52,13 +53,15 @@ def find_defects(
     rendering: ReferenceRendering,
     min_area: int,
 ) -> tuple[DefectRegion, ...]:
-    """The connected regions of the anomaly map [H, W] above the threshold, strongest first.
+    """The connected regions of the anomaly map [H, W] that exceed the threshold somewhere, strongest first.
 
+    A region reaches as far as the map stays above `REGION` of the threshold (hysteresis as in Canny 1986, section VI):
+    what just exceeds the threshold would else be a pixel or two of its defect.
     Regions of less than `min_area` pixels are left out unless twice as strong, or the strongest of all.
     `empty` [H, W]: where the query shows ground, None where there is no telling. `rendering` must be on the pixels of
     the query: for a distorted image its camera is the distorted one.
     """
-    mask = (values > threshold).astype(np.uint8)
+    mask = (values > REGION * threshold).astype(np.uint8)
     strongest = float(values.max())
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     regions = []
@@ -67,6 +70,8 @@ def find_defects(
         window = np.s_[y : y + h, x : x + w]
         inside = labels[window] == label
         peak = float(values[window][inside].max())
+        if peak <= threshold:
+            continue
         if area < min_area and peak < min(2 * threshold, strongest):
             continue
         regions.append(

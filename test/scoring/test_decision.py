@@ -163,6 +163,16 @@ def test_specks_count_only_when_they_are_strong_or_all_there_is():
     assert [r.area for r in find_defects(values, 1.0, ground_mask(image, WHITE), rendering, 4)] == [1, 16]
 
 
+def test_a_region_reaches_beyond_what_exceeds_the_threshold():
+    image, rendering, values = scene()
+    mark(image, values, 40, 40, 12, 8, RED, 0.6)  # faint, but for two of its pixels
+    values[43, 44:46] = 1.1
+    mark(image, values, 60, 60, 6, 6, RED, 0.9)  # faint all over: no defect
+    (region,) = find_defects(values, 1.0, ground_mask(image, WHITE), rendering, 4)
+    assert (region.box, region.area) == ((40, 40, 12, 8), 96)
+    assert region.peak_score == pytest.approx(1.1)
+
+
 def test_nothing_above_the_threshold_is_no_defect_and_many_are_cut_to_the_strongest():
     image, rendering, values = scene()
     values[:] = 1.0
