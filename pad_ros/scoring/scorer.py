@@ -35,6 +35,11 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+FAR_STEP = 7  # of the pixels without a part, which are many, every so many
+FAR_QUANTILE = 0.95
+FAR_MOST = 0.05  # L*a*b* / 100: no more is forgiven beside the part
+
+
 @dataclass(frozen=True)
 class ScoringSettings:
     """How query and rendering are compared.
@@ -117,6 +122,14 @@ def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> Reference
     return replace(rendering, alpha=alpha, depth=depth.astype(np.float32), camera=camera)
 
 
+def _far_residual(colour: Floats, rendering: ReferenceRendering) -> float:
+    """What the query's ground differs by where no part is near: other light on it, or a channel that it saturates."""
+    far = np.ones(colour.shape, bool)
+    far[rendering.inside] = False
+    sample = colour[far][::FAR_STEP]
+    return min(float(np.quantile(sample, FAR_QUANTILE)), FAR_MOST) if len(sample) else 0.0
+
+
 class Scorer:
     """Judges queries by one reference model's calibration; without one every verdict is HOLD."""
 
@@ -152,6 +165,7 @@ class Scorer:
         ground, told = 0.0, True
         if shows_plain_ground(image, rendering, self.background):
             residual = cues(image, rendering, self.settings, self.backbone)
+            ground = _far_residual(residual[..., 0], rendering)
             empty = ground_mask(image, self.background)
         else:
             query = image.astype(np.float32) / np.float32(255)

@@ -98,6 +98,19 @@ def test_material_beside_the_part_is_added(rendering):
     assert result.defects[0].centroid is None
 
 
+def test_a_ground_in_other_light_is_no_evidence_and_what_stands_on_it_is(rendering):
+    """White that one channel saturates stays tinted when the light is undone."""
+    image = rendering.rgb8
+    image[(rendering.alpha == 0)] = (255, 250, 246)
+    scorer = Scorer(CALIBRATION, WHITE, SETTINGS)
+    far = scorer.anomaly_map(image, CAMERA, rendering).values[:10, :10]
+    assert far.max() < 0.3
+    image[4:12, 4:12] = (30, 30, 30)
+    assert judge(image, rendering).verdict is Verdict.REJECT
+    image[:, :40] = (30, 30, 30)  # much that is foreign makes nothing of it normal
+    assert judge(image, rendering).verdict is Verdict.REJECT
+
+
 def test_what_is_expected_there_is_forgiven(rendering):
     """The same stain, on a surface that good views show just as different."""
     image = rendering.rgb8
