@@ -22,6 +22,7 @@ Box = tuple[int, int, int, int]  # px (x0, y0, x1, y1), exclusive ends
 MIN_SIDE = 32
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 8 * MAX_PIXELS
+BEHIND_ALPHA = (255.0, 255.0, 255.0)  # the ground that what is transparent is put on
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # OpenCV's remarks on damaged files would stand beside the one line that the user gets.
@@ -41,7 +42,7 @@ def validate(image: object, where: str = "image") -> Image:
 def decode(data: bytes, where: str = "image") -> tuple[Image, NDArray[np.uint8] | None]:
     """RGB image [H, W, 3] and alpha [H, W] (None if it has none) from PNG, JPEG, BMP, TIFF or WebP bytes.
 
-    Grey images become RGB, 16-bit ones are scaled to 8; colours behind alpha are put on white. Pixels
+    Grey images become RGB, 16-bit ones are scaled to 8; colours behind alpha are put on BEHIND_ALPHA. Pixels
     stay as they are stored: an orientation noted in EXIF is ignored, since intrinsics refer to the sensor.
     Raises ImageError for anything that is not a whole image of a size that `validate` accepts.
     """
@@ -68,7 +69,8 @@ def decode(data: bytes, where: str = "image") -> tuple[Image, NDArray[np.uint8] 
     elif raw.shape[2] == 4:
         alpha = np.ascontiguousarray(raw[..., 3])
         a = alpha[..., None].astype(np.float32) / 255.0
-        rgb = (cv2.cvtColor(raw, cv2.COLOR_BGRA2RGB) * a + 255.0 * (1 - a) + 0.5).astype(np.uint8)
+        behind = np.array(BEHIND_ALPHA, np.float32)
+        rgb = (cv2.cvtColor(raw, cv2.COLOR_BGRA2RGB) * a + behind * (1 - a) + 0.5).astype(np.uint8)
     else:
         rgb = cv2.cvtColor(raw, cv2.COLOR_BGR2RGB)
     return validate(rgb, where), alpha

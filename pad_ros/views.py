@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .geometry import Camera, Pose
 from .images import MIN_SIDE, Image
+from .silhouette import Background
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class ReferenceViews:
 
     views: tuple[View, ...]
     source: str  # what was read, for messages and the manifest
+    ground: Background | None = None  # what was put behind parts that bring their own alpha channel
 
     @property
     def posed(self) -> bool:

@@ -14,6 +14,7 @@ from .. import images
 from ..errors import InputError
 from ..geometry import Camera, Pose, undistort_image
 from ..images import Image
+from ..silhouette import MIN_TOLERANCE, Background
 from ..views import ReferenceViews, View
 
 GUESSED_FOCAL = 1.2  # of the longer side, as COLMAP guesses
@@ -83,7 +84,9 @@ def collect(views: Iterable[View], source: str) -> ReferenceViews:
                 f"{source}: the first {len(kept)} images hold more than {MAX_TOTAL_PIXELS // 10**6} Mpx; "
                 "shrink them with --max-side 1600, or give fewer"
             )
-    return ReferenceViews(tuple(kept), source)
+    cut_out = bool(kept) and all(view.mask is not None for view in kept)
+    ground = Background(images.BEHIND_ALPHA, MIN_TOLERANCE) if cut_out else None
+    return ReferenceViews(tuple(kept), source, ground)
 
 
 def _check_camera(camera: Camera, width: int, height: int) -> None:

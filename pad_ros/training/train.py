@@ -98,10 +98,8 @@ def train(
 
 
 def find_background(views: ReferenceViews) -> Background:
-    """The views' plain background; white for images that bring their own alpha channel."""
-    if all(view.mask is not None for view in views.views):
-        return Background((255.0, 255.0, 255.0), 10.0)
-    return estimate_background([view.image for view in views.views])
+    """The views' plain background: the one that their reader put behind them, or else what their borders show."""
+    return views.ground or estimate_background([view.image for view in views.views])
 
 
 def split(views: tuple[View, ...]) -> tuple[tuple[View, ...], tuple[View, ...]]:

@@ -56,13 +56,19 @@ def test_blender_names_without_suffix_and_alpha(tmp_path):
     rgba = np.dstack([cv2.cvtColor(picture(), cv2.COLOR_RGB2BGR), np.full((HEIGHT, WIDTH), 255, np.uint8)])
     rgba[:10, :, 3] = 0
     cv2.imwrite(str(tmp_path / "train/r_0.png"), rgba)
-    first, second = read_views(tmp_path).views
+    views = read_views(tmp_path)
+    assert views.ground is None  # one of them is no cut-out
+    first, second = views.views
     assert first.name == "train/r_0.png"
     assert (first.image[:10] == 255).all()
     np.testing.assert_array_equal(first.image[10:], picture()[10:])
     assert not first.mask[:10].any()
     assert first.mask[10:].all()
     assert second.mask is None
+    cv2.imwrite(str(tmp_path / "train/r_1.png"), rgba)
+    cut_out = read_views(tmp_path)
+    assert cut_out.ground is not None
+    assert cut_out.ground.colour == (255, 255, 255)
 
 
 def test_opaque_alpha_says_nothing(tmp_path):

@@ -10,6 +10,7 @@ from splat_scenes import CAMERA, box, orbit, photographs_of
 
 from pad_ros.errors import InputError, TrainingError
 from pad_ros.methods import load_method
+from pad_ros.silhouette import Background
 from pad_ros.training.train import MIN_VIEWS, find_background, split, train
 from pad_ros.views import ReferenceViews, View
 
@@ -69,9 +70,10 @@ def test_what_cannot_be_rendered_gets_no_threshold(capsys):
     assert "every verdict will be HOLD" in capsys.readouterr().err
 
 
-def test_the_background_is_found_or_white_behind_alpha():
+def test_the_background_is_what_the_reader_put_there_or_else_found():
     views = photographs_of(box(200), 3)
-    assert find_background(ReferenceViews(views, "with masks")).colour == (255.0, 255.0, 255.0)
+    put = Background((255.0, 255.0, 255.0), 10.0)
+    assert find_background(ReferenceViews(views, "with masks", put)) is put
     grey = []
     for view in views:
         image = view.image.copy()
