@@ -106,3 +106,9 @@ def for_each(task: Callable[[int], None], count: int) -> None:
     finally:
         for helper in helpers:
             helper.result()
+
+
+def in_bands(task: Callable[[int, int], None], rows: int) -> None:
+    """task(first, last) for a few bands of rows per thread, as `for_each`."""
+    count = min(2 * thread_count(), rows)
+    for_each(lambda i: task(i * rows // count, (i + 1) * rows // count), count)

@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .images import Image
+from .kernels import kernel
 from .rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
 
 MIN_PIXELS = 500
 MAX_PIXELS = 2000
+ENOUGH_PIXELS = 4 * MAX_PIXELS  # of the part: more are seen at half the resolution
 BLUR = 2.0  # px: a pose that is off by one must not look like less contrast
 STEPS = 8
+SETTLED = 1e-3  # change of the gain that ends the fit
 TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
@@ -59,23 +62,29 @@ def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
     """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it cannot be told or hardly differs."""
     seen = rendering.inside
     inside = cv2.erode((rendering.alpha[seen] > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
-    share = cv2.GaussianBlur(inside, (0, 0), BLUR)
-    chosen = np.flatnonzero(inside)
+    level = 0.5 if np.count_nonzero(inside) > ENOUGH_PIXELS else 1.0
+
+    def smoothed(values: Floats) -> Floats:
+        if level < 1:
+            values = cv2.resize(values, None, fx=level, fy=level, interpolation=cv2.INTER_AREA)
+        return cv2.GaussianBlur(values, (0, 0), level * BLUR)
+
+    weights, mask = smoothed(inside), inside.astype(np.uint8)
+    chosen = np.flatnonzero(weights > 0.5)
     if len(chosen) < MIN_PIXELS:
         return SAME_LIGHT
     chosen = chosen[:: -(-len(chosen) // MAX_PIXELS)]
-
-    def smoothed(values: Floats) -> NDArray[np.float64]:
-        within = cv2.GaussianBlur(values * inside[..., None], (0, 0), BLUR) / np.maximum(share, 1e-6)[..., None]
-        return within.reshape(-1, 3)[chosen].astype(np.float64)
-
-    query, reference = smoothed(image[seen].astype(np.float32) / np.float32(255)), smoothed(rendering.rgb[seen])
+    share = weights.reshape(-1, 1)[chosen].astype(np.float64)
+    of_query = np.multiply(cv2.bitwise_and(image[seen], image[seen], mask=mask), np.float32(1 / 255), dtype=np.float32)
+    of_part = cv2.bitwise_and(rendering.rgb[seen], rendering.rgb[seen], mask=mask)
+    query, reference = (smoothed(values).reshape(-1, 3)[chosen] / share for values in (of_query, of_part))
     return light_between(query, reference)
 
 
 def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
     """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
-    lines = [_line(reference[:, c], query[:, c]) for c in range(3)]
+    columns = zip(*(np.ascontiguousarray(values.T) for values in (reference, query)), strict=True)
+    lines = [_line(x, y) for x, y in columns]
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
     gains = [gain for gain, _ in lines]
     possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
@@ -85,22 +94,31 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     return Light((a, b, c), (x, y, z))
 
 
+@kernel
 def _line(reference: NDArray[np.float64], query: NDArray[np.float64]) -> tuple[float, float]:
     """(gain, offset) that most of the pixels agree with."""
     usable = (query > DARKEST) & (query < BRIGHTEST)
     if usable.sum() < MIN_PIXELS:
         return 1.0, 0.0
     x, y = reference[usable], query[usable]
-    gain, offset = float(np.median(y) / max(float(np.median(x)), 1e-3)), 0.0
+    gain, offset = np.median(y) / max(np.median(x), 1e-3), 0.0
     for _ in range(STEPS):
         residual = y - gain * x - offset
-        scale = max(1.4826 * float(np.median(np.abs(residual))), MIN_SCALE)
-        weight = np.maximum(1 - (residual / (TUKEY * scale)) ** 2, 0) ** 2
-        total = max(float(weight.sum()), 1e-9)
-        mx, my = float(weight @ x) / total, float(weight @ y) / total
-        variance = float(weight @ (x - mx) ** 2) / total
+        reach = TUKEY * max(1.4826 * np.median(np.abs(residual)), MIN_SCALE)
+        total, sx, sy, sxx, sxy = 1e-9, 0.0, 0.0, 0.0, 0.0
+        for i in range(len(x)):
+            w = max(1 - (residual[i] / reach) ** 2, 0.0) ** 2
+            total += w
+            sx += w * x[i]
+            sy += w * y[i]
+            sxx += w * x[i] * x[i]
+            sxy += w * x[i] * y[i]
+        mx, my = sx / total, sy / total
+        variance = sxx / total - mx * mx
         if variance < 1e-4:  # a part of one colour: no telling gain from offset
             return my / max(mx, 1e-3), 0.0
-        gain = float(weight @ ((x - mx) * (y - my))) / total / variance
+        before, gain = gain, (sxy / total - mx * my) / variance
         offset = my - gain * mx
+        if abs(gain - before) < SETTLED:
+            break
     return gain, offset

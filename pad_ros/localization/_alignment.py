@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..geometry import Array, Camera, Pose
 from ..images import Box, Image
 from ..kernels import for_each, thread_count
-from ..rendering._simd import LANES
 from ..rendering.result import ReferenceRendering
 from . import _alignment_kernels as kernels
 
@@ -24,11 +23,9 @@ Floats = NDArray[np.float32]
 
 MIN_PIXELS = 200  # of the part and its margin, below which nothing can be said
 MIN_POINTS = 50  # for one linearisation
-MIN_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
-HUBER = 1.345  # 95 % efficiency for Gaussian residuals
+MOST_PIXELS = 4000  # that the motion is solved from: more say the same again
 SAMPLES = 2000  # pixels at least that the scale of the residuals is taken from
 STEEP = 0.25  # of the root mean square slope: flatter pixels, often half of all, hold a hundredth of the information
-CHUNK = 4096  # pixels per task; fixed, so that sums do not depend on the number of threads
 SEEN_MARGIN = 4  # px around the rendered part that the loss is taken over
 MARGIN = 0.1  # of the window's longer side: how far beyond the rendered part the query is looked at
 
@@ -122,6 +119,7 @@ class Linearisation:
     pixels: Floats  # [M, 12]: point, colour, slope along x, slope along y; of those that say anything about the motion
     samples: Floats  # [S, 12]: the same of some of all pixels
     lens: Floats  # [4] fx, fy, and the principal point as a pixel index (centres at whole numbers)
+    share: float = 1.0  # of those that say anything that `pixels` holds
 
     @staticmethod
     def of(window: Window) -> Linearisation | None:
@@ -132,8 +130,10 @@ class Linearisation:
         if len(pixels) < MIN_POINTS:
             return None
         slopes = np.einsum("ij,ij->i", pixels[:, 6:], pixels[:, 6:])
-        steep = pixels[slopes > STEEP**2 * slopes.mean()]
-        return Linearisation(window.query, steep, pixels[:: max(len(pixels) // SAMPLES, 1)].copy(), lens)
+        steep = np.flatnonzero(slopes > STEEP**2 * slopes.mean())
+        every = -(-len(steep) // MOST_PIXELS) or 1
+        samples = pixels[:: max(len(pixels) // SAMPLES, 1)].copy()
+        return Linearisation(window.query, pixels[steep[::every]], samples, lens, 1 / every)
 
     def solve(self, warp: Array, steps: int, precision: float) -> Array:
         """The warp [4, 4] of the rendered points that fits the query best, from `warp` on.
@@ -141,61 +141,19 @@ class Linearisation:
         Inverse compositional Gauss-Newton: the Jacobian stays, the warp takes the inverse of each step. It ends
         where a step moves the points by less than `precision` pixels.
         """
-        for _ in range(steps):
-            hessian, gradient = self._normal_equations(warp, HUBER * self._scale(warp))
-            hessian[np.diag_indices(6)] *= 1 + 1e-4
-            try:
-                step: Array = np.linalg.solve(hessian, gradient).astype(np.float64)
-            except np.linalg.LinAlgError:
-                break
-            back = _inverse_motion(step)
-            warp = warp @ back
-            if self.motion(back) < precision:
-                break
-        return warp
+        return np.asarray(kernels.solve(self.query, self.pixels, self.samples, self.lens, warp, steps, precision))
 
     def motion(self, warp: Array) -> float:
         """How many pixels a warp [4, 4] moves the points, on average."""
-        points = self.samples[::4, :3].astype(np.float64)
-        moved = points @ warp[:3, :3].T + warp[:3, 3]
-        flow = moved[:, :2] / moved[:, 2:] - points[:, :2] / points[:, 2:]
-        return float(np.abs(flow).mean() * float(self.lens[0]))
+        return float(kernels.motion(self.samples, warp, self.lens))
 
     def covariance(self) -> Array | None:
         """Inverse of the normal equations at no warp, for neighbouring pixels whose errors are correlated."""
-        scale = self._scale(np.eye(4))
-        hessian, _ = self._normal_equations(np.eye(4), HUBER * scale)
+        still = np.eye(4, dtype=np.float32)
+        scale = kernels.residual_scale(self.query, self.samples, still, self.lens)
+        hessian, _ = kernels.normal_equations(self.query, self.pixels, still, self.lens, scale)
         correlated = 3 * 9  # three channels, and a patch of about 3x3 pixels, err together
         try:
-            return np.asarray(np.linalg.inv(hessian) * scale**2 * correlated)
+            return np.asarray(np.linalg.inv(hessian) * scale**2 * correlated * self.share)
         except np.linalg.LinAlgError:
             return None
-
-    def _scale(self, warp: Array) -> float:
-        """Robust standard deviation; the median over all pixels is that of flat areas, edges have more."""
-        known = kernels.absolute_residuals(self.query, self.samples, warp.astype(np.float32), self.lens)
-        return max(1.4826 * float(np.median(known)), MIN_SCALE) if len(known) else MIN_SCALE
-
-    def _normal_equations(self, warp: Array, cutoff: float) -> tuple[Array, Array]:
-        """Huber-weighted J^T W J [6, 6] and J^T W r [6]."""
-        count = (len(self.pixels) + CHUNK - 1) // CHUNK
-        sums = np.zeros((count, kernels.SUMS), np.float32)
-        moved, cut = warp.astype(np.float32), np.float32(cutoff)
-
-        def task(i: int) -> None:
-            first, last = i * CHUNK, min((i + 1) * CHUNK, len(self.pixels))
-            kernels.accumulate(self.query, self.pixels, first, last, moved, self.lens, cut, sums[i])
-
-        for_each(task, count)
-        total = sums.astype(np.float64).sum(axis=0).reshape(27, LANES).sum(axis=1)
-        hessian = np.zeros((6, 6))
-        hessian[np.tril_indices(6)] = total[:21]
-        return hessian + np.tril(hessian, -1).T, total[21:]
-
-
-def _inverse_motion(twist: Array) -> Array:
-    """The inverse of the rigid motion [4, 4] by a twist, as `Pose.retract` takes it."""
-    matrix = np.eye(4)
-    rotation, _ = cv2.Rodrigues(twist[:3])
-    matrix[:3, :3], matrix[:3, 3] = rotation.T, -rotation.T @ twist[3:]
-    return matrix

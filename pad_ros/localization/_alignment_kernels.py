@@ -17,7 +17,10 @@ Floats = NDArray[np.float32]
 
 LOSS_CAP = 0.15  # of one pixel, colour in 0..1: a defect counts no more than a badly rendered edge
 BLOCK = 256  # pixels between sampling and summing: their numbers stay in the cache
-SUMS = 27 * LANES  # floats that `accumulate` adds to
+SUMS = 27 * LANES  # floats that `_accumulate` adds to
+MIN_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
+HUBER = 1.345  # 95 % efficiency for Gaussian residuals
+DAMPING = 1e-4  # of the diagonal
 
 
 @kernel
@@ -118,7 +121,7 @@ def _residual(query, pixels, i, m, lens, out):
 
 
 @kernel
-def absolute_residuals(query: Floats, pixels: Floats, warp: Floats, lens: Floats) -> Floats:
+def _absolute_residuals(query: Floats, pixels: Floats, warp: Floats, lens: Floats) -> Floats:
     """Of the pixels that lie in the query, all channels."""
     out = np.empty(3 * pixels.shape[0], np.float32)
     r = np.empty(3, np.float32)
@@ -166,7 +169,7 @@ def _weigh(query, pixels, begin, end, warp, lens, cutoff, out):
 
 
 @kernel
-def accumulate(query, pixels, begin, end, warp, lens, cutoff, sums):
+def _accumulate(query, pixels, begin, end, warp, lens, cutoff, sums):
     """sums [27, 8]: the upper triangle of J^T W J, then J^T W r, of pixels begin..end, spread over eight lanes."""
     block, rows = np.empty(8 * BLOCK, np.float32), np.empty(24 * LANES, np.float32)
     one, zero = splat(np.float32(1)), splat(np.float32(0))
@@ -199,3 +202,92 @@ def accumulate(query, pixels, begin, end, warp, lens, cutoff, sums):
                     p, q = load(rows, (12 + m) * LANES), load(rows, (18 + m) * LANES)
                     store(sums, entry, fma(a, p, fma(b, q, load(sums, entry))))
                     entry += LANES
+
+
+@kernel
+def residual_scale(query, samples, warp, lens):
+    """Robust standard deviation; the median over all pixels is that of flat areas, edges have more."""
+    known = _absolute_residuals(query, samples, warp, lens)
+    return max(1.4826 * np.median(known), MIN_SCALE) if len(known) else MIN_SCALE
+
+
+@kernel
+def normal_equations(query, pixels, warp, lens, scale):
+    """Huber-weighted J^T W J [6, 6] and J^T W r [6] at a `warp` (float32)."""
+    sums = np.zeros(SUMS, np.float32)
+    _accumulate(query, pixels, 0, pixels.shape[0], warp, lens, np.float32(HUBER * scale), sums)
+    total = sums.reshape(27, LANES).astype(np.float64).sum(axis=1)
+    hessian = np.empty((6, 6))
+    entry = 0
+    for k in range(6):
+        for m in range(k + 1):
+            hessian[k, m] = hessian[m, k] = total[entry]
+            entry += 1
+    return hessian, total[21:]
+
+
+@kernel
+def _solved(hessian, gradient):
+    """The solution [6] of the damped equations by Cholesky's decomposition; False where there is none."""
+    lower, x = np.zeros((6, 6)), np.zeros(6)
+    for k in range(6):
+        for m in range(k + 1):
+            rest = hessian[k, m] * (1 + DAMPING if k == m else 1.0)
+            for i in range(m):
+                rest -= lower[k, i] * lower[m, i]
+            if k != m:
+                lower[k, m] = rest / lower[m, m]
+            elif rest > 0:
+                lower[k, k] = np.sqrt(rest)
+            else:
+                return False, x
+    for k in range(6):
+        x[k] = (gradient[k] - lower[k, :k] @ x[:k]) / lower[k, k]
+    for k in range(5, -1, -1):
+        x[k] = (x[k] - lower[k + 1 :, k].copy() @ x[k + 1 :]) / lower[k, k]
+    return True, x
+
+
+@kernel
+def _inverse_motion(twist):
+    """The inverse of the rigid motion [4, 4] by a twist, as `Pose.retract` takes it (Rodrigues' formula)."""
+    x, y, z = twist[0], twist[1], twist[2]
+    angle = np.sqrt(x * x + y * y + z * z)
+    a, b = 1.0 - angle**2 / 6, 0.5 - angle**2 / 24
+    if angle > 1e-3:
+        a, b = np.sin(angle) / angle, (1 - np.cos(angle)) / angle**2
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    back = np.eye(4)
+    back[:3, :3] = np.eye(3) - a * cross + b * (cross @ cross)
+    back[:3, 3] = -(back[:3, :3].copy() @ twist[3:])
+    return back
+
+
+@kernel
+def motion(samples, warp, lens):
+    """How many pixels a warp [4, 4] moves the points of every fourth row, on average."""
+    total, count = 0.0, 0
+    for i in range(0, samples.shape[0], 4):
+        x, y, z = np.float64(samples[i, 0]), np.float64(samples[i, 1]), np.float64(samples[i, 2])
+        depth = warp[2, 0] * x + warp[2, 1] * y + warp[2, 2] * z + warp[2, 3]
+        total += abs((warp[0, 0] * x + warp[0, 1] * y + warp[0, 2] * z + warp[0, 3]) / depth - x / z)
+        total += abs((warp[1, 0] * x + warp[1, 1] * y + warp[1, 2] * z + warp[1, 3]) / depth - y / z)
+        count += 2
+    return total / max(count, 1) * lens[0]
+
+
+@kernel
+def solve(query, pixels, samples, lens, warp, steps, precision):
+    """See `Linearisation.solve`."""
+    for _ in range(steps):
+        moved = warp.astype(np.float32)
+        scale = residual_scale(query, samples, moved, lens)
+        hessian, gradient = normal_equations(query, pixels, moved, lens, scale)
+        solvable, step = _solved(hessian, gradient)
+        if not solvable:
+            break
+        back = _inverse_motion(step)
+        warp = warp @ back
+        if motion(samples, back, lens) < precision:
+            break
+    return warp

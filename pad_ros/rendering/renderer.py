@@ -20,6 +20,7 @@ from .rasterize import rasterization
 from .result import ReferenceRendering
 
 SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
+SKETCHED = 0.5  # of the Gaussians, the largest, make a sketch
 MARGIN = 12  # px around the part's projection
 SAMPLES = 50_000  # Gaussians at least that its outline is taken from
 
@@ -68,8 +69,11 @@ class Renderer:
 
         The footprint shrinks with it, or the part would look larger than in the shrunk image and so seem nearer.
         """
-        footprint = self.gaussians.footprint * SHARPER * level**2
-        return Renderer(replace(self.gaussians, footprint=footprint), self.background, device=self.device)
+        g = self.gaussians
+        sizes = g.scales.sort(dim=1).values
+        large = (g.opacities * sizes[:, 1] * sizes[:, 2]).argsort(descending=True)[: round(SKETCHED * len(g))]
+        footprint = g.footprint * SHARPER * level**2
+        return Renderer(replace(g.take(large.sort().values), footprint=footprint), self.background, device=self.device)
 
     def window(self, camera: Camera, pose: Pose) -> Window | None:
         """x0, y0, width, height of the part's projection plus a margin; None if it is out of sight."""

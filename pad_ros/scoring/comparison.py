@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..images import Image
-from ..kernels import for_each, kernel, thread_count
+from ..kernels import in_bands, kernel
 from ..rendering._simd import LANES, fma, load, maximum, minimum, splat, store
 from ..rendering.result import ReferenceRendering
 
@@ -31,20 +31,30 @@ def lab(rgb: Floats | Image) -> Floats:
 
 def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats:
     """The cues of difference [H, W, C] between an undistorted query and its reference (C = 1: colour)."""
-    query = lab(image)
-    best = np.empty(query.shape[:2], np.float32)
-    inside = rendering.inside
+    query, best = np.empty(image.shape, np.float32), np.empty(image.shape[:2], np.float32)
     colour = np.array(rendering.background_colour, np.float32)
     plain = lab(colour.reshape(1, 1, 3))[0, 0]
-    narrow = rendering.window is not None and _beside(query, rendering.rgb, colour, plain, *rendering.window, best)
-    around = rendering.inside if narrow else np.s_[:, :]
-    everywhere = np.ones(best[around].shape, bool)
-    best[around] = shift_tolerant_difference(query[around], lab(rendering.rgb[around]), everywhere, shift)
-    inside = rendering.inside  # no photograph shows anything beyond it
-    within = _planar(query[inside], None, shift)
-    for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
-        other = _least_difference(within, lab(photograph[inside]), seen[inside], shift)
-        np.minimum(best[inside], other, out=best[inside])
+    rows, columns = rendering.inside
+    (top, bottom, _), (left, right, _) = rows.indices(len(image)), columns.indices(image.shape[1])
+    honest = []
+
+    def beside(first: int, last: int) -> None:  # where the reference is plain, no shift makes a difference
+        query[first:last] = lab(image[first:last])
+        honest.append(_beside(query, rendering.rgb, colour, plain, top, bottom, left, right, best, first, last))
+
+    def within(first: int, last: int) -> None:
+        begin, end = top + first, top + last
+        band = np.s_[max(begin - shift, top) : min(end + shift, bottom), left:right]
+        planes = _planar(query[band], None, shift)
+        least = _least_difference(planes, lab(rendering.rgb[band]), None, shift)
+        for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
+            np.minimum(least, _least_difference(planes, lab(photograph[band]), seen[band], shift), out=least)
+        best[begin:end, left:right] = least[begin - band[0].start : end - band[0].start]
+
+    in_bands(beside, len(image))
+    if not all(honest):
+        top, bottom, left, right = 0, best.shape[0], 0, best.shape[1]
+    in_bands(within, bottom - top)
     return best[..., None]
 
 
@@ -70,21 +80,19 @@ def _planar(values: Floats, known: Mask | None, radius: int) -> Floats:
     return out
 
 
-def _least_difference(query: Floats, reference: Floats, known: Mask, radius: int) -> Floats:
-    """`shift_tolerant_difference` of a query as `_planar` lays it out."""
-    height, width = known.shape
-    planes = _planar(reference, known, radius)
+def _least_difference(query: Floats, reference: Floats, known: Mask | None, radius: int) -> Floats:
+    """`shift_tolerant_difference` of a query as `_planar` lays it out; known None: everywhere."""
+    height, width = reference.shape[:2]
     out = np.empty((height, width + LANES), np.float32)
-    bands = np.linspace(0, height, 2 * thread_count() + 1).astype(np.int64)
-    for_each(lambda i: _difference(query, planes, radius, width, out, bands[i], bands[i + 1]), len(bands) - 1)
-    return np.where(known, out[:, :width], np.float32(np.inf))
+    _difference(query, _planar(reference, known, radius), radius, width, out)
+    return out[:, :width] if known is None else np.where(known, out[:, :width], np.float32(np.inf))
 
 
 @kernel
-def _difference(query, reference, radius, width, out, first, last):  # type: ignore[no-untyped-def]
+def _difference(query, reference, radius, width, out):  # type: ignore[no-untyped-def]
     _, rows, stride = query.shape
     plane = rows * stride
-    for y in range(first, last):
+    for y in range(out.shape[0]):
         for x in range(0, width, LANES):
             centre = (y + radius) * stride + x + radius
             q0, q1, q2 = load(query, centre), load(query, plane + centre), load(query, 2 * plane + centre)
@@ -105,16 +113,14 @@ def _difference(query, reference, radius, width, out, first, last):  # type: ign
 
 
 @kernel
-def _beside(
-    query: Floats, rgb: Floats, colour: Floats, plain: Floats, x0: int, y0: int, width: int, height: int, out: Floats
-) -> bool:
+def _beside(query, rgb, colour, plain, top, bottom, left, right, out, first, last):  # type: ignore[no-untyped-def]
     """Differences [H, W] beside a window, where the reference `rgb` is of one `colour`, `plain` in Lab.
 
-    No shift makes a difference there. False where the reference is something else.
+    Of the rows first..last. False where the reference is something else.
     """
-    for y in range(out.shape[0]):
+    for y in range(first, last):
         for x in range(out.shape[1]):
-            if y0 <= y < y0 + height and x0 <= x < x0 + width:
+            if top <= y < bottom and left <= x < right:
                 continue
             for c in range(3):
                 if rgb[y, x, c] != colour[c]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import for_each, kernel, thread_count
+from ..kernels import kernel
 from ..rendering.result import ReferenceRendering
 from .comparison import lab
 
@@ -49,18 +49,14 @@ class Expectation:
     def predict(self, cue: int, point: Floats, covariates: Floats) -> Floats:
         """Expected residual [H, W] from the points' mean residual [H, W] and the covariates [H, W, J]."""
         out = np.empty(point.shape, np.float32)
-        bands = np.linspace(0, len(out), 4 * thread_count() + 1).astype(np.int64)
-        knots, values = self.knots[cue], self.values[cue]
-        for_each(lambda i: _predict(point, covariates, knots, values, out, bands[i], bands[i + 1]), len(bands) - 1)
+        _predict(point, covariates, self.knots[cue], self.values[cue], out)
         return out
 
 
 @kernel
-def _predict(
-    point: Floats, covariates: Floats, knots: Floats, values: Floats, out: Floats, first: int, last: int
-) -> None:
+def _predict(point: Floats, covariates: Floats, knots: Floats, values: Floats, out: Floats) -> None:
     count = knots.shape[1]
-    for y in range(first, last):
+    for y in range(point.shape[0]):
         for x in range(point.shape[1]):
             total = np.float32(0)
             for j in range(knots.shape[0]):
@@ -83,13 +79,17 @@ def on_part(rendering: ReferenceRendering) -> Mask:
     return np.asarray(cv2.dilate(rendering.alpha, _NEIGHBOURS) > MIN_ALPHA)
 
 
-def points_and_covariates(rendering: ReferenceRendering, cues: int) -> list[tuple[Floats, Floats]]:
+def points_and_covariates(
+    rendering: ReferenceRendering, cues: int, farthest: float | None = None
+) -> list[tuple[Floats, Floats]]:
     """(mean residual of the surface points [H, W], covariates [H, W, J]) of each cue.
 
-    rendering.features holds the mean residual of each cue and the rarity.
+    rendering.features holds the mean residual of each cue and the rarity. farthest: the largest depth of the whole
+    rendering, where this is a band of it.
     """
     reference = lab(rendering.rgb)
-    far = float(rendering.depth.max())  # stands for the background, so that an outline is a step
+    # Stands for the background, so that an outline is a step.
+    far = float(rendering.depth.max()) if farthest is None else farthest
     distance = np.where(rendering.alpha > 0.5, rendering.depth, np.float32(far))
     shared = [
         rendering.seen.sum(axis=0, dtype=np.float32) if len(rendering.seen) else np.zeros_like(rendering.alpha),

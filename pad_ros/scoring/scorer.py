@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
 from ..grounds import TRACE, around, filled, nearest_empty, on_ground, shows_plain_ground
 from ..images import Image
+from ..kernels import in_bands
 from ..light import fit_light
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
@@ -35,6 +36,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+HALO = 2  # px around a pixel that what is expected there depends on
 FAR_STEP = 7  # of the pixels without a part, which are many, every so many
 FAR_QUANTILE = 0.95
 FAR_MOST = 0.05  # L*a*b* / 100: no more is forgiven beside the part
@@ -82,22 +84,37 @@ def evidence(
     """
     if not calibration.floors:
         return residual[..., 0], 0.0
-    total = np.zeros(residual.shape[:2], np.float32)
+    total, expected = np.empty(residual.shape[:2], np.float32), np.zeros(residual.shape[:2], np.float32)
+    weights = np.array([1.0, *[settings.backbone_weight] * (residual.shape[2] - 1)], np.float32)
+    floors, strongest = np.array(calibration.floors, np.float32), np.float32(calibration.strongest)
+    beside = np.maximum(np.array(calibration.beside, np.float32), np.float32(ground))
     inside = rendering.inside
-    shown = rendering.cropped(inside)
-    part = on_part(shown)
-    expected = 0.0
-    for c, (point, covariates) in enumerate(points_and_covariates(shown, residual.shape[2])):
-        floor, beside = np.float32(calibration.floors[c]), np.float32(max(calibration.beside[c], ground))
-        mean = np.where(part, calibration.expectation.predict(c, point, covariates), beside)
-        if c == 0 and part.any():
-            expected = float(mean[part].mean())
-        spread = np.where(part, mean + np.float32(0.5) * floor, beside + floor)
-        weight, strongest = np.float32(1 if c == 0 else settings.backbone_weight), np.float32(calibration.strongest)
-        before = total[inside] + weight * np.clip((residual[inside][..., c] - mean) / spread, 0, strongest)
-        total += weight * np.clip((residual[..., c] - beside) / (beside + floor), 0, strongest)
-        total[inside] = before
-    return pooled(total, settings.scales), expected
+    shown, measured = rendering.cropped(inside), residual[inside]
+    farthest = float(shown.depth.max())
+
+    def far_off(first: int, last: int) -> None:
+        found = np.clip((residual[first:last] - beside) / (beside + floors), 0, strongest)
+        total[first:last] = found @ weights
+
+    def near(first: int, last: int) -> None:
+        band = slice(max(first - HALO, 0), last + HALO)
+        own = slice(first - band.start, last - band.start)
+        seen = shown.cropped((band, slice(None)))
+        part = on_part(seen)[own]
+        for c, (point, covariates) in enumerate(points_and_covariates(seen, residual.shape[2], farthest)):
+            known = calibration.expectation.predict(c, point[own], covariates[own])
+            mean = np.where(part, known, beside[c])
+            spread = np.where(part, mean + np.float32(0.5) * floors[c], beside[c] + floors[c])
+            found = weights[c] * np.clip((measured[first:last, :, c] - mean) / spread, 0, strongest)
+            total[inside][first:last] = found if c == 0 else total[inside][first:last] + found
+            if c == 0:
+                expected[inside][first:last] = np.where(part, mean, 0)
+
+    in_bands(far_off, len(total))
+    in_bands(near, len(measured))
+    part = expected > 0
+    mean_expected = float(expected[part].mean()) if part.any() else 0.0
+    return pooled(total, settings.scales), mean_expected
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:
