@@ -38,7 +38,8 @@ def shows_plain_ground(image: Image, rendering: ReferenceRendering, background: 
 
 def around(rendering: ReferenceRendering) -> Mask:
     """Where [H, W] the part may be seen while the pose is not exact."""
-    return np.asarray(cv2.dilate(rendering.alpha, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > TRACE)
+    traced = (rendering.alpha > TRACE).view(np.uint8)
+    return np.asarray(cv2.dilate(traced, np.ones((2 * NEAR + 1,) * 2, np.uint8)) > 0)
 
 
 def on_ground(rendering: ReferenceRendering, ground: Floats, background: Background) -> ReferenceRendering:

@@ -51,49 +51,47 @@ def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, p
     colours = np.zeros((*depth.shape, 3), np.uint8)
     seen = np.zeros(depth.shape, np.bool_)
     tolerance = np.float32(DEPTH_TOLERANCE * np.linalg.norm(photograph.pose.translation))
-    transform = (photograph.pose @ pose.inverse()).matrix.astype(np.float32)
-    source = photograph.camera.K.astype(np.float32)
-    target = camera.K.astype(np.float32)
-    view_depth = photograph.depth.astype(np.float32)
-    _warp(depth, alpha, target, transform, photograph.image, view_depth, source, tolerance, colours, seen)
+    transform = (photograph.pose @ pose.inverse()).matrix
+    # Pixel (x, y, 1) at depth z lies at turned @ (x, y, 1) * z + moved in homogeneous pixels of the photograph.
+    half = np.eye(3)
+    half[:2, 2] = 0.5
+    source = np.linalg.inv(half) @ photograph.camera.K
+    turned = (source @ transform[:3, :3] @ np.linalg.inv(camera.K) @ half).astype(np.float32)
+    moved = (source @ transform[:3, 3]).astype(np.float32)
+    _warp(depth, alpha, turned, moved, photograph.image, photograph.depth.astype(np.float32), tolerance, colours, seen)
     return colours, seen
 
 
 @kernel
 def _warp(
-    depth: Floats, alpha: Floats, target: Floats, transform: Floats, image: Pixels, view_depth: Floats,
-    source: Floats, tolerance: float, colours: Pixels, seen: Mask,
+    depth: Floats, alpha: Floats, turned: Floats, moved: Floats, image: Pixels, view_depth: Floats,
+    tolerance: float, colours: Pixels, seen: Mask,
 ) -> None:  # fmt: skip
     height, width = view_depth.shape
     half = np.float32(0.5)
     one = np.float32(1)
-    m = transform
     for y in range(depth.shape[0]):
+        a0 = turned[0, 1] * np.float32(y) + turned[0, 2]
+        a1 = turned[1, 1] * np.float32(y) + turned[1, 2]
+        a2 = turned[2, 1] * np.float32(y) + turned[2, 2]
         for x in range(depth.shape[1]):
             z = depth[y, x]
             if alpha[y, x] < half or z <= 0:
                 continue
-            px = (np.float32(x) + half - target[0, 2]) / target[0, 0] * z
-            py = (np.float32(y) + half - target[1, 2]) / target[1, 1] * z
-            qx = m[0, 0] * px + m[0, 1] * py + m[0, 2] * z + m[0, 3]
-            qy = m[1, 0] * px + m[1, 1] * py + m[1, 2] * z + m[1, 3]
-            qz = m[2, 0] * px + m[2, 1] * py + m[2, 2] * z + m[2, 3]
-            if qz <= 0:
+            qz = (turned[2, 0] * np.float32(x) + a2) * z + moved[2]
+            if qz <= tolerance:
                 continue
-            u = source[0, 0] * qx / qz + source[0, 2] - half
-            v = source[1, 1] * qy / qz + source[1, 2] - half
+            inverse = one / qz
+            u = ((turned[0, 0] * np.float32(x) + a0) * z + moved[0]) * inverse
+            v = ((turned[1, 0] * np.float32(x) + a1) * z + moved[1]) * inverse
             if not (u >= 0 and v >= 0 and u < width - 1 and v < height - 1):
                 continue
             i, j = int(u), int(v)
-            a, b = u - np.float32(i), v - np.float32(j)
-            off = tolerance + one
-            for dj in range(2):
-                for di in range(2):
-                    there = view_depth[j + dj, i + di]
-                    if there > 0:
-                        off = min(off, abs(there - qz))
-            if off > tolerance:
+            nearest = min(min(abs(view_depth[j, i] - qz), abs(view_depth[j, i + 1] - qz)),
+                          min(abs(view_depth[j + 1, i] - qz), abs(view_depth[j + 1, i + 1] - qz)))  # fmt: skip
+            if nearest > tolerance:  # where the photograph shows no part its depth is 0
                 continue
+            a, b = u - np.float32(i), v - np.float32(j)
             for c in range(3):
                 top = (one - a) * np.float32(image[j, i, c]) + a * np.float32(image[j, i + 1, c])
                 bottom = (one - a) * np.float32(image[j + 1, i, c]) + a * np.float32(image[j + 1, i + 1, c])

@@ -76,7 +76,7 @@ def _predict(point: Floats, covariates: Floats, knots: Floats, values: Floats, o
 
 def on_part(rendering: ReferenceRendering) -> Mask:
     """Where [H, W] the part is expected; elsewhere the background is."""
-    return np.asarray(cv2.dilate(rendering.alpha, _NEIGHBOURS) > MIN_ALPHA)
+    return np.asarray(cv2.dilate((rendering.alpha > MIN_ALPHA).view(np.uint8), _NEIGHBOURS) > 0)
 
 
 def points_and_covariates(

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
 from ..grounds import TRACE, around, filled, nearest_empty, on_ground, shows_plain_ground
 from ..images import Image
-from ..kernels import in_bands
+from ..kernels import for_each, in_bands
 from ..light import fit_light
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
@@ -37,7 +37,7 @@ Mask = NDArray[np.bool_]
 
 
 HALO = 2  # px around a pixel that what is expected there depends on
-FAR_STEP = 7  # of the pixels without a part, which are many, every so many
+FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
 FAR_MOST = 0.05  # L*a*b* / 100: no more is forgiven beside the part
 
@@ -123,11 +123,18 @@ def pooled(values: Floats, scales: Sequence[float]) -> Floats:
     A defect stands out in the small window and in the large one. Noise of single pixels does so in the small one
     alone, a defect's surroundings in the large one alone: the mean's logarithm leaves neither high.
     """
-    first, *others = [np.maximum(cv2.GaussianBlur(values, (0, 0), scale), 0) for scale in scales]
+    windows = [np.empty_like(values) for _ in scales]
+
+    def gather(i: int) -> None:
+        np.maximum(cv2.GaussianBlur(values, (0, 0), scales[i]), 0, out=windows[i])
+
+    for_each(gather, len(scales))
+    first, *others = windows
     for window in others:
         first *= window
-    out: Floats = first if not others else first ** np.float32(1 / len(scales))
-    return out
+    if len(scales) == 2:
+        return np.sqrt(first)
+    return first if len(scales) == 1 else first ** np.float32(1 / len(scales))
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
@@ -143,7 +150,7 @@ def _far_residual(colour: Floats, rendering: ReferenceRendering) -> float:
     """What the query's ground differs by where no part is near: other light on it, or a channel that it saturates."""
     far = np.ones(colour.shape, bool)
     far[rendering.inside] = False
-    sample = colour[far][::FAR_STEP]
+    sample = colour[::FAR_STEP, ::FAR_STEP][far[::FAR_STEP, ::FAR_STEP]]
     return min(float(np.quantile(sample, FAR_QUANTILE)), FAR_MOST) if len(sample) else 0.0
 
 
