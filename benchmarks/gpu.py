@@ -68,16 +68,14 @@ def main() -> int:
 
 def shell(count: int) -> Gaussians:
     """Gaussians spaced evenly over a sphere, half as large as their spacing."""
-    g = torch.Generator().manual_seed(0)
-    sigma = 0.5 * (4 * np.pi / count) ** 0.5
-    return Gaussians(
-        means=torch.nn.functional.normalize(torch.randn(count, 3, generator=g), dim=1),
-        quats=torch.randn(count, 4, generator=g),
-        scales=sigma * torch.exp(0.4 * torch.randn(count, 3, generator=g)),
-        opacities=torch.rand(count, generator=g) * 0.9 + 0.05,
-        sh=0.3 * torch.randn(count, 16, 3, generator=g),
-        footprint=0.1,
-    )
+    rng = np.random.default_rng(0)
+    sigma, directions = 0.5 * (4 * np.pi / count) ** 0.5, rng.normal(size=(count, 3))
+    values = (
+        directions / np.linalg.norm(directions, axis=1, keepdims=True), rng.normal(size=(count, 4)),
+        sigma * np.exp(0.4 * rng.normal(size=(count, 3))), 0.9 * rng.random(count) + 0.05,
+        0.3 * rng.normal(size=(count, 16, 3)),
+    )  # fmt: skip
+    return Gaussians(*(x.astype(np.float32) for x in values), footprint=0.1)
 
 
 def view_from(angle: float, size: int) -> tuple[Camera, Pose]:
@@ -119,7 +117,7 @@ def fitting(count: int, size: int) -> dict[str, float]:
         shown = renderer.render(camera, pose)
         views.append(View(f"{i}.png", shown.rgb8, camera, pose, shown.alpha > 0.5))
     settings = dataclasses.replace(load_method("pad").splatting, steps=FIT_STEPS, coarse_until=0.0)
-    start = dataclasses.replace(shell(count), sh=torch.zeros(count, 16, 3))
+    start = dataclasses.replace(shell(count), sh=np.zeros((count, 16, 3), np.float32))
     fit_gaussians(start, tuple(views), WHITE, dataclasses.replace(settings, steps=10), float("inf"), "cuda")
     torch.cuda.synchronize()
     began = time.perf_counter()

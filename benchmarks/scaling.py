@@ -22,7 +22,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from pad_ros import images
 from pad_ros.evaluation.machine import describe_machine, machine_line, peak_memory_mb
@@ -110,16 +109,13 @@ def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
     own = len(model.gaussians)
     chosen = rng.permutation(own)[:count] if count <= own else np.arange(count) % own
     parts = count / own
-    index = torch.from_numpy(chosen)
-    g = model.gaussians.take(index)
+    g = model.gaussians.take(chosen)
     if count < own:
-        g = replace(g, scales=g.scales / parts**0.5)
+        g = replace(g, scales=g.scales / np.float32(parts**0.5))
     elif count > own:
-        shift = (
-            torch.from_numpy(rng.normal(0, 0.5, (count, 3)).astype(np.float32)) * g.scales.min(dim=1).values[:, None]
-        )
-        opacities = 1 - (1 - g.opacities) ** (1 / parts**0.5)
-        g = Gaussians(g.means + shift, g.quats, g.scales / parts**0.25, opacities, g.sh, g.footprint)
+        shift = rng.normal(0, 0.5, (count, 3)).astype(np.float32) * g.scales.min(axis=1, keepdims=True)
+        opacities = 1 - (1 - g.opacities) ** np.float32(1 / parts**0.5)
+        g = Gaussians(g.means + shift, g.quats, g.scales / np.float32(parts**0.25), opacities, g.sh, g.footprint)
     calibration = model.calibration
     if calibration is not None:
         calibration = replace(

@@ -31,6 +31,7 @@ from .scene import Scene
 from .scoring.backbones import find_backbone
 from .scoring.result import Inspection
 from .scoring.scorer import Scorer
+from .scoring.segmenters import find_segmenter
 from .scoring.shading import shaded
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
@@ -91,8 +92,9 @@ class Inspector:
     @cached_property
     def _scorer(self) -> Scorer:
         model, scoring = self.model, self.method.scoring
-        backbone = find_backbone(scoring.networks, model.networks, self.device)
-        return Scorer(model.calibration, model.background, scoring, backbone, self.scene.empty)
+        backbone = find_backbone(scoring.backbone, model.networks, self.device)
+        segmenter = find_segmenter(scoring.segmenter, model.networks, self.device)
+        return Scorer(model.calibration, model.background, scoring, backbone, segmenter, self.scene.empty)
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""
@@ -217,8 +219,7 @@ class Inspector:
 
     @cached_property
     def _centre(self) -> NDArray[np.float64]:
-        centre: NDArray[np.float64] = self.model.gaussians.means.double().median(dim=0).values.numpy()
-        return centre
+        return self.model.gaussians.centre
 
     def _uncovered(self, pose: Pose) -> str | None:
         """Why the reference views cannot answer for this viewpoint, None if they can."""

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numba
-import torch
+import threadpoolctl
 
 
 def _stamp(source: Path) -> tuple[tuple[str, float, int], ...]:
@@ -45,18 +47,32 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def only_our_threads() -> Iterator[None]:
-    """Torch and OpenCV with one thread each, so that their pools do not fight the kernels' for the cores.
+    """Torch (where it is loaded) and OpenCV with one thread each, so that they do not fight the kernels for the cores.
 
-    With them a fit on two cores takes three times as long.
+    With their own pools a fit on two cores takes three times as long.
     """
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    before = cv2.getNumThreads(), torch.get_num_threads() if torch else 1
     cv2.setNumThreads(1)
+    if torch:
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
+        cv2.setNumThreads(before[0])
+        if torch:
+            torch.set_num_threads(before[1])
+
+
+@cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """NumPy's products on the calling thread: threads of their own spin on, and take a core from what follows."""
+    limited: AbstractContextManager[Any] = _blas().limit(limits=1)
+    return limited
 
 
 def thread_count() -> int:

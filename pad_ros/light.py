@@ -101,7 +101,7 @@ def _line(reference: NDArray[np.float64], query: NDArray[np.float64]) -> tuple[f
     if usable.sum() < MIN_PIXELS:
         return 1.0, 0.0
     x, y = reference[usable], query[usable]
-    gain, offset = np.median(y) / max(np.median(x), 1e-3), 0.0
+    gain, offset = float(np.median(y)) / max(float(np.median(x)), 1e-3), 0.0
     for _ in range(STEPS):
         residual = y - gain * x - offset
         reach = TUKEY * max(1.4826 * np.median(np.abs(residual)), MIN_SCALE)

@@ -21,7 +21,7 @@ from .localization.localizer import LocalizationSettings
 from .localization.refinement import RefinementSettings
 from .scoring.scorer import ScoringSettings
 from .settings import check_bounds
-from .training.splatting import SplattingSettings
+from .training.splatting_settings import SplattingSettings
 
 
 @dataclass(frozen=True)

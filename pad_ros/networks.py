@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from . import weights
 from .errors import InputError, ModelError
@@ -25,6 +21,7 @@ from .kernels import thread_count
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+    from torch import Tensor
 
 FOLDER = "networks"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -55,6 +52,8 @@ class Network:
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of a network kept as safetensors; ModelError where they are damaged."""
+        from safetensors.torch import load as load_tensors
+
         try:
             return dict(load_tensors(self.content))
         except (SafetensorError, ValueError, KeyError) as error:
@@ -118,12 +117,24 @@ def by_name(networks: Iterable[Network]) -> dict[str, Network]:
     return {network.name: network for network in networks}
 
 
+def chosen(setting: str, networks: Iterable[Network]) -> Network | None:
+    """The network that a setting's value names, None for "none"; ModelError where it is missing."""
+    if setting == "none":
+        return None
+    found = by_name(networks)
+    if (wanted := setting.replace("_", "-")) not in found:
+        raise ModelError(f"the network {wanted} is missing")
+    return found[wanted]
+
+
 def _read(name: str, folder: Path | None) -> Network:
     found, path = weights.entry(name), weights.find_weights(name, folder)
     content = weights.read_weights(name, folder)
     digest = hashlib.sha256(content).hexdigest()
     kind = path.suffix.removeprefix(".")
     if kind not in KINDS:
+        from safetensors.torch import save as save_tensors
+
         content, kind = save_tensors(_state(path, content)), "safetensors"
     return Network(name, kind, content, found.licence, found.commercial, digest)
 
@@ -134,11 +145,13 @@ def _state(path: Path, content: bytes) -> dict[str, Tensor]:
         from .localization.netvlad import read_matlab
 
         return read_matlab(path, content)
+    import torch
+
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign file can make the reader fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: not a checkpoint of tensors only ({reason})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: not a plain table of tensors")
     return {str(key): value.contiguous().clone() for key, value in state.items()}

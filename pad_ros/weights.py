@@ -49,6 +49,7 @@ _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
 _VERLAB = "https://raw.githubusercontent.com/verlab/accelerated_features/c58e74fc86c0e1f9038e0fb8807de59d27dd30d5/"
 _XFEAT_ONNX = "https://raw.githubusercontent.com/noahzhy/xfeat_lightglue_onnx/5ecce02b27a923315651396c0e906335495c65a7/"
 _TORCHVISION = "https://download.pytorch.org/models/"
+_REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
 
 _ENTRIES = (
     Weights("aliked-t16", _ALIKED + "aliked-t16.pth",
@@ -86,6 +87,15 @@ _ENTRIES = (
             "comparison backbone EfficientNet-B4 (ImageNet)"),
     Weights("mobilenet-v2", _TORCHVISION + "mobilenet_v2-b0353104.pth", "", 0, "BSD-3-Clause", "yes",
             "comparison backbone MobileNetV2 (ImageNet)"),
+    Weights("u2net", _REMBG + "u2net.onnx",
+            "8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491", 175_997_641, "Apache-2.0", "yes",
+            "segmenter U2-Net"),
+    Weights("birefnet", _REMBG + "BiRefNet-general-epoch_244.onnx",
+            "58f621f00f5d756097615970a88a791584600dcf7c45b18a0a6267535a1ebd3c", 972_666_916, "MIT", "yes",
+            "segmenter BiRefNet (Swin-L)"),
+    Weights("birefnet-lite", _REMBG + "BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx",
+            "5600024376f572a557870a5eb0afb1e5961636bef4e1e22132025467d0f03333", 224_005_088, "MIT", "yes",
+            "segmenter BiRefNet (Swin-T)"),
 )  # fmt: skip
 REGISTRY = {entry.name: entry for entry in _ENTRIES}
 

@@ -1,7 +1,6 @@
 """A tiny reference model, made without training: a ball of Gaussians, seen by a ring of views."""
 
 import numpy as np
-import torch
 
 from pad_ros.geometry import Camera, Pose
 from pad_ros.localization.sfm_map import SfmMap
@@ -42,14 +41,12 @@ def make_map(views: int = 3, landmarks: int = 12, seed: int = 0) -> SfmMap:
 
 
 def make_gaussians(count: int = 20, sh_degree: int = 1, seed: int = 0) -> Gaussians:
-    generator = torch.Generator().manual_seed(seed)
-    return Gaussians(
-        means=0.2 * torch.randn(count, 3, generator=generator),
-        quats=torch.randn(count, 4, generator=generator),
-        scales=0.03 + 0.05 * torch.rand(count, 3, generator=generator),
-        opacities=0.2 + 0.7 * torch.rand(count, generator=generator),
-        sh=0.3 * torch.randn(count, (sh_degree + 1) ** 2, 3, generator=generator),
-    )
+    rng = np.random.default_rng(seed)
+    values = (
+        0.2 * rng.normal(size=(count, 3)), rng.normal(size=(count, 4)), 0.03 + 0.05 * rng.random((count, 3)),
+        0.2 + 0.7 * rng.random(count), 0.3 * rng.normal(size=(count, (sh_degree + 1) ** 2, 3)),
+    )  # fmt: skip
+    return Gaussians(*(x.astype(np.float32) for x in values))
 
 
 def make_calibration(gaussians: int = 20, seed: int = 0) -> Calibration:

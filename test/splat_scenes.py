@@ -1,7 +1,6 @@
 """A part made of Gaussians, and photographs of it: a stand-in for a trained model that takes no training."""
 
 import numpy as np
-import torch
 
 from pad_ros.geometry import Camera, Pose
 from pad_ros.rendering.gaussians import Gaussians
@@ -26,16 +25,16 @@ def box(count: int = 500, seed: int = 0, opacity: float = 0.95) -> Gaussians:
     scales[np.arange(count), axes] = 0.01
     colours = rng.uniform(0.05, 0.85, (count, 3))
     return Gaussians(
-        means=torch.from_numpy(means.astype(np.float32)),
-        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(count, 1),
-        scales=torch.from_numpy(scales.astype(np.float32)),
-        opacities=torch.full((count,), opacity),
-        sh=torch.from_numpy(((colours - 0.5) / SH_C0).astype(np.float32))[:, None],
+        means=means.astype(np.float32),
+        quats=np.tile(np.array([1.0, 0, 0, 0], np.float32), (count, 1)),
+        scales=scales.astype(np.float32),
+        opacities=np.full(count, opacity, np.float32),
+        sh=((colours - 0.5) / SH_C0).astype(np.float32)[:, None],
     )
 
 
-def tensors(gaussians: Gaussians) -> list[torch.Tensor]:
-    return [x for x in vars(gaussians).values() if isinstance(x, torch.Tensor)]
+def arrays(gaussians: Gaussians) -> list[np.ndarray]:
+    return [x for x in vars(gaussians).values() if isinstance(x, np.ndarray)]
 
 
 def orbit(count: int, distance: float = DISTANCE) -> list[Pose]:

@@ -18,7 +18,8 @@ from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.initialise import initial_gaussians
 from pad_ros.training.losses import SsimTarget, photometric_gradient
 from pad_ros.training.residuals import residual_statistics
-from pad_ros.training.splatting import SplattingSettings, fit_gaussians, rendering_quality
+from pad_ros.training.splatting import fit_gaussians, rendering_quality
+from pad_ros.training.splatting_settings import SplattingSettings
 
 if TYPE_CHECKING:
     from toy import Toy
@@ -68,7 +69,7 @@ def test_statistics_of_residuals_agree() -> None:
 
 def test_a_fit_gets_as_far() -> None:
     views = photographs_of(box(600), 12)
-    surface = box(600, seed=1).means.double().numpy()
+    surface = box(600, seed=1).means.astype(np.float64)
     settings = SplattingSettings(gaussians=800, steps=300, sh_degree=1)
     colours = np.full((600, 3), 128, np.uint8)
     start = initial_gaussians(views, surface, colours, settings.gaussians, 1, np.random.default_rng(0))

@@ -118,3 +118,9 @@ def test_colcon_builds_the_package(repository, tmp_path):
     share = tmp_path / "install" / "pad_ros" / "share" / "pad_ros"
     assert (share / "launch" / "conveyor_cell.launch.py").is_file()
     assert (share / "config" / "conveyor_cell.yaml").is_file()
+
+
+def test_a_line_machine_loads_no_torch(repository):
+    """It takes longer to load than a model does; the stages on a CPU need none of it."""
+    code = "import sys, pad_ros.inspector, pad_ros.nodes.stages; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repository).returncode == 0

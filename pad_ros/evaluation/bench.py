@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from .. import images
 from ..errors import InputError
@@ -75,6 +74,8 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
         "warm_up_s": round(ready - loaded, 3),
     }
     if inspector.device == "cuda":
+        import torch
+
         measured["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return measured
 

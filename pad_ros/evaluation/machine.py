@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 LIBRARIES = (
     "pad_ros",
     "numpy",
@@ -25,6 +23,8 @@ LIBRARIES = (
 
 def describe_machine() -> dict[str, Any]:
     """{"cpu", "cores", "memory_gb", "gpu" (null without), "system", "python", "torch", "versions" of the rest}."""
+    import torch
+
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

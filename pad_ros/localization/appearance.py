@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Array, Camera, Pose
 from ..images import Image
+from ..kernels import for_each, only_our_threads
 from ..rendering.photographs import Photograph
 from ..silhouette import Background, Mask, part_mask
 
@@ -35,17 +36,22 @@ class Appearance:
         assert background.colour is not None
         self._background = background
         self._centre = centre
-        self._views: list[tuple[Photograph, Array, float]] = []
-        patches = []
-        for photograph in photographs[:: -(-len(photographs) // MAX_VIEWS) or 1]:
-            mask = part_mask(photograph.image, background)
-            if mask is None or not mask.any():
-                continue
-            middle, spread = _extent(mask)
-            self._views.append((photograph, middle, spread))
-            turns = 2 * np.pi * np.arange(ROLLS) / ROLLS
-            patches += _patches(photograph.image, middle, spread, turns, background)
-        self._patches = np.array(patches, np.float32).reshape(-1, SIDE * SIDE * 3)
+        looked_at = photographs[:: -(-len(photographs) // MAX_VIEWS) or 1]
+        found: list[tuple[tuple[Photograph, Array, float], list[Patch]] | None] = [None] * len(looked_at)
+
+        def task(i: int) -> None:
+            mask = part_mask(looked_at[i].image, background)
+            if mask is not None and mask.any():
+                middle, spread = _extent(mask)
+                turns = 2 * np.pi * np.arange(ROLLS) / ROLLS
+                patches = _patches(looked_at[i].image, middle, spread, turns, background)
+                found[i] = (looked_at[i], middle, spread), patches
+
+        with only_our_threads():
+            for_each(task, len(looked_at))
+        views = [view for view in found if view is not None]
+        self._views = [view for view, _ in views]
+        self._patches = np.array([patches for _, patches in views], np.float32).reshape(-1, SIDE * SIDE * 3)
 
     def poses(self, image: Image, mask: Mask, camera: Camera, count: int) -> list[Pose]:
         """Poses of the `count` most similar photographs for the part that `mask` [H, W] shows, the likeliest first."""

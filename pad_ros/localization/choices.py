@@ -1,4 +1,7 @@
-"""What the settings `localization.features`, `.matcher` and `.retrieval` can name, and the networks these need."""
+"""What the settings `localization.features`, `.matcher` and `.retrieval` can name, and the networks these need.
+
+What runs on torch is imported where it is chosen: loading torch takes longer than loading a model.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,9 @@ from typing import Literal
 
 from ..errors import InputError
 from ..networks import Network
-from .aliked import AlikedFeatures
 from .features import LocalFeatures, SiftFeatures
 from .matching import FeatureMatcher, Floats
-from .netvlad import NetVlad
-from .network_matching import LighterGlue, LightGlue
 from .retrieval import Retrieval, Vlad
-from .superpoint import SuperPointFeatures
-from .xfeat import XFeatFeatures
 
 FeatureName = Literal[
     "sift", "aliked", "aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32", "xfeat", "superpoint"
@@ -49,24 +47,38 @@ def create_features(name: str, networks: Mapping[str, Network]) -> LocalFeatures
     if name == "sift":
         return SiftFeatures()
     if name == "xfeat":
+        from .xfeat import XFeatFeatures
+
         return XFeatFeatures(networks[name])
     if name == "superpoint":
+        from .superpoint import SuperPointFeatures
+
         return SuperPointFeatures(networks[name].tensors())
+    from .aliked import AlikedFeatures
+
     return AlikedFeatures(name, networks[name].tensors())
 
 
 def create_matcher(name: str, features: str, networks: Mapping[str, Network]) -> FeatureMatcher | None:
     """The network that matches two images; None for nearest neighbours, whose strictness depends on the place."""
     if name == "lighterglue":
+        from .network_matching import LighterGlue
+
         return LighterGlue(networks["lighterglue"])
     if name == "lightglue":
+        from .network_matching import LightGlue
+
         return LightGlue(networks[LIGHTGLUE[_full(features)]])
     return None
 
 
 def create_retrieval(name: str, networks: Mapping[str, Network], vocabulary: Floats) -> Retrieval:
     """What tells which views look alike; `vocabulary` is for VLAD."""
-    return NetVlad(networks["netvlad"].tensors()) if name == "netvlad" else Vlad(vocabulary)
+    if name == "netvlad":
+        from .netvlad import NetVlad
+
+        return NetVlad(networks["netvlad"].tensors())
+    return Vlad(vocabulary)
 
 
 def same_features(first: str, second: str) -> bool:

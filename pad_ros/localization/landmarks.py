@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..geometry import Camera, Pose
-from ..kernels import for_each, kernel, only_our_threads, thread_count
+from ..kernels import in_bands, kernel, one_blas_thread
 from .features import Features
 from .matching import FeatureMatcher, Floats, Pairs, normalised, passes_ratio
 from .sfm_map import SfmMap
@@ -44,14 +43,15 @@ class LandmarkIndex:
         means, points = (
             (self._means, self._map.points) if views is None else (self._means[among], self._map.points[among])
         )
-        with only_our_threads():  # NumPy's threads would spin on, and take a core from the kernels that follow
-            cosine = (torch.from_numpy(normalised(features.descriptors)) @ torch.from_numpy(means).T).numpy()
-        best, first, second = np.empty(len(cosine), np.int64), np.empty_like(cosine[:, 0]), np.empty_like(cosine[:, 0])
-        bands = np.linspace(0, len(cosine), 2 * thread_count() + 1).astype(np.int64)
-        for_each(
-            lambda i: _best_and_rival(cosine, points, apart, bands[i], bands[i + 1], best, first, second),
-            len(bands) - 1,
-        )
+        found = normalised(features.descriptors)
+        best, first, second = np.empty(len(found), np.int64), np.empty_like(found[:, 0]), np.empty_like(found[:, 0])
+
+        def task(begin: int, end: int) -> None:
+            part = np.s_[begin:end]
+            _best_and_rival(found[part] @ means.T, points, apart, best[part], first[part], second[part])
+
+        with one_blas_thread():
+            in_bands(task, len(found))
         keep = passes_ratio(first, second, ratio)
         return np.stack([np.flatnonzero(keep), among[best[keep]]], axis=1)
 
@@ -107,10 +107,10 @@ class LandmarkIndex:
 
 
 @kernel
-def _best_and_rival(cosine, points, apart, begin, end, best, first, second):  # type: ignore[no-untyped-def]
+def _best_and_rival(cosine, points, apart, best, first, second):  # type: ignore[no-untyped-def]
     """Of each row the best column, its cosine, and that of the best one that is not the same point (of four)."""
     values, columns = np.empty(4, np.float32), np.empty(4, np.int64)
-    for i in range(begin, end):
+    for i in range(cosine.shape[0]):
         values[:] = -1
         columns[:] = 0
         for j in range(cosine.shape[1]):

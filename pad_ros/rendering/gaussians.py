@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..errors import ModelError
 
@@ -19,36 +17,36 @@ _HEADER_LIMIT = 16_384  # bytes
 _FOOTPRINT_COMMENT = "comment footprint "
 _REST_COUNTS = (0, 9, 24, 45)  # f_rest properties for degree 0, 1, 2, 3
 
+Floats = NDArray[np.float32]
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussians:
-    """3D Gaussians in the part frame, in the activated form that `rasterization` takes (float32)."""
+    """3D Gaussians in the part frame, in the activated form that is rendered (float32)."""
 
-    means: Tensor  # [N, 3]
-    quats: Tensor  # [N, 4] (w, x, y, z), not necessarily normalised
-    scales: Tensor  # [N, 3] standard deviations, part units
-    opacities: Tensor  # [N] in 0..1
-    sh: Tensor  # [N, K, 3], K = (degree + 1)^2
+    means: Floats  # [N, 3]
+    quats: Floats  # [N, 4] (w, x, y, z), not necessarily normalised
+    scales: Floats  # [N, 3] standard deviations, part units
+    opacities: Floats  # [N] in 0..1
+    sh: Floats  # [N, K, 3], K = (degree + 1)^2
     footprint: float = USUAL_FOOTPRINT  # px², added to the variance of each one's projection: the pixel's extent
 
     def __len__(self) -> int:
-        return int(self.means.shape[0])
+        return len(self.means)
 
     @property
     def sh_degree(self) -> int:
         return int(self.sh.shape[1] ** 0.5) - 1
 
-    def to(self, device: str | torch.device) -> Gaussians:
-        """The same Gaussians on another device."""
-        return self._each(lambda x: x.to(device))
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """The median [3] of the means: somewhere in the middle of the part."""
+        return np.median(self.means.astype(np.float64), axis=0)
 
-    def take(self, chosen: Tensor) -> Gaussians:
+    def take(self, chosen: NDArray[np.generic]) -> Gaussians:
         """Those that `chosen` says, a mask [N] or indices."""
-        return self._each(lambda x: x[chosen])
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Gaussians:
         return Gaussians(
-            change(self.means), change(self.quats), change(self.scales), change(self.opacities), change(self.sh),
+            self.means[chosen], self.quats[chosen], self.scales[chosen], self.opacities[chosen], self.sh[chosen],
             self.footprint,
         )  # fmt: skip
 
@@ -68,14 +66,15 @@ def save_ply(gaussians: Gaussians, path: Path) -> None:
     # In double precision: float32 logarithms differ in the last bit with the memory's alignment, and so would
     # the hashes of equal models.
     means, quats, scales, opacities, sh = (
-        x.detach().cpu().double()
+        x.astype(np.float64)
         for x in (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
     )
+    visible = opacities.clip(1e-6, 1 - 1e-6)
     columns = [
-        means, torch.zeros(n, 3), sh[:, 0], sh[:, 1:].transpose(1, 2).flatten(1),
-        torch.logit(opacities.clamp(1e-6, 1 - 1e-6))[:, None], scales.clamp(min=1e-30).log(), quats,
+        means, np.zeros((n, 3)), sh[:, 0], sh[:, 1:].transpose(0, 2, 1).reshape(n, 3 * sh[:, 1:].shape[1]),
+        np.log(visible / (1 - visible))[:, None], np.log(scales.clip(1e-30)), quats,
     ]  # fmt: skip
-    table = torch.cat(columns, dim=1).numpy().astype("<f4")
+    table = np.concatenate(columns, axis=1).astype("<f4")
     names = _properties(sh.shape[1])
     header = ["ply", "format binary_little_endian 1.0", f"{_FOOTPRINT_COMMENT}{gaussians.footprint:g}"]
     header.append(f"element vertex {n}")
@@ -106,19 +105,19 @@ def load_ply(path: Path) -> Gaussians:
         )
     column = {name: k for k, name in enumerate(names)}
 
-    def take(*wanted: str) -> Tensor:  # [N, len(wanted)]
-        return torch.from_numpy(np.ascontiguousarray(table[:, [column[name] for name in wanted]]))
+    def take(*wanted: str) -> Floats:  # [N, len(wanted)]
+        return np.ascontiguousarray(table[:, [column[name] for name in wanted]])
 
     rest = _rest_count(names, path)
-    sh = torch.cat([
-        take("f_dc_0", "f_dc_1", "f_dc_2")[:, None],
-        take(*(f"f_rest_{i}" for i in range(rest))).reshape(count, 3, rest // 3).transpose(1, 2),
-    ], dim=1).contiguous()  # fmt: skip
-    scales = take("scale_0", "scale_1", "scale_2").exp()
+    others = take(*(f"f_rest_{i}" for i in range(rest))).reshape(count, 3, rest // 3).transpose(0, 2, 1)
+    sh = np.concatenate([take("f_dc_0", "f_dc_1", "f_dc_2")[:, None], others], axis=1)
+    with np.errstate(over="ignore"):
+        scales = np.exp(take("scale_0", "scale_1", "scale_2"))
+        opacities = (1 / (1 + np.exp(-take("opacity")[:, 0]))).astype(np.float32)
     quats = take("rot_0", "rot_1", "rot_2", "rot_3")
-    if not bool(torch.isfinite(scales).all()) or bool((quats.abs().amax(dim=1, keepdim=True) < 1e-12).any()):
+    if not np.isfinite(scales).all() or (np.abs(quats).max(axis=1) < 1e-12).any():
         raise ModelError(f"{path}: Gaussians with impossible scales or rotations")
-    return Gaussians(take("x", "y", "z"), quats, scales, torch.sigmoid(take("opacity"))[:, 0], sh, footprint)
+    return Gaussians(take("x", "y", "z"), quats, scales, opacities, np.ascontiguousarray(sh), footprint)
 
 
 def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], float, int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..geometry import Camera, Pose
@@ -16,8 +17,12 @@ from ..silhouette import Background
 from . import _cpu
 from .gaussians import Gaussians
 from .photographs import Photograph, directions, warp
-from .rasterize import rasterization
 from .result import ReferenceRendering
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .tensors import GaussianTensors
 
 SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
 SKETCHED = 0.5  # of the Gaussians, the largest, make a sketch
@@ -47,21 +52,15 @@ class Renderer:
         photographs: Sequence[Photograph] = (),
         nearest_photographs: int = 0,
     ) -> None:
-        self.gaussians = gaussians.to(device)
+        self.gaussians = g = gaussians
         self.background = background
         self.device = device
-        extra = np.zeros((len(gaussians), 0), np.float32) if features is None else features
-        self._features = torch.from_numpy(np.ascontiguousarray(extra)).to(device)  # [N, C]
-        self._colour = torch.tensor([*background.rgb01, *[0.0] * extra.shape[1]], device=device)[None]
-        g = self.gaussians
-        self._arrays = tuple(
-            np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
-            for tensor in (g.means, g.quats, g.scales, g.opacities, g.sh, self._features)
-        )
+        self._features = np.zeros((len(g), 0), np.float32) if features is None else np.ascontiguousarray(features)
+        self._colour = np.array([*background.rgb01, *[0.0] * self._features.shape[1]], np.float32)
         self._photographs = tuple(photographs)
         self._nearest = nearest_photographs
-        self._means = gaussians.means.double().cpu().numpy()
-        self._centre = np.median(self._means, axis=0)
+        self._means = g.means.astype(np.float64)
+        self._centre = g.centre
         self._directions = directions(self._photographs, self._centre)
 
     def sketch(self, level: float) -> Renderer:
@@ -70,10 +69,11 @@ class Renderer:
         The footprint shrinks with it, or the part would look larger than in the shrunk image and so seem nearer.
         """
         g = self.gaussians
-        sizes = g.scales.sort(dim=1).values
-        large = (g.opacities * sizes[:, 1] * sizes[:, 2]).argsort(descending=True)[: round(SKETCHED * len(g))]
+        sizes = np.sort(g.scales, axis=1)
+        area = g.opacities * sizes[:, 1] * sizes[:, 2]
+        large = np.sort(np.argsort(-area, kind="stable")[: round(SKETCHED * len(g))])
         footprint = g.footprint * SHARPER * level**2
-        return Renderer(replace(g.take(large.sort().values), footprint=footprint), self.background, device=self.device)
+        return Renderer(replace(g.take(large), footprint=footprint), self.background, device=self.device)
 
     def window(self, camera: Camera, pose: Pose) -> Window | None:
         """x0, y0, width, height of the part's projection plus a margin; None if it is out of sight."""
@@ -84,7 +84,6 @@ class Renderer:
         """The part at `pose`, seen by the pinhole `camera`; the photograph named `without` is not used."""
         return self.with_photographs(self.part(camera, pose), without)
 
-    @torch.no_grad()
     def part(self, camera: Camera, pose: Pose) -> ReferenceRendering:
         """The same without photographs."""
         height, width = camera.height, camera.width
@@ -118,22 +117,36 @@ class Renderer:
             pose.matrix.astype(np.float32), camera.K.astype(np.float32), (camera.width, camera.height), window,
             *PLANES, g.footprint,
         )  # fmt: skip
-        means, quats, scales, opacities, sh, features = self._arrays
-        more = features if features.shape[1] else None
-        projected = _cpu.project(view, means, quats, scales, opacities, sh, g.sh_degree, more)
-        done = _cpu.composite(view, projected, opacities, self._colour[0].numpy(), with_depth=True)
+        more = self._features if self._features.shape[1] else None
+        projected = _cpu.project(view, g.means, g.quats, g.scales, g.opacities, g.sh, g.sh_degree, more)
+        done = _cpu.composite(view, projected, g.opacities, self._colour, with_depth=True)
         return done.image, done.transmittances
+
+    @cached_property
+    def _on_device(self) -> tuple[GaussianTensors, Tensor, Tensor]:
+        """(Gaussians, features [N, C], background [1, 3 + C])."""
+        import torch
+
+        from .tensors import GaussianTensors
+
+        features, colour = (torch.from_numpy(x).to(self.device) for x in (self._features, self._colour))
+        return GaussianTensors.of(self.gaussians, self.device), features, colour[None]
 
     def _rasterized(self, camera: Camera, pose: Pose, window: Window) -> tuple[Floats, Floats]:
         """(colours, features and expected depth [h, w, 3 + C + 1], alpha [h, w])."""
-        g = self.gaussians
+        import torch
+
+        from .rasterize import rasterization
+
+        g, features, colour = self._on_device
         viewmat = torch.from_numpy(pose.matrix.astype(np.float32)).to(self.device)
         intrinsics = torch.from_numpy(camera.K.astype(np.float32)).to(self.device)
-        out, alphas, _ = rasterization(
-            g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], camera.width, camera.height,
-            near_plane=PLANES[0], far_plane=PLANES[1], window=window, sh_degree=g.sh_degree, backgrounds=self._colour,
-            render_mode="RGB+ED", features=self._features, eps2d=g.footprint,
-        )  # fmt: skip
+        with torch.no_grad():
+            out, alphas, _ = rasterization(
+                g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], camera.width,
+                camera.height, near_plane=PLANES[0], far_plane=PLANES[1], window=window, sh_degree=g.sh_degree,
+                backgrounds=colour, render_mode="RGB+ED", features=features, eps2d=g.footprint,
+            )  # fmt: skip
         return out[0].cpu().numpy(), alphas[0, ..., 0].cpu().numpy()
 
     def with_photographs(self, rendering: ReferenceRendering, without: str | None = None) -> ReferenceRendering:

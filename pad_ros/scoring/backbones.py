@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..networks import Network, by_name
+from ..networks import Network, chosen
 from .architectures import ARCHITECTURES
 
 Floats = NDArray[np.float32]
@@ -53,14 +53,10 @@ class Backbone:
         return [np.asarray(x) for x in self._session.run(_names(wanted), fed, self._options)]
 
 
-def find_backbone(names: Sequence[str], networks: Iterable[Network], device: str = "cpu") -> Backbone | None:
-    """The first of `names` among the networks of a model, None without names; ModelError where it is missing."""
-    if not names:
-        return None
-    found = by_name(networks)
-    if names[0] not in found:
-        raise ModelError(f"the network {names[0]} is missing")
-    return Backbone(found[names[0]], device)
+def find_backbone(setting: str, networks: Iterable[Network], device: str = "cpu") -> Backbone | None:
+    """What `scoring.backbone` names among the networks of a model; see `chosen`."""
+    network = chosen(setting, networks)
+    return None if network is None else Backbone(network, device)
 
 
 def _names(levels: Iterable[int]) -> list[str]:

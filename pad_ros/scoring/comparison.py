@@ -31,11 +31,12 @@ def lab(rgb: Floats | Image) -> Floats:
 
 def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats:
     """The cues of difference [H, W, C] between an undistorted query and its reference (C = 1: colour)."""
-    query, best = np.empty(image.shape, np.float32), np.empty(image.shape[:2], np.float32)
+    height, width = image.shape[:2]
+    query, best = np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32)
     colour = np.array(rendering.background_colour, np.float32)
     plain = lab(colour.reshape(1, 1, 3))[0, 0]
     rows, columns = rendering.inside
-    (top, bottom, _), (left, right, _) = rows.indices(len(image)), columns.indices(image.shape[1])
+    (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
     honest = []
 
     def beside(first: int, last: int) -> None:  # where the reference is plain, no shift makes a difference
@@ -44,16 +45,17 @@ def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats
 
     def within(first: int, last: int) -> None:
         begin, end = top + first, top + last
-        band = np.s_[max(begin - shift, top) : min(end + shift, bottom), left:right]
+        upper, lower = max(begin - shift, top), min(end + shift, bottom)
+        band = (slice(upper, lower), slice(left, right))
         planes = _planar(query[band], None, shift)
         least = _least_difference(planes, lab(rendering.rgb[band]), None, shift)
         for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
             np.minimum(least, _least_difference(planes, lab(photograph[band]), seen[band], shift), out=least)
-        best[begin:end, left:right] = least[begin - band[0].start : end - band[0].start]
+        best[begin:end, left:right] = least[begin - upper : end - upper]
 
-    in_bands(beside, len(image))
+    in_bands(beside, height)
     if not all(honest):
-        top, bottom, left, right = 0, best.shape[0], 0, best.shape[1]
+        top, bottom, left, right = 0, height, 0, width
     in_bands(within, bottom - top)
     return best[..., None]
 

@@ -21,7 +21,7 @@ from ..localization.result import Localization
 from ..reasons import Reason, Verdict
 from ..rendering.result import ReferenceRendering
 from ..settings import bounded
-from ..silhouette import Background, ground_mask
+from ..silhouette import Background, ground_mask, mask_box
 from .backbones import Backbone
 from .background import Strangeness, beside_empty, strangeness
 from .calibration import Calibration
@@ -30,6 +30,7 @@ from .decision import find_defects, p_value
 from .deep import cues
 from .expectation import on_part, points_and_covariates
 from .result import AnomalyMap, DefectRegion, Inspection
+from .segmenters import Segmenter
 from .shading import shaded
 
 Floats = NDArray[np.float32]
@@ -53,6 +54,7 @@ class ScoringSettings:
 
     comparison: Literal["calibrated", "uniform", "recipe"] = "calibrated"
     backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
+    segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite"] = "none"  # looks for what is beside the part
     backbone_weight: float = bounded(0.25, 0, 100)  # of the features' evidence beside that of the colours
     photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
     shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven
@@ -66,7 +68,7 @@ class ScoringSettings:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks needed, under their names in `pad_ros.weights`."""
-        return () if self.backbone == "none" else (self.backbone.replace("_", "-"),)
+        return tuple(name.replace("_", "-") for name in (self.backbone, self.segmenter) if name != "none")
 
 
 def evidence(
@@ -163,13 +165,16 @@ class Scorer:
         background: Background,
         settings: ScoringSettings,
         backbone: Backbone | None = None,
+        segmenter: Segmenter | None = None,
         empty: Sequence[Image] = (),
     ) -> None:
-        """backbone: the one that the settings name. empty: what the camera sees without a part, [H, W, 3] each."""
+        """backbone, segmenter: those that the settings name. empty: what the camera sees without a part, [H, W, 3]
+        each."""
         self.calibration = calibration
         self.background = background
         self.settings = settings
         self.backbone = backbone
+        self.segmenter = segmenter
         self.empty = tuple(empty)
 
     def anomaly_map(self, image: Image, camera: Camera, rendering: ReferenceRendering) -> AnomalyMap:
@@ -222,9 +227,14 @@ class Scorer:
             strange = strangeness(query, rendering)
         if strange is None:
             return 0.0, None
+        ground = strange.distance <= strange.ground
+        if self.segmenter is not None:
+            box = mask_box(part)
+            seen = self.segmenter.part((255 * query + 0.5).astype(np.uint8), box) if box is not None else part
+            strange, ground = replace(strange, judged=strange.judged & seen), ~seen
         beside = strange.judged & ~(cv2.dilate(rendering.alpha, np.ones((3, 3), np.uint8)) > TRACE)
         residual[beside, 0] = strange.distance[beside]
-        return strange.ground, strange.distance <= strange.ground
+        return strange.ground, ground
 
     def score(
         self, image: Image, camera: Camera, localization: Localization, rendering: ReferenceRendering

@@ -99,7 +99,7 @@ def covered_angle(views: Sequence[View], gaussians: Gaussians) -> float:
     Reference views lie this far from each other at most, and half as much again is allowed: the model
     was fitted to, and checked on, views with such gaps between them.
     """
-    centre = gaussians.means.double().median(dim=0).values.cpu().numpy()
+    centre = gaussians.centre
     centres = np.array([view.pose.centre for view in views if view.pose is not None])
     cosines = np.array([largest_cosine(np.delete(centres, i, axis=0), c, centre) for i, c in enumerate(centres)])
     return float(min(1.5 * np.arccos(cosines.clip(-1, 1)).max(), np.pi))

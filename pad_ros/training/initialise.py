@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
@@ -68,8 +67,7 @@ def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians
         if view.mask is not None:
             kernel = np.ones((2 * FLOATER_MARGIN + 1,) * 2, np.uint8)
             grown.append(replace(view, mask=cv2.dilate(view.mask.astype(np.uint8), kernel).astype(bool)))
-    keep = torch.from_numpy(_in_hull(gaussians.means.double().cpu().numpy(), grown)).to(gaussians.means.device)
-    return gaussians.take(keep)
+    return gaussians.take(_in_hull(gaussians.means.astype(np.float64), grown))
 
 
 def _in_hull(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
@@ -142,9 +140,9 @@ def initial_gaussians(
     opacities = np.concatenate([np.full(len(points), 0.5), np.full(len(extra), 0.1)])
     quats = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(means), 1))
     return Gaussians(
-        means=torch.from_numpy(means.astype(np.float32)),
-        quats=torch.from_numpy(quats),
-        scales=torch.from_numpy(np.repeat(0.7 * spacing[:, None], 3, axis=1).astype(np.float32)),
-        opacities=torch.from_numpy(opacities.astype(np.float32)),
-        sh=torch.from_numpy(sh),
+        means=means.astype(np.float32),
+        quats=quats,
+        scales=np.repeat(0.7 * spacing[:, None], 3, axis=1).astype(np.float32),
+        opacities=opacities.astype(np.float32),
+        sh=sh,
     )

@@ -19,6 +19,7 @@ from ..geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.renderer import Renderer
+from ..rendering.tensors import GaussianTensors
 
 Floats = NDArray[np.float32]
 
@@ -81,9 +82,10 @@ def _spread(
     gaussians: Gaussians, camera: Camera, pose: Pose, window: tuple[int, int, int, int], values: Floats, device: str
 ) -> NDArray[np.float64]:
     """For each Gaussian [N, C] the sum of `values` [h, w, C] over a window, weighted by its share of the pixels."""
+    g = GaussianTensors.of(gaussians, device)
     channels = torch.zeros(len(gaussians), values.shape[2], device=device, requires_grad=True)
     rendered, _, _ = rasterization(
-        gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, channels,
+        g.means, g.quats, g.scales, g.opacities, channels,
         torch.from_numpy(pose.matrix.astype(np.float32))[None].to(device),
         torch.from_numpy(camera.K.astype(np.float32))[None].to(device),
         camera.width, camera.height, window=window, eps2d=gaussians.footprint,

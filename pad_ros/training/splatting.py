@@ -17,38 +17,13 @@ from torch import Tensor
 
 from ..geometry import Camera
 from ..progress import Progress
-from ..rendering.gaussians import MAX_FOOTPRINT, Gaussians
+from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
-from ..settings import bounded
+from ..rendering.tensors import GaussianTensors
 from ..silhouette import Background, mask_box
 from ..views import View
 from .losses import SsimTarget, photometric_gradient, psnr
-
-
-@dataclass(frozen=True)
-class SplattingSettings:
-    """What the fit depends on besides the views. Learning rates are those at the start."""
-
-    gaussians: int = bounded(30_000, 100, 2_000_000)
-    steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
-    sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
-    footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
-    ssim_weight: float = bounded(0.2, 0, 1)
-    silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
-    opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
-    margin: int = bounded(8, 0, 1000)  # px around the part's box that are rendered too, so that floaters there are seen
-    coarse_pixels: int = bounded(100_000, 1000, 10**9)  # larger windows are shrunk to about this many pixels
-    coarse_until: float = bounded(0.5, 0, 1)  # for this share of the fit: most of what is to learn is coarse
-    relocate_every: int = bounded(100, 1, 10_000_000)  # steps
-    relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
-    dead_opacity: float = 0.01
-    lr_means: float = 4e-4  # times the radius of the part
-    lr_scales: float = 1e-2
-    lr_quats: float = 4e-3
-    lr_opacities: float = 5e-2
-    lr_sh0: float = 1e-2
-    lr_sh: float = 1e-3
-    lr_decay: float = bounded(50.0, 1, 1e6)  # all but the opacities' rate end at 1/lr_decay
+from .splatting_settings import SplattingSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +58,9 @@ class TrainView:
         """Of the window."""
         return self.window[2] * self.window[3]
 
-    def render(self, gaussians: Gaussians, background: Tensor, sh_degree: int | None = None) -> tuple[Tensor, Tensor]:
+    def render(
+        self, gaussians: GaussianTensors, background: Tensor, sh_degree: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
         colours, alphas, _ = rasterization(
             gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
@@ -97,10 +74,11 @@ class TrainView:
 class _Parameters:
     """The raw, unconstrained parameters and their optimizer."""
 
-    def __init__(self, start: Gaussians, settings: SplattingSettings, radius: float, device: str) -> None:
+    def __init__(self, given: Gaussians, settings: SplattingSettings, radius: float, device: str) -> None:
         def leaf(x: Tensor) -> Tensor:
-            return x.detach().clone().to(device).requires_grad_()
+            return x.detach().clone().requires_grad_()
 
+        start = GaussianTensors.of(given, device)
         self.means = leaf(start.means)
         self.quats = leaf(start.quats)
         self.log_scales = leaf(start.scales.log())
@@ -117,8 +95,8 @@ class _Parameters:
         self._decay = settings.lr_decay
         self._footprint = settings.footprint
 
-    def gaussians(self) -> Gaussians:
-        return Gaussians(
+    def gaussians(self) -> GaussianTensors:
+        return GaussianTensors(
             self.means, self.quats, self.log_scales.exp(), torch.sigmoid(self.logits),
             torch.cat([self.sh0, self.sh], dim=1), self._footprint,
         )  # fmt: skip
@@ -190,7 +168,7 @@ def fit_gaussians(
     train = [TrainView.of(view, settings.margin, device) for view in views]
     scale = float(np.sqrt(settings.coarse_pixels / np.median([view.pixels for view in train])))
     coarse = [TrainView.of(_shrunk(view, scale), settings.margin, device) for view in views] if scale < 0.8 else train
-    radius = float(torch.linalg.norm(start.means - start.means.mean(dim=0), dim=1).quantile(0.95))
+    radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
     parameters = _Parameters(start, settings, radius, device)
     colour = torch.tensor([background.rgb01], device=device)
     pull = torch.zeros(len(start), device=device)
@@ -225,10 +203,10 @@ def fit_gaussians(
                     parameters.relocate(pull, settings.dead_opacity, generator)
                 pull.zero_()
             bar.update(share - bar.done, f"step {step}, loss {smoothed:.4f}")
-    with torch.no_grad():
-        fitted = parameters.gaussians()
-        fitted = replace(fitted, quats=torch.nn.functional.normalize(fitted.quats, dim=-1))
-        return fitted.take(fitted.opacities > settings.dead_opacity)
+    fitted = parameters.gaussians().arrays()
+    lengths = np.linalg.norm(fitted.quats, axis=1, keepdims=True)
+    fitted = replace(fitted, quats=fitted.quats / np.maximum(lengths, np.float32(1e-12)))
+    return fitted.take(fitted.opacities > settings.dead_opacity)
 
 
 @dataclass(frozen=True)
@@ -246,11 +224,11 @@ def rendering_quality(
     gaussians: Gaussians, views: tuple[View, ...], background: Background, device: str = "cpu"
 ) -> RenderingQuality:
     """Mean PSNR and SSIM over views (with poses), on full frames and on the part's pixels."""
-    colour = torch.tensor([background.rgb01], device=device)
+    colour, tensors = torch.tensor([background.rgb01], device=device), GaussianTensors.of(gaussians, device)
     full, part, similarity = [], [], []
     for view in views:
         window = TrainView.of(View(view.name, view.image, view.camera, view.pose), 0, device)
-        rgb, _ = window.render(gaussians, colour)
+        rgb, _ = window.render(tensors, colour)
         rgb = rgb.clamp(0, 1)
         mask = None if view.mask is None else torch.from_numpy(view.mask).to(device)
         full.append(psnr(rgb, window.target.target))

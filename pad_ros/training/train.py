@@ -70,7 +70,7 @@ def train(
         if quality.psnr_part >= MIN_PSNR:
             calibration = calibrate(
                 gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate,
-                photographs, device, seed, backbone=find_backbone(method.scoring.networks, networks, device),
+                photographs, device, seed, backbone=find_backbone(method.scoring.backbone, networks, device),
             )  # fmt: skip
         else:
             _say(
@@ -84,7 +84,7 @@ def train(
         camera=dataclasses.replace(masked[0].camera, distortion=masked[0].distortion),
         background=background,
         sfm_map=sfm_map,
-        gaussians=gaussians.to("cpu"),
+        gaussians=gaussians,
         calibration=calibration,
         training={
             "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fitted),

@@ -11,6 +11,7 @@ from pad_ros.rendering.device import resolve_device
 from pad_ros.rendering.photographs import Photograph
 from pad_ros.rendering.rasterize import rasterization
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.rendering.tensors import GaussianTensors
 from pad_ros.silhouette import Background
 
 AWAY = Pose.look_at(np.array([DISTANCE, 0, 0]), np.array([2 * DISTANCE, 0, 0]), np.array([0, 0, 1.0]))
@@ -25,7 +26,7 @@ def gaussians():
 def test_the_window_renders_what_the_full_frame_would(gaussians):
     pose = orbit(5)[1]
     rendering = Renderer(gaussians, BLUE).render(CAMERA, pose)
-    g = gaussians
+    g = GaussianTensors.of(gaussians, "cpu")
     image, alpha, _ = rasterization(
         g.means, g.quats, g.scales, g.opacities, g.sh,
         torch.from_numpy(pose.matrix.astype(np.float32))[None], torch.from_numpy(CAMERA.K.astype(np.float32))[None],
@@ -128,3 +129,11 @@ def test_without_gsplat_a_gpu_is_not_used(monkeypatch):
     assert resolve_device("auto") == "cpu"
     with pytest.raises(MissingDependencyError, match="gsplat"):
         resolve_device("cuda")
+
+
+def test_a_machine_without_a_driver_needs_no_torch(monkeypatch):
+    """Loading torch takes longer than loading a model."""
+    monkeypatch.setattr("pad_ros.rendering.device.find_spec", lambda name: object())
+    monkeypatch.setattr("pad_ros.rendering.device._driver", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("asked torch"))
+    assert resolve_device("auto") == "cpu"

@@ -93,8 +93,8 @@ def test_what_is_not_a_backbone_is_refused():
     with pytest.raises(ModelError, match="not a backbone"):
         Backbone(dataclasses.replace(good, content=good.content.replace(b"level4", b"lavel4")))
     with pytest.raises(ModelError, match="efficientnet-b4 is missing"):
-        find_backbone(("efficientnet-b4",), (good,))
-    assert find_backbone((), (good,)) is None
+        find_backbone("efficientnet_b4", (good,))
+    assert find_backbone("none", (good,)) is None
 
 
 def test_the_stand_in_has_the_levels_of_the_published_network(real):

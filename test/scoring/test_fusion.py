@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from model_factory import make_map, make_model
@@ -160,11 +159,10 @@ def test_a_surface_needs_points():
 
 def test_the_surface_of_a_model_is_what_its_views_see():
     """Opaque Gaussians on a sphere, seen by a ring of views: the points lie on its belt, evenly."""
-    radius, places = 0.5, torch.from_numpy(0.5 * sphere(3000)).float()
-    gaussians = Gaussians(
-        places, torch.tensor([[1.0, 0, 0, 0]]).repeat(3000, 1), torch.full((3000, 3), 0.02),
-        torch.full((3000,), 0.99), torch.zeros(3000, 1, 3),
-    )  # fmt: skip
+    radius, places = 0.5, 0.5 * sphere(3000)
+    values = (places, np.tile([1.0, 0, 0, 0], (3000, 1)), np.full((3000, 3), 0.02), np.full(3000, 0.99),
+              np.zeros((3000, 1, 3)))  # fmt: skip
+    gaussians = Gaussians(*(x.astype(np.float32) for x in values))
     model = dataclasses.replace(make_model(), gaussians=gaussians, sfm_map=make_map(views=8))
     points = part_surface(model)
     assert len(points) > 100

@@ -9,18 +9,17 @@ from pad_ros.geometry import Pose
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.rasterize import rasterization
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.rendering.tensors import GaussianTensors
 from pad_ros.training.residuals import PRIOR_WEIGHT, residual_statistics
 
 
 def three_gaussians():
     """Two side by side, overlapping, and one half hidden behind them."""
-    return Gaussians(
-        means=torch.tensor([[0.0, -0.08, 0.0], [0.0, 0.08, 0.0], [-0.6, 0.05, 0.05]]),
-        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(3, 1),
-        scales=torch.tensor([[0.05, 0.06, 0.06], [0.05, 0.05, 0.08], [0.07, 0.07, 0.07]]),
-        opacities=torch.tensor([0.8, 0.6, 0.9]),
-        sh=torch.zeros(3, 1, 3),
-    )
+    values = (
+        [[0.0, -0.08, 0.0], [0.0, 0.08, 0.0], [-0.6, 0.05, 0.05]], [[1.0, 0, 0, 0]] * 3,
+        [[0.05, 0.06, 0.06], [0.05, 0.05, 0.08], [0.07, 0.07, 0.07]], [0.8, 0.6, 0.9], np.zeros((3, 1, 3)),
+    )  # fmt: skip
+    return Gaussians(*(np.array(x, np.float32) for x in values))
 
 
 FRONT = Pose.look_at(np.array([4.0, 0, 0]), np.zeros(3), np.array([0, 0, 1.0]))
@@ -28,8 +27,9 @@ FRONT = Pose.look_at(np.array([4.0, 0, 0]), np.zeros(3), np.array([0, 0, 1.0]))
 
 def weights(gaussians, pose):
     """The blending weight of each Gaussian in each pixel, [H, W, N]: the Gaussians rendered in colours of their own."""
+    g = GaussianTensors.of(gaussians, "cpu")
     image, _, _ = rasterization(
-        gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, torch.eye(len(gaussians)),
+        g.means, g.quats, g.scales, g.opacities, torch.eye(len(gaussians)),
         torch.from_numpy(pose.matrix.astype(np.float32))[None], torch.from_numpy(CAMERA.K.astype(np.float32))[None],
         CAMERA.width, CAMERA.height,
     )  # fmt: skip

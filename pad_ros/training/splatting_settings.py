@@ -1,0 +1,34 @@
+"""What the fit of the Gaussians depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..rendering.gaussians import MAX_FOOTPRINT
+from ..settings import bounded
+
+
+@dataclass(frozen=True)
+class SplattingSettings:
+    """What the fit depends on besides the views. Learning rates are those at the start."""
+
+    gaussians: int = bounded(30_000, 100, 2_000_000)
+    steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
+    sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
+    footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
+    ssim_weight: float = bounded(0.2, 0, 1)
+    silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
+    opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
+    margin: int = bounded(8, 0, 1000)  # px around the part's box that are rendered too, so that floaters there are seen
+    coarse_pixels: int = bounded(100_000, 1000, 10**9)  # larger windows are shrunk to about this many pixels
+    coarse_until: float = bounded(0.5, 0, 1)  # for this share of the fit: most of what is to learn is coarse
+    relocate_every: int = bounded(100, 1, 10_000_000)  # steps
+    relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
+    dead_opacity: float = 0.01
+    lr_means: float = 4e-4  # times the radius of the part
+    lr_scales: float = 1e-2
+    lr_quats: float = 4e-3
+    lr_opacities: float = 5e-2
+    lr_sh0: float = 1e-2
+    lr_sh: float = 1e-3
+    lr_decay: float = bounded(50.0, 1, 1e6)  # all but the opacities' rate end at 1/lr_decay
