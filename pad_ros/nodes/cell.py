@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, TimeoutError
+from contextlib import suppress
 from typing import Any
 
 from pad_ros.msg import InspectionResult
@@ -21,8 +22,10 @@ from .scorer import DEADLINE
 from .spin import Aside, run
 from .stages import Frame, Query, localize, rejected, render, score
 from .tracking import Tracking
+from .worker import Worker
 
 PROMPT = 0.02  # seconds of waiting that are none: the image is inspected whatever is usual
+SHUTDOWN_CHECK = 0.2  # seconds between looks at whether the worker of a waiting call still runs
 SMOOTHING = 0.2  # weight of the last inspection in the usual time
 
 
@@ -98,13 +101,22 @@ class CellNode(StageNode):
         try:
             worker = self.worker
             if worker is not None and worker.offer(job):
-                response.result = answer.result()
+                response.result = self._awaited(answer, worker, query)
             else:
                 text = f"{self.queue_size} images were waiting" if worker else "the node is not active"
                 response.result = _result(self.inspector, rejected(query, Reason.DROPPED, text))
         except Exception as error:  # the caller gets an answer whatever happens
             response.result = _result(None, rejected(query, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
         return response
+
+    def _awaited(self, answer: Future[InspectionResult], worker: Worker, query: Query) -> InspectionResult:
+        """What the worker answers, or that it was shut down before."""
+        while worker.alive:
+            with suppress(TimeoutError):
+                return answer.result(SHUTDOWN_CHECK)
+        if answer.done():
+            return answer.result()
+        return _result(self.inspector, rejected(query, Reason.DROPPED, "the node was shut down before its turn"))
 
 
 def _result(inspector: Inspector | None, frame: Frame) -> InspectionResult:

@@ -42,6 +42,11 @@ class Worker:
             self._changed.notify()
             return superseded
 
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are still run; a job that was offered and has not run by then never will."""
+        return self._thread.is_alive()
+
     def close(self, finish: bool = False) -> None:
         """Finish the job in hand, and with `finish` the waiting ones too; nothing more is taken."""
         with self._changed:

@@ -52,7 +52,7 @@ def train(
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
     sfm_map, posed = build_map(views, background, method.localization, networks)
-    masked = tuple(_with_mask(view, background) for view in posed.views)
+    masked = with_masks(posed.views, background)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)
     with only_our_threads():
@@ -110,10 +110,12 @@ def split(views: tuple[View, ...]) -> tuple[tuple[View, ...], tuple[View, ...]]:
     return tuple(view for view in views if view.name not in names), held_out
 
 
-def _with_mask(view: View, background: Background) -> View:
-    if view.mask is not None:
-        return view
-    return dataclasses.replace(view, mask=part_mask(view.image, background))
+def with_masks(views: tuple[View, ...], background: Background) -> tuple[View, ...]:
+    """The views with the part's silhouettes, where they bring them or the background tells them."""
+    return tuple(
+        view if view.mask is not None else dataclasses.replace(view, mask=part_mask(view.image, background))
+        for view in views
+    )
 
 
 def _say(text: str) -> None:

@@ -3,6 +3,7 @@
 import array
 import dataclasses
 import shutil
+import threading
 
 import cv2
 import numpy as np
@@ -258,7 +259,6 @@ def test_three_nodes_carry_the_trigger_through(graph):
 
 
 def test_a_full_queue_drops_no_frame_silently(graph, monkeypatch):
-    import threading
 
     import fake_inspector
 
@@ -296,6 +296,32 @@ def test_inspect_service(graph):
     answer = graph.call(Inspect, "inspect", Inspect.Request(image=graph.image(GOOD, 96, 128), camera_info=info))
     assert answer.result.verdict == R.PASS
     assert graph.call(Inspect, "inspect", Inspect.Request()).result.reason == R.BAD_IMAGE
+
+
+def test_a_call_that_waits_when_the_node_is_shut_down_is_answered(graph, monkeypatch):
+    import fake_inspector
+
+    gate = threading.Event()
+    localize = fake_inspector.FakeInspector.localize
+    monkeypatch.setattr(
+        fake_inspector.FakeInspector, "localize", lambda self, *args: (gate.wait(20), localize(self, *args))[1]
+    )
+    cell, request = graph.add(CellNode), Inspect.Request(image=graph.image(GOOD))
+    answers = []
+    calls = [
+        threading.Thread(target=lambda: answers.append(cell._on_inspect(request, Inspect.Response()))) for _ in range(2)
+    ]
+    worker = cell.worker
+    for call in calls:
+        call.start()
+    graph.wait(lambda: len(worker._jobs) == 1, "one call in work, one waiting")
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    graph.wait(lambda: not worker._jobs, "the waiting one dropped")
+    gate.set()
+    for thread in (*calls, closing):
+        thread.join(20)
+    assert sorted(answer.result.reason for answer in answers) == sorted((R.NONE, R.DROPPED))
 
 
 def test_a_damaged_model_is_refused_and_the_old_one_stays(graph, tmp_path):

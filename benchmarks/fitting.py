@@ -1,0 +1,68 @@
+"""How good the Gaussians get in how many seconds: one map, then a fit for every budget and every change of settings.
+
+    python benchmarks/fitting.py DATASET [--budgets 60,120,240] [--change splatting.gaussians=15000]...
+
+DATASET: whatever `pad train` takes. Each --change is one more row: KEY=VALUE, or several joined by a comma. Seconds are
+those of the fit alone, without map and calibration; dB are those of held-out views, on the part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pad_ros.kernels import only_our_threads
+from pad_ros.methods import load_method
+from pad_ros.rendering.gaussians import Gaussians
+from pad_ros.silhouette import Background
+from pad_ros.training.initialise import initial_gaussians, without_floaters
+from pad_ros.training.mapping import build_map
+from pad_ros.training.splatting import fit_gaussians, rendering_quality
+from pad_ros.training.splatting_settings import SplattingSettings
+from pad_ros.training.train import find_background, split, with_masks
+from pad_ros.views import View, read_views
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--budgets", default="60,120,240", help="seconds")
+    parser.add_argument("--change", action="append", default=[], help="KEY=VALUE[,KEY=VALUE...], one more row")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    budgets = [float(text) for text in arguments.budgets.split(",")]
+    views = read_views(arguments.dataset)
+    background = find_background(views)
+    sfm_map, posed = build_map(views, background, load_method("pad").localization)
+    fitted, held_out = split(with_masks(posed.views, background))
+    print(f"{'':<40}" + "".join(f"{budget:>18g} s" for budget in budgets))
+    for change in ["", *arguments.change]:
+        settings = load_method("pad", change.split(",") if change else []).splatting
+        start = initial_gaussians(
+            fitted, sfm_map.points, sfm_map.colours, settings.gaussians, settings.sh_degree, np.random.default_rng(0)
+        )
+        cells = []
+        for budget in budgets:
+            decibels, seconds = fit(start, fitted, held_out, background, settings, budget, arguments.device)
+            cells.append(f"{decibels:.2f} dB ({seconds:.0f} s)")
+        print(f"{change or 'as it is':<40}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+
+
+def fit(
+    start: Gaussians, fitted: tuple[View, ...], held_out: tuple[View, ...], background: Background,
+    settings: SplattingSettings, budget: float, device: str,
+) -> tuple[float, float]:  # fmt: skip
+    """(dB on the part of held-out views, seconds that the fit took)."""
+    with only_our_threads():
+        began = time.monotonic()
+        gaussians = fit_gaussians(start, fitted, background, settings, budget, device)
+        seconds = time.monotonic() - began
+        quality = rendering_quality(without_floaters(gaussians, fitted), held_out, background, device)
+    return quality.psnr_part, seconds
+
+
+if __name__ == "__main__":
+    main()
