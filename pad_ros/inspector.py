@@ -126,7 +126,8 @@ class Inspector:
         does not fit the camera or the scene.
 
         A pose that was tracked, or found at first sight from few features, must explain the image as well as the
-        views of good parts did. Where it does not, the frame is localized with all care.
+        views of good parts did, or be confirmed by these features once they are matched near it. Where it is neither,
+        the frame is localized with all care.
         """
         camera = self.query_camera(image, camera)
         roi = None if self.scene.roi is None else _within(self.scene.roi, camera)
@@ -138,11 +139,9 @@ class Inspector:
             tracked = self._convincing(image, camera, Localization(near, Reason.NONE, TRACKED))
             if tracked is not None:
                 return tracked
-        quick = self._localizer.quick_look(image, camera, roi) if self.method.refinement.renderings > 1 else None
+        quick = self._first_look(image, camera, roi)
         if quick is not None:
-            convincing = self._convincing(image, camera, quick)
-            if convincing is not None:
-                return convincing
+            return quick
         found = self._verified(image, camera, self._localizer.localize(image, camera, roi))
         if found.pose is None and found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE):
             return self._by_looks(image, camera, roi) or found
@@ -153,8 +152,8 @@ class Inspector:
         if found.pose is None:
             return found
         refined = self._refined(image, camera, found.pose)
-        limit = None if self.model.calibration is None else self.model.calibration.max_loss
-        if limit is not None and not refined.loss <= limit:
+        limit = self._largest_loss
+        if math.isfinite(limit) and not refined.loss <= limit:
             text = (
                 f"the part as rendered at the pose found differs from the image all over ({refined.loss:.3f}, good "
                 f"parts stay below {limit:.3f}): a wrong pose, another part, or other light"
@@ -170,7 +169,19 @@ class Inspector:
         """The pose found, refined, if the image then leaves no doubt about it."""
         if found.pose is None or not math.isfinite(self._convincing_loss):
             return None
-        return self._trusted(self._refined(image, camera, found.pose), found)
+        return self._trusted(self._refined(image, camera, found.pose), found, self._convincing_loss)
+
+    def _first_look(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
+        """The pose that few features tell, refined, if the image or more of them leave no doubt about it."""
+        if self.method.refinement.renderings <= 1 or not math.isfinite(self._convincing_loss):
+            return None
+        look = self._localizer.quick_look(image, camera, roi)
+        if look is None or look.found.pose is None:
+            return None
+        refined, limit = self._refined(image, camera, look.found.pose), self._convincing_loss
+        if limit < refined.loss <= self._largest_loss and self._localizer.confirms(look, refined.pose, camera):
+            limit = self._largest_loss
+        return self._trusted(refined, look.found, limit)
 
     def _by_looks(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
         """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""
@@ -185,16 +196,21 @@ class Inspector:
                 refined = again if again.accepted else refined
             if refined.accepted and (best is None or refined.loss < best.loss):
                 best = refined
-        return None if best is None else self._trusted(best, Localization(None, Reason.NONE, "localized by its looks"))
+        found = Localization(None, Reason.NONE, "localized by its looks")
+        return None if best is None else self._trusted(best, found, self._convincing_loss)
 
-    @cached_property
-    def _convincing_loss(self) -> float:
+    @property
+    def _largest_loss(self) -> float:
         calibration = self.model.calibration
-        return math.inf if calibration is None else CONVINCING_LOSS * calibration.max_loss
+        return math.inf if calibration is None else calibration.max_loss
 
-    def _trusted(self, refined: Refinement, found: Localization) -> Localization | None:
-        """What was found, with the refined pose, where that leaves no doubt."""
-        if not (refined.accepted and refined.loss <= self._convincing_loss):
+    @property
+    def _convincing_loss(self) -> float:
+        return CONVINCING_LOSS * self._largest_loss
+
+    def _trusted(self, refined: Refinement, found: Localization, limit: float) -> Localization | None:
+        """What was found, with the refined pose, where it explains the image and is sure."""
+        if not (refined.accepted and refined.loss <= limit):
             return None
         if refined.covariance is None or self._localizer.uncertain(refined.pose, refined.covariance):
             return None

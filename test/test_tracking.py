@@ -9,7 +9,8 @@ from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
 from pad_ros.geometry import Pose, rotation_angle
 from pad_ros.inspector import Inspector
-from pad_ros.localization.localizer import Localizer
+from pad_ros.localization.features import Features
+from pad_ros.localization.localizer import FirstLook, Localizer
 from pad_ros.localization.result import Localization
 from pad_ros.reasons import Reason
 from pad_ros.rendering.renderer import Renderer
@@ -109,12 +110,26 @@ def test_a_tracked_frame_gets_its_verdict(inspector):
     assert result.rendering.alpha.max() > 0.9
 
 
-@pytest.mark.parametrize("degrees, convinces", [(2.0, True), (90.0, False)])
-def test_a_first_sight_counts_only_where_it_convinces(inspector, monkeypatch, degrees, convinces):
+def first_look(degrees):
     start = put_off(POSES[0], degrees, 0.005, np.random.default_rng(0))
     seen = Localization(start, Reason.NONE, "localized at first sight", 9, 20, 0.4, np.eye(6))
-    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: seen)
+    return FirstLook(seen, Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32)))
+
+
+@pytest.mark.parametrize("degrees, convinces", [(2.0, True), (90.0, False)])
+def test_a_first_sight_counts_only_where_it_convinces(inspector, monkeypatch, degrees, convinces):
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: first_look(degrees))
     found = inspector.localize(photograph(POSES[0]))
     assert (found is not LOCALIZED) == convinces
     if convinces:
         assert (found.inliers, found.matches) == (9, 20) and rotation_angle(found.pose, POSES[0]) < np.radians(0.15)
+
+
+@pytest.mark.parametrize("share, confirmed, counts", [(0.8, True, True), (0.8, False, False), (1.1, True, False)])
+def test_a_loss_that_does_not_convince_needs_features_that_confirm(monkeypatch, share, confirmed, counts):
+    """share: of the largest loss of good views; above it no features help."""
+    loss = make_inspector()._refined(photograph(POSES[0]), CAMERA, first_look(2.0).found.pose).loss
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: first_look(2.0))
+    monkeypatch.setattr(Localizer, "confirms", lambda self, *look: confirmed)
+    found = make_inspector(max_loss=loss / share).localize(photograph(POSES[0]))
+    assert (found is not LOCALIZED) == counts

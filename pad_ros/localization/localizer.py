@@ -102,6 +102,14 @@ class LocalizationSettings:
             raise ModelError(f"the map was not made for retrieval by {self.retrieval}: train the model anew")
 
 
+@dataclass(frozen=True, eq=False)
+class FirstLook:
+    """A pose from a small window, and the features that it came from."""
+
+    found: Localization
+    features: Features
+
+
 class Localizer:
     """Finds the camera of a query in an SfM map. The same image always gives the same answer.
 
@@ -131,7 +139,7 @@ class Localizer:
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
-    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization | None:
+    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> FirstLook | None:
         """A pose from a small window, for whoever can refine and verify it: often within a pixel, sometimes wrong.
 
         None where there is none, where there may be two, or where looking closely at once takes hardly longer.
@@ -151,7 +159,20 @@ class Localizer:
             return None
         text = "localized at first sight"
         quick = Localization(found.pose, Reason.NONE, text, inliers, len(pairs), found.residual_px, found.covariance)
-        return quick if self._alone(quick, features, pairs, camera).localized else None
+        return FirstLook(quick, features) if self._alone(quick, features, pairs, camera).localized else None
+
+    def confirms(self, look: FirstLook, pose: Pose, camera: Camera) -> bool:
+        """Whether the features of a first look, matched near `pose`, meet what `localize` asks, and agree with it.
+
+        To agree, they must put the landmarks within `quick_error` window px (median) of where `pose` does.
+        """
+        at = PoseEstimate(pose, np.zeros(0, bool), 0.0, np.zeros((6, 6)))
+        found = self._fine_pose(look.features, camera, at, look.found.matches)
+        if found.pose is None:
+            return False
+        here, there = (camera.project(p.transform(self._points)) for p in (pose, found.pose))
+        apart = float(np.nanmedian(np.linalg.norm(here - there, axis=1)))
+        return apart <= self.settings.quick_error / look.features.scale
 
     def localize(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.

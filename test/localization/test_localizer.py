@@ -64,9 +64,19 @@ def test_held_out_views(localizer: Localizer, number: int) -> None:
 @pytest.mark.parametrize("number", range(5))
 def test_a_first_look_comes_near_enough_for_refinement(localizer: Localizer, number: int) -> None:
     pose = query_poses()[number]
-    found = localizer.quick_look(draw(pose), CAMERA)
-    assert found is not None and found.pose is not None and found.inliers >= 6
+    look = localizer.quick_look(draw(pose), CAMERA)
+    assert look is not None and look.found.pose is not None and look.found.inliers >= 6
+    found = look.found
     assert np.degrees(rotation_angle(found.pose, pose)) < 3 and translation_error(found.pose, pose) < 0.05
+
+
+def test_features_of_a_first_look_confirm_the_right_pose_and_no_other(localizer: Localizer) -> None:
+    pose = query_poses()[0]
+    look = localizer.quick_look(draw(pose), CAMERA)
+    assert look is not None and localizer.confirms(look, pose, CAMERA)
+    for degrees in (8.0, 60.0):
+        turned = pose @ Pose.identity().retract(np.array([0, 0, np.radians(degrees), 0, 0, 0]))
+        assert not localizer.confirms(look, turned, CAMERA)
 
 
 def test_a_first_look_needs_a_plain_ground_and_content(localizer: Localizer) -> None:
