@@ -47,7 +47,7 @@ class Expectation:
     values: Floats
 
     def predict(self, cue: int, point: Floats, covariates: Floats) -> Floats:
-        """Expected residual [H, W] from the points' mean residual [H, W] and the covariates [H, W, J]."""
+        """Expected residual [P] from the points' mean residual [P] and the covariates [P, J]."""
         out = np.empty(point.shape, np.float32)
         _predict(point, covariates, self.knots[cue], self.values[cue], out)
         return out
@@ -56,22 +56,21 @@ class Expectation:
 @kernel
 def _predict(point: Floats, covariates: Floats, knots: Floats, values: Floats, out: Floats) -> None:
     count = knots.shape[1]
-    for y in range(point.shape[0]):
-        for x in range(point.shape[1]):
-            total = np.float32(0)
-            for j in range(knots.shape[0]):
-                v = covariates[y, x, j]
-                if v <= knots[j, 0]:
-                    total += values[j, 0]
-                elif v >= knots[j, count - 1]:
-                    total += values[j, count - 1]
-                else:
-                    k = 1
-                    while knots[j, k] < v:
-                        k += 1
-                    share = (v - knots[j, k - 1]) / (knots[j, k] - knots[j, k - 1])
-                    total += (np.float32(1) - share) * values[j, k - 1] + share * values[j, k]
-            out[y, x] = point[y, x] * np.exp(total)
+    for i in range(point.shape[0]):
+        total = np.float32(0)
+        for j in range(knots.shape[0]):
+            v = covariates[i, j]
+            if v <= knots[j, 0]:
+                total += values[j, 0]
+            elif v >= knots[j, count - 1]:
+                total += values[j, count - 1]
+            else:
+                k = 1
+                while knots[j, k] < v:
+                    k += 1
+                share = (v - knots[j, k - 1]) / (knots[j, k] - knots[j, k - 1])
+                total += (np.float32(1) - share) * values[j, k - 1] + share * values[j, k]
+        out[i] = point[i] * np.exp(total)
 
 
 def on_part(rendering: ReferenceRendering) -> Mask:
@@ -80,28 +79,29 @@ def on_part(rendering: ReferenceRendering) -> Mask:
 
 
 def points_and_covariates(
-    rendering: ReferenceRendering, cues: int, farthest: float | None = None
+    rendering: ReferenceRendering, cues: int, pixels: NDArray[np.intp], farthest: float | None = None
 ) -> list[tuple[Floats, Floats]]:
-    """(mean residual of the surface points [H, W], covariates [H, W, J]) of each cue.
+    """(mean residual of the surface points [P], covariates [P, J]) of each cue, at `pixels` [P] (row-major indices).
 
     rendering.features holds the mean residual of each cue and the rarity. farthest: the largest depth of the whole
     rendering, where this is a band of it.
     """
-    reference = lab(rendering.rgb)
     # Stands for the background, so that an outline is a step.
     far = float(rendering.depth.max()) if farthest is None else farthest
     distance = np.where(rendering.alpha > 0.5, rendering.depth, np.float32(far))
+    log_distance = np.log(np.maximum(distance, 1e-6)) if far > 0 else distance
+    seen = rendering.seen.reshape(len(rendering.seen), rendering.alpha.size)[:, pixels]
     shared = [
-        rendering.seen.sum(axis=0, dtype=np.float32) if len(rendering.seen) else np.zeros_like(rendering.alpha),
-        rendering.features[..., cues],
-        np.log(_slope(reference) + SMALLEST),
-        rendering.alpha,
-        np.log(_slope(np.log(np.maximum(distance, 1e-6)) if far > 0 else distance) + np.float32(1e-3)),
+        seen.sum(axis=0, dtype=np.float32),
+        rendering.features[..., cues].ravel()[pixels],
+        np.log(_slope(lab(rendering.rgb)).ravel()[pixels] + SMALLEST),
+        rendering.alpha.ravel()[pixels],
+        np.log(_slope(log_distance).ravel()[pixels] + np.float32(1e-3)),
     ]
     out = []
     for c in range(cues):
-        point = cv2.dilate(np.ascontiguousarray(rendering.features[..., c]), _NEIGHBOURS) + SMALLEST
-        out.append((point, np.stack([np.log(point), *shared], axis=2).astype(np.float32)))
+        point = cv2.dilate(np.ascontiguousarray(rendering.features[..., c]), _NEIGHBOURS).ravel()[pixels] + SMALLEST
+        out.append((point, np.stack([np.log(point), *shared], axis=1).astype(np.float32)))
     return out
 
 

@@ -86,37 +86,38 @@ def evidence(
     """
     if not calibration.floors:
         return residual[..., 0], 0.0
-    total, expected = np.empty(residual.shape[:2], np.float32), np.zeros(residual.shape[:2], np.float32)
+    total = np.empty(residual.shape[:2], np.float32)
     weights = np.array([1.0, *[settings.backbone_weight] * (residual.shape[2] - 1)], np.float32)
     floors, strongest = np.array(calibration.floors, np.float32), np.float32(calibration.strongest)
     beside = np.maximum(np.array(calibration.beside, np.float32), np.float32(ground))
     inside = rendering.inside
-    shown, measured = rendering.cropped(inside), residual[inside]
+    shown, within = rendering.cropped(inside), total[inside]
     farthest = float(shown.depth.max())
+    means: dict[int, Floats] = {}
 
-    def far_off(first: int, last: int) -> None:
+    def as_ground(first: int, last: int) -> None:
         found = np.clip((residual[first:last] - beside) / (beside + floors), 0, strongest)
         total[first:last] = found @ weights
 
-    def near(first: int, last: int) -> None:
+    def as_part(first: int, last: int) -> None:
         band = slice(max(first - HALO, 0), last + HALO)
-        own = slice(first - band.start, last - band.start)
         seen = shown.cropped((band, slice(None)))
-        part = on_part(seen)[own]
-        for c, (point, covariates) in enumerate(points_and_covariates(seen, residual.shape[2], farthest)):
-            known = calibration.expectation.predict(c, point[own], covariates[own])
-            mean = np.where(part, known, beside[c])
-            spread = np.where(part, mean + np.float32(0.5) * floors[c], beside[c] + floors[c])
-            found = weights[c] * np.clip((measured[first:last, :, c] - mean) / spread, 0, strongest)
-            total[inside][first:last] = found if c == 0 else total[inside][first:last] + found
+        part = on_part(seen)
+        part[: first - band.start] = part[last - band.start :] = False
+        pixels, measured = np.flatnonzero(part), residual[inside][band][part]
+        gathered = np.zeros(len(pixels), np.float32)
+        for c, (point, covariates) in enumerate(points_and_covariates(seen, residual.shape[2], pixels, farthest)):
+            mean = calibration.expectation.predict(c, point, covariates)
+            found = (measured[:, c] - mean) / (mean + np.float32(0.5) * floors[c])
+            gathered += weights[c] * np.clip(found, 0, strongest)
             if c == 0:
-                expected[inside][first:last] = np.where(part, mean, 0)
+                means[first] = mean
+        within[band][part] = gathered
 
-    in_bands(far_off, len(total))
-    in_bands(near, len(measured))
-    part = expected > 0
-    mean_expected = float(expected[part].mean()) if part.any() else 0.0
-    return pooled(total, settings.scales), mean_expected
+    in_bands(as_ground, len(total))
+    in_bands(as_part, len(within))
+    expected = np.concatenate([means[first] for first in sorted(means)])
+    return pooled(total, settings.scales), float(expected.mean()) if len(expected) else 0.0
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:

@@ -217,8 +217,8 @@ def _draw(rendering: ReferenceRendering, residual: Floats, count: int, rng: np.r
     pixels = np.flatnonzero(on_part(rendering))
     pixels = rng.choice(pixels, min(count, len(pixels)), replace=False)
     return [
-        Sample(point.ravel()[pixels], covariates.reshape(-1, len(COVARIATES))[pixels], residual[..., c].ravel()[pixels])
-        for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2]))
+        Sample(point, covariates, residual[..., c].ravel()[pixels])
+        for c, (point, covariates) in enumerate(points_and_covariates(rendering, residual.shape[2], pixels))
     ]
 
 

@@ -20,36 +20,42 @@ def rendering(photographs=(), count=0):
 def test_factors_are_interpolated_and_held_beyond_the_knots():
     knots = np.tile(np.float32([-1, 0, 2]), (1, 2, 1))
     values = np.float32([[[0, 1, 3], [0.5, 0.5, 0.5]]])
-    covariates = np.zeros((1, 5, 2), np.float32)
-    covariates[0, :, 0] = [-5, -0.5, 0, 1, 9]
-    found = Expectation(knots, values).predict(0, np.full((1, 5), 0.1, np.float32), covariates)
-    expected = 0.1 * np.exp(np.array([0, 0.5, 1, 2, 3]) + 0.5)
-    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+    covariates = np.zeros((5, 2), np.float32)
+    covariates[:, 0] = [-5, -0.5, 0, 1, 9]
+    found = Expectation(knots, values).predict(0, np.full(5, 0.1, np.float32), covariates)
+    np.testing.assert_allclose(found, 0.1 * np.exp(np.array([0, 0.5, 1, 2, 3]) + 0.5), rtol=1e-5)
 
 
 def test_interpolation_agrees_with_numpy():
     rng = np.random.default_rng(0)
     knots = np.sort(rng.normal(size=(2, 6, 7)), axis=2).astype(np.float32)
     values = rng.normal(size=knots.shape).astype(np.float32)
-    covariates = rng.normal(size=(20, 30, 6)).astype(np.float32)
-    point = rng.uniform(0.01, 1, (20, 30)).astype(np.float32)
+    covariates = rng.normal(size=(600, 6)).astype(np.float32)
+    point = rng.uniform(0.01, 1, 600).astype(np.float32)
     for cue in range(2):
-        log = sum(np.interp(covariates[..., j], knots[cue, j], values[cue, j]) for j in range(6))
+        log = sum(np.interp(covariates[:, j], knots[cue, j], values[cue, j]) for j in range(6))
         found = Expectation(knots, values).predict(cue, point, covariates)
         np.testing.assert_allclose(found, point * np.exp(log), rtol=1e-4)
 
 
 def test_a_value_that_is_no_number_stays_none():
     knots = np.tile(np.float32([0, 1]), (1, 1, 1))
-    covariates = np.full((1, 1, 1), np.nan, np.float32)
-    found = Expectation(knots, knots).predict(0, np.full((1, 1), np.nan, np.float32), covariates)
+    covariates = np.full((1, 1), np.nan, np.float32)
+    found = Expectation(knots, knots).predict(0, np.full(1, np.nan, np.float32), covariates)
     assert np.isnan(found).all()
+
+
+def everywhere(reference, cues):
+    """The points and covariates of all pixels, as pictures."""
+    shape = reference.alpha.shape
+    found = points_and_covariates(reference, cues, np.arange(reference.alpha.size))
+    return [(point.reshape(shape), covariates.reshape(*shape, -1)) for point, covariates in found]
 
 
 def test_covariates_of_a_rendering():
     reference = rendering()
     inside = reference.alpha > 0.999
-    cues = points_and_covariates(reference, 2)
+    cues = everywhere(reference, 2)
     for (point, covariates), mean in zip(cues, (0.04, 0.2), strict=True):
         assert point.shape == (128, 128) and covariates.shape == (128, 128, len(COVARIATES))
         assert point.dtype == covariates.dtype == np.float32 and np.all(np.isfinite(covariates))
@@ -61,13 +67,17 @@ def test_covariates_of_a_rendering():
     step = cues[0][1][..., 5]
     assert step[0, 0] == pytest.approx(np.log(1e-3)) and step.max() > step[0, 0] + 3
     assert not on_part(reference)[0, 0] and on_part(reference)[inside].all()
+    some = np.flatnonzero(inside)[::7]
+    for (point, covariates), (points, all_covariates) in zip(points_and_covariates(reference, 2, some), cues):
+        np.testing.assert_array_equal(point, points.ravel()[some])
+        np.testing.assert_array_equal(covariates, all_covariates.reshape(-1, len(COVARIATES))[some])
 
 
 def test_photographs_that_see_a_point_are_counted():
     views = photographs_of(GAUSSIANS, 8)
     photographs = take_photographs(GAUSSIANS, views, WHITE, "cpu")
     reference = rendering(photographs, 3)
-    seen = points_and_covariates(reference, 2)[0][1][..., 1]
+    seen = everywhere(reference, 2)[0][1][..., 1]
     np.testing.assert_array_equal(seen, reference.seen.sum(axis=0))
     assert 0 < seen.max() <= 3
 
@@ -78,6 +88,6 @@ def test_a_part_out_of_sight_has_covariates_too(cues):
     empty = Renderer(GAUSSIANS, WHITE, np.zeros((len(GAUSSIANS), cues + 1), np.float32)).render(
         CAMERA.cropped(0, 0, 4, 4), away
     )
-    for point, covariates in points_and_covariates(empty, cues):
+    for point, covariates in everywhere(empty, cues):
         assert np.all(np.isfinite(point)) and np.all(np.isfinite(covariates))
     assert not on_part(empty).any()

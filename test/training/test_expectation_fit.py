@@ -22,7 +22,7 @@ def sample(count, seed, factor=lambda covariates: np.zeros(len(covariates)), sha
 
 
 def predict(knots, factors, point, covariates):
-    return Expectation(knots[None], factors[None]).predict(0, point[None], covariates[None])[0]
+    return Expectation(knots[None], factors[None]).predict(0, point, covariates)
 
 
 def test_factors_are_found_again():
