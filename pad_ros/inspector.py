@@ -18,7 +18,7 @@ from .grounds import as_seen, on_ground
 from .images import Box, Image, validate
 from .kernels import only_our_threads
 from .localization.appearance import Appearance
-from .localization.localizer import MIN_WINDOW, Localizer
+from .localization.localizer import MIN_WINDOW, FirstLook, Localizer
 from .localization.refinement import Refinement, refine_pose, small_camera, unexplained
 from .localization.result import Localization
 from .methods import Method, method_from_dict
@@ -139,10 +139,11 @@ class Inspector:
             tracked = self._convincing(image, camera, Localization(near, Reason.NONE, TRACKED))
             if tracked is not None:
                 return tracked
-        quick = self._first_look(image, camera, roi)
+        look = self._localizer.quick_look(image, camera, roi) if self.method.refinement.renderings > 1 else None
+        quick = self._convinced(image, camera, look)
         if quick is not None:
             return quick
-        found = self._verified(image, camera, self._localizer.localize(image, camera, roi))
+        found = self._verified(image, camera, self._localizer.localize(image, camera, roi, look))
         if found.pose is None and found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE):
             return self._by_looks(image, camera, roi) or found
         return found
@@ -171,12 +172,9 @@ class Inspector:
             return None
         return self._trusted(self._refined(image, camera, found.pose), found, self._convincing_loss)
 
-    def _first_look(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
-        """The pose that few features tell, refined, if the image or more of them leave no doubt about it."""
-        if self.method.refinement.renderings <= 1 or not math.isfinite(self._convincing_loss):
-            return None
-        look = self._localizer.quick_look(image, camera, roi)
-        if look is None or look.found.pose is None:
+    def _convinced(self, image: Image, camera: Camera, look: FirstLook | None) -> Localization | None:
+        """The pose of a first look, refined, if the image or the features of the look leave no doubt about it."""
+        if look is None or look.found.pose is None or not math.isfinite(self._convincing_loss):
             return None
         refined, limit = self._refined(image, camera, look.found.pose), self._convincing_loss
         if limit < refined.loss <= self._largest_loss and self._localizer.confirms(look, refined.pose, camera):

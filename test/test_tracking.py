@@ -113,7 +113,8 @@ def test_a_tracked_frame_gets_its_verdict(inspector):
 def first_look(degrees):
     start = put_off(POSES[0], degrees, 0.005, np.random.default_rng(0))
     seen = Localization(start, Reason.NONE, "localized at first sight", 9, 20, 0.4, np.eye(6))
-    return FirstLook(seen, Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32)))
+    features = Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
+    return FirstLook(seen, features, np.zeros((0, 2), np.int64), None, False)
 
 
 @pytest.mark.parametrize("degrees, convinces", [(2.0, True), (90.0, False)])

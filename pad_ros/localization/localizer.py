@@ -104,10 +104,13 @@ class LocalizationSettings:
 
 @dataclass(frozen=True, eq=False)
 class FirstLook:
-    """A pose from a small window, and the features that it came from."""
+    """A pose, or none, from few features or from those of the whole frame, and what it came from."""
 
     found: Localization
     features: Features
+    pairs: Pairs  # of features and landmarks
+    coarse: PoseEstimate | None
+    of_frame: bool
 
 
 class Localizer:
@@ -142,24 +145,34 @@ class Localizer:
     def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> FirstLook | None:
         """A pose from a small window, for whoever can refine and verify it: often within a pixel, sometimes wrong.
 
-        None where there is none, where there may be two, or where looking closely at once takes hardly longer.
+        Before another ground than the trained one, or without one, from the whole frame or `roi`. None where looking
+        closely at once takes hardly longer.
         """
-        part = self.part_in_view(image, roi) if self._quick_features is not None else None
-        if self._quick_features is None or part is None:
-            return None
-        mask, box = part
         s = self.settings
-        features = extract_window(self._quick_features, image, box, s.quick_pixels, 1.0)
-        features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
-        pairs = self._match(features, _cut(image, box))
-        error = s.quick_error / features.scale
-        found = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
-        inliers = 0 if found is None else int(found.inliers.sum())
-        if found is None or inliers < s.min_quick_inliers:
+        if self._quick_features is None:
             return None
-        text = "localized at first sight"
-        quick = Localization(found.pose, Reason.NONE, text, inliers, len(pairs), found.residual_px, found.covariance)
-        return FirstLook(quick, features) if self._alone(quick, features, pairs, camera).localized else None
+        part = self.part_in_view(image, roi)
+        if part is None:
+            frame = roi or (0, 0, image.shape[1], image.shape[0])
+            features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
+            pairs = self._match(features, _cut(image, frame))
+            coarse, least = self._coarse_pose(features, pairs, camera), s.min_coarse_inliers
+        else:
+            mask, box = part
+            features = extract_window(self._quick_features, image, box, s.quick_pixels, 1.0)
+            features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
+            pairs = self._match(features, _cut(image, box))
+            pixels, points = features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]]
+            coarse, least = estimate_pose(pixels, points, camera, s.quick_error / features.scale), s.min_quick_inliers
+        inliers = 0 if coarse is None else int(coarse.inliers.sum())
+        if coarse is None or inliers < least:
+            found = Localization(None, Reason.NOT_LOCALIZED, "nothing at first sight", inliers, len(pairs))
+        else:
+            text = "localized at first sight"
+            found = Localization(
+                coarse.pose, Reason.NONE, text, inliers, len(pairs), coarse.residual_px, coarse.covariance
+            )
+        return FirstLook(self._alone(found, features, pairs, camera), features, pairs, coarse, part is None)
 
     def confirms(self, look: FirstLook, pose: Pose, camera: Camera) -> bool:
         """Whether the features of a first look, matched near `pose`, meet what `localize` asks, and agree with it.
@@ -174,11 +187,13 @@ class Localizer:
         apart = float(np.nanmedian(np.linalg.norm(here - there, axis=1)))
         return apart <= self.settings.quick_error / look.features.scale
 
-    def localize(self, image: Image, camera: Camera, roi: Box | None = None) -> Localization:
+    def localize(
+        self, image: Image, camera: Camera, roi: Box | None = None, look: FirstLook | None = None
+    ) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
 
-        roi: (x0, y0, x1, y1) px, where to look for the part. What the image holds never raises: a query without a
-        trustworthy pose, or with two parts in view, gets a reason.
+        roi: (x0, y0, x1, y1) px, where to look for the part. look: the first one at the same. What the image holds
+        never raises: a query without a trustworthy pose, or with two parts in view, gets a reason.
         """
         contrast = float(image[::4, ::4].std())
         if contrast < self.settings.min_contrast:
@@ -192,7 +207,7 @@ class Localizer:
                 return found
         # Another ground than the trained one, or none that tells the part.
         height, width = image.shape[:2]
-        return self._search(image, camera, roi or (0, 0, width, height))
+        return self._search(image, camera, roi or (0, 0, width, height), look)
 
     def part_in_view(self, image: Image, roi: Box | None = None) -> tuple[Mask, Box] | None:
         """The part's silhouette [H, W] and its box with a margin; None where it is not seen before its plain ground."""
@@ -207,12 +222,15 @@ class Localizer:
         grown = _grown(box, self.settings.box_margin, mask.shape)
         return None if grown is None else (mask, grown)
 
-    def _search(self, image: Image, camera: Camera, frame: Box) -> Localization:
+    def _search(self, image: Image, camera: Camera, frame: Box, look: FirstLook | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
         s = self.settings
-        features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
-        pairs = self._match(features, _cut(image, frame))
-        coarse = self._coarse_pose(features, pairs, camera)
+        if look is not None and look.of_frame:
+            features, pairs, coarse = look.features, look.pairs, look.coarse
+        else:
+            features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
+            pairs = self._match(features, _cut(image, frame))
+            coarse = self._coarse_pose(features, pairs, camera)
         if coarse is None:
             box = self._densest_window(features, pairs, image.shape[:2])
         else:

@@ -26,7 +26,7 @@ RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
 SETTLED = 0.99  # of the loss before: less gain than this ends the refinement
 STILL = 0.15  # px: a correction that moves the part by less is made on the picture, without rendering anew
-STEADY = 0.02  # px: what is then left to correct is not worth another picture
+STEADY = 0.01  # px: what is then left to correct is not worth another picture
 NEAR = 0.3  # px: the same for what a rendering of reduced size corrects
 PRECISION = 0.003  # px: shorter Gauss-Newton steps end a linearisation,
 ASTRAY = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed

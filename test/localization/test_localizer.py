@@ -79,10 +79,21 @@ def test_features_of_a_first_look_confirm_the_right_pose_and_no_other(localizer:
         assert not localizer.confirms(look, turned, CAMERA)
 
 
-def test_a_first_look_needs_a_plain_ground_and_content(localizer: Localizer) -> None:
-    assert localizer.quick_look(clutter(), CAMERA) is None
-    assert localizer.quick_look(np.full((320, 320, 3), np.array(GROUND.colour, np.uint8)), CAMERA) is None
-    assert Localizer(cube_map(), Background(None, 0.0)).quick_look(draw(query_poses()[0]), CAMERA) is None
+def test_a_first_look_at_what_is_not_the_part_finds_nothing(localizer: Localizer) -> None:
+    for image in (clutter(), np.full((320, 320, 3), np.array(GROUND.colour, np.uint8))):
+        look = localizer.quick_look(image, CAMERA)
+        assert look is not None and look.of_frame and look.found.pose is None and look.found.reason_text
+
+
+def test_without_a_plain_ground_the_first_look_is_at_the_frame_and_serves_the_second() -> None:
+    scene = Localizer(cube_map(), Background(None, 0.0))
+    pose = query_poses()[0]
+    look = scene.quick_look(draw(pose), CAMERA)
+    assert look is not None and look.of_frame and look.found.pose is not None
+    assert np.degrees(rotation_angle(look.found.pose, pose)) < 3
+    found, again = (scene.localize(draw(pose), CAMERA, None, given) for given in (look, None))
+    assert_right(found, pose)
+    np.testing.assert_array_equal(found.pose.matrix, again.pose.matrix)
 
 
 def test_another_camera(localizer: Localizer) -> None:
