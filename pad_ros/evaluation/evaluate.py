@@ -25,7 +25,7 @@ from .gallery import GalleryEntry
 from .machine import describe_machine
 from .metrics import Judged, PixelCounts
 from .output import make_folder, write_json
-from .report import FIGURES, write_report
+from .report import FIGURES, in_digits, write_report
 
 if TYPE_CHECKING:
     from ..inspector import Inspector
@@ -163,8 +163,8 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         cells = []
         for system in systems.values():
             low, high = system["confidence"][key]
-            interval = "" if np.isnan(low) else f"  ({low:.3f} to {high:.3f})"
-            cells.append(f"{'-' if np.isnan(system[key]) else format(system[key], '.3f')}{interval}")
+            interval = "" if np.isnan(low) else f"  ({in_digits(low)} to {in_digits(high)})"
+            cells.append(f"{'-' if np.isnan(system[key]) else in_digits(system[key])}{interval}")
         lines.append(f"{name:<18}" + "".join(f"{cell:<26}" for cell in cells))
     if metrics["pose_error"] is not None:
         rotation, translation = (metrics["pose_error"][key] for key in ("rotation_deg", "translation_percent"))

@@ -132,11 +132,16 @@ def _worst(entries: Sequence[GalleryEntry]) -> list[tuple[str, str, list[Gallery
     return sections
 
 
+def in_digits(value: float) -> str:
+    """A figure with three digits, or four where three would not tell it from 1."""
+    return f"{value:.4f}" if 0.99 <= value < 1 else f"{value:.3f}"
+
+
 def _number(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.3f}"
+    return "–" if value is None or np.isnan(value) else in_digits(value)
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
     if bounds is None or np.isnan(bounds[0]):
         return ""
-    return f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+    return f"{in_digits(bounds[0])} to {in_digits(bounds[1])}"
