@@ -90,9 +90,9 @@ def points_and_covariates(
     far = float(rendering.depth.max()) if farthest is None else farthest
     distance = np.where(rendering.alpha > 0.5, rendering.depth, np.float32(far))
     log_distance = np.log(np.maximum(distance, 1e-6)) if far > 0 else distance
-    seen = rendering.seen.reshape(len(rendering.seen), rendering.alpha.size)[:, pixels]
+    seen = rendering.seen.sum(axis=0, dtype=np.float32) if len(rendering.seen) else np.zeros_like(rendering.alpha)
     shared = [
-        seen.sum(axis=0, dtype=np.float32),
+        seen.ravel()[pixels],
         rendering.features[..., cues].ravel()[pixels],
         np.log(_slope(lab(rendering.rgb)).ravel()[pixels] + SMALLEST),
         rendering.alpha.ravel()[pixels],

@@ -96,8 +96,10 @@ def evidence(
     means: dict[int, Floats] = {}
 
     def as_ground(first: int, last: int) -> None:
-        found = np.clip((residual[first:last] - beside) / (beside + floors), 0, strongest)
-        total[first:last] = found @ weights
+        total[first:last] = 0
+        for c, weight in enumerate(weights):
+            found = (residual[first:last, :, c] - beside[c]) / (beside[c] + floors[c])
+            total[first:last] += weight * np.clip(found, 0, strongest)
 
     def as_part(first: int, last: int) -> None:
         band = slice(max(first - HALO, 0), last + HALO)
