@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import Future, TimeoutError
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from typing import Any
 
 from pad_ros.msg import InspectionResult
@@ -111,9 +110,8 @@ class CellNode(StageNode):
 
     def _awaited(self, answer: Future[InspectionResult], worker: Worker, query: Query) -> InspectionResult:
         """What the worker answers, or that it was shut down before."""
-        while worker.alive:
-            with suppress(TimeoutError):
-                return answer.result(SHUTDOWN_CHECK)
+        while worker.alive and not answer.done():
+            wait([answer], SHUTDOWN_CHECK)
         if answer.done():
             return answer.result()
         return _result(self.inspector, rejected(query, Reason.DROPPED, "the node was shut down before its turn"))
