@@ -136,11 +136,12 @@ class Inspector:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
         if near is not None:
-            tracked = self._convincing(image, camera, Localization(near, Reason.NONE, TRACKED))
+            tracked = self._convinced(image, camera, Localization(near, Reason.NONE, TRACKED))
             if tracked is not None:
                 return tracked
-        look = self._localizer.quick_look(image, camera, roi) if self.method.refinement.renderings > 1 else None
-        quick = self._convinced(image, camera, look)
+        verifiable = self.method.refinement.renderings > 1 and math.isfinite(self._convincing_loss)
+        look = self._localizer.quick_look(image, camera, roi) if verifiable else None
+        quick = None if look is None else self._convinced(image, camera, look.found, look)
         if quick is not None:
             return quick
         found = self._verified(image, camera, self._localizer.localize(image, camera, roi, look))
@@ -166,20 +167,17 @@ class Inspector:
         covariance = found.covariance if refined.covariance is None else refined.covariance
         return replace(found, pose=refined.pose, covariance=covariance, rendering=refined.rendering)
 
-    def _convincing(self, image: Image, camera: Camera, found: Localization) -> Localization | None:
-        """The pose found, refined, if the image then leaves no doubt about it."""
+    def _convinced(
+        self, image: Image, camera: Camera, found: Localization, look: FirstLook | None = None
+    ) -> Localization | None:
+        """The pose found, refined, if the image, or the features of the `look` it is from, leave no doubt about it."""
         if found.pose is None or not math.isfinite(self._convincing_loss):
             return None
-        return self._trusted(self._refined(image, camera, found.pose), found, self._convincing_loss)
-
-    def _convinced(self, image: Image, camera: Camera, look: FirstLook | None) -> Localization | None:
-        """The pose of a first look, refined, if the image or the features of the look leave no doubt about it."""
-        if look is None or look.found.pose is None or not math.isfinite(self._convincing_loss):
-            return None
-        refined, limit = self._refined(image, camera, look.found.pose), self._convincing_loss
-        if limit < refined.loss <= self._largest_loss and self._localizer.confirms(look, refined.pose, camera):
+        refined, limit = self._refined(image, camera, found.pose), self._convincing_loss
+        doubtful = limit < refined.loss <= self._largest_loss
+        if doubtful and look is not None and self._localizer.confirms(look, refined.pose, camera):
             limit = self._largest_loss
-        return self._trusted(refined, look.found, limit)
+        return self._trusted(refined, found, limit)
 
     def _by_looks(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
         """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""

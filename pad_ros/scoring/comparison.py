@@ -67,7 +67,16 @@ def shift_tolerant_difference(query: Floats, reference: Floats, known: Mask, rad
     the reverse. One direction alone would forgive thin structures that only one of them has. Infinite
     where the reference is not `known`.
     """
-    return _least_difference(_planar(query, None, radius), reference, known, radius)
+    out = np.empty(known.shape, np.float32)
+
+    def task(first: int, last: int) -> None:
+        upper = max(first - radius, 0)
+        band = np.s_[upper : last + radius]
+        least = _least_difference(_planar(query[band], None, radius), reference[band], known[band], radius)
+        out[first:last] = least[first - upper : last - upper]
+
+    in_bands(task, len(out))
+    return out
 
 
 def _planar(values: Floats, known: Mask | None, radius: int) -> Floats:

@@ -37,6 +37,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
+SEGMENTED = 0.5  # of the part must a segmenter find, or what it does not find says nothing
 HALO = 2  # px around a pixel that what is expected there depends on
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
@@ -234,7 +235,9 @@ class Scorer:
         if self.segmenter is not None:
             box = mask_box(part)
             seen = self.segmenter.part((255 * query + 0.5).astype(np.uint8), box) if box is not None else part
-            strange, ground = replace(strange, judged=strange.judged & seen), ~seen
+            solid = rendering.alpha > 0.5
+            if solid.any() and seen[solid].mean() >= SEGMENTED:
+                strange, ground = replace(strange, judged=strange.judged & seen), ~seen
         beside = strange.judged & ~(cv2.dilate(rendering.alpha, np.ones((3, 3), np.uint8)) > TRACE)
         residual[beside, 0] = strange.distance[beside]
         return strange.ground, ground

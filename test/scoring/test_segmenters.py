@@ -66,16 +66,27 @@ def test_settings_name_the_networks_of_both_kinds():
     assert ScoringSettings(backbone="mobilenet_v2", segmenter="u2net").networks == ("mobilenet-v2", "u2net")
 
 
-@pytest.mark.parametrize("gain, verdict", [(-8.0, "REJECT"), (8.0, "PASS")])
-def test_beside_the_part_only_what_the_segmenter_sees_counts(gain, verdict):
-    """A dark red block on a grey belt, and a segmenter that looks for what is dark, or for what is bright."""
+class Finds:
+    """In place of a network: finds what it was given."""
+
+    def __init__(self, mask):
+        self.mask = mask
+
+    def part(self, image, box):
+        return self.mask
+
+
+@pytest.mark.parametrize("what, verdict", [("part and block", "REJECT"), ("part", "PASS"), ("nothing", "REJECT")])
+def test_beside_the_part_only_what_the_segmenter_sees_counts(what, verdict):
+    """A dark red block on a grey belt. A segmenter that does not even find the part acquits nothing."""
     rendering = Renderer(box(1500), WHITE, CALIBRATION.features()).render(CAMERA, POSE)
-    ground = belt().clip(0.5, 1)
-    query = query_of(rendering, ground)
+    query = query_of(rendering, belt().clip(0.5, 1))
     (x, y), _ = corner(rendering)
-    query[y - 3 : y + 4, x - 3 : x + 4] = (90, 5, 10)
+    block = np.s_[y - 3 : y + 4, x - 3 : x + 4]
+    query[block] = (90, 5, 10)
     alone = Scorer(CALIBRATION, WHITE, ScoringSettings()).score(query, CAMERA, LOCALIZATION, rendering)
     assert alone.verdict.name == "REJECT"
-    segmenter = Segmenter(network("u2net", gain=gain))
-    scorer = Scorer(CALIBRATION, WHITE, ScoringSettings(segmenter="u2net"), segmenter=segmenter)
+    seen = (rendering.alpha > 0.5) & (what != "nothing")
+    seen[block] |= what == "part and block"
+    scorer = Scorer(CALIBRATION, WHITE, ScoringSettings(segmenter="u2net"), segmenter=Finds(seen))
     assert scorer.score(query, CAMERA, LOCALIZATION, rendering).verdict.name == verdict
