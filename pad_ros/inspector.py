@@ -118,10 +118,10 @@ class Inspector:
             "give the intrinsics that belong to the image"
         )
 
-    def localize(self, image: Image, camera: Camera | None = None, near: Pose | None = None) -> Localization:
+    def localize(self, image: Image, camera: Camera | None = None, near: Localization | None = None) -> Localization:
         """The camera's pose, refined photometrically, or the reason why there is none.
 
-        near: where the part is expected, such as the pose found in the frame before. Within about 10 pixels of the
+        near: where the part is expected, such as what was found in the frame before. Within about 10 pixels of the
         right pose the search for it is saved; else the frame is localized as without. InputError for an image that
         does not fit the camera or the scene.
 
@@ -136,7 +136,7 @@ class Inspector:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
         if near is not None:
-            tracked = self._convinced(image, camera, Localization(near, Reason.NONE, TRACKED))
+            tracked = self._tracked(image, camera, near)
             if tracked is not None:
                 return tracked
         verifiable = self.method.refinement.renderings > 1 and math.isfinite(self._convincing_loss)
@@ -147,6 +147,13 @@ class Inspector:
         found = self._verified(image, camera, self._localizer.localize(image, camera, roi, look))
         if found.pose is None and found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE):
             return self._by_looks(image, camera, roi) or found
+        return found
+
+    def _tracked(self, image: Image, camera: Camera, near: Localization) -> Localization | None:
+        before = Localization(near.pose, Reason.NONE, TRACKED, rendering=near.rendering)
+        found = self._convinced(image, camera, before)
+        if found is None and near.rendering is not None:  # sketches find their way from further off
+            found = self._convinced(image, camera, replace(before, rendering=None))
         return found
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
@@ -173,7 +180,7 @@ class Inspector:
         """The pose found, refined, if the image, or the features of the `look` it is from, leave no doubt about it."""
         if found.pose is None or not math.isfinite(self._convincing_loss):
             return None
-        refined, limit = self._refined(image, camera, found.pose), self._convincing_loss
+        refined, limit = self._refined(image, camera, found.pose, found.rendering), self._convincing_loss
         doubtful = limit < refined.loss <= self._largest_loss
         if doubtful and look is not None and self._localizer.confirms(look, refined.pose, camera):
             limit = self._largest_loss
@@ -214,13 +221,23 @@ class Inspector:
             return None
         return replace(found, pose=refined.pose, covariance=refined.covariance, rendering=refined.rendering)
 
-    def _refined(self, image: Image, camera: Camera, pose: Pose) -> Refinement:
-        """The pose refined in the query's light and before its ground; the rendering is that before the trained one."""
+    def _refined(
+        self, image: Image, camera: Camera, pose: Pose, last: ReferenceRendering | None = None
+    ) -> Refinement:
+        """The pose refined in the query's light and before its ground; the rendering is that before the trained one.
+
+        last: a rendering at this pose from the frame before; it serves where the camera is the same.
+        """
         settings = self.method.refinement
+        if last is not None and (last.camera != camera or last.pose is not pose):
+            last = None
         with only_our_threads():
-            seen = as_seen(image, self._sketch.part(small_camera(camera, settings), pose), self.model.background)
+            first = self._sketch.part(small_camera(camera, settings), pose) if last is None else last
+            seen = as_seen(image, first, self.model.background)
             render, sketch = seen.over(self._renderer.part), seen.over(self._sketch.part)
-            refined = refine_pose(seen.image, camera, pose, render, settings, sketch)
+            if last is not None:
+                last = render(camera, pose)
+            refined = refine_pose(seen.image, camera, pose, render, settings, sketch, last)
             if seen.ground is None:
                 return refined
             # The part alone must be explained: not the ground behind it, nor how the surroundings shade it.
@@ -264,7 +281,7 @@ class Inspector:
         with only_our_threads():
             return self._scorer.score(image, camera, localization, rendering)
 
-    def inspect(self, image: Image, camera: Camera | None = None, near: Pose | None = None) -> Inspection:
+    def inspect(self, image: Image, camera: Camera | None = None, near: Localization | None = None) -> Inspection:
         """The verdict for one image; HOLD with the reason for anything that goes wrong. near: see `localize`."""
         times = {"localize": 0.0, "render": 0.0, "score": 0.0}
         began = last = time.perf_counter()

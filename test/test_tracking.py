@@ -45,35 +45,61 @@ def photograph(pose, part=PART):
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+def expected(pose, rendered=False):
+    """What is known of the frame before: where it was and, mostly, how the part looks from there."""
+    return Localization(pose, Reason.NONE, "", rendering=Renderer(PART, WHITE).part(CAMERA, pose) if rendered else None)
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("degrees", [0.0, 1.0, 3.0])
-def test_a_frame_near_the_last_pose_is_tracked(inspector, seed, degrees):
+@pytest.mark.parametrize("rendered", [False, True])
+def test_a_frame_near_the_last_pose_is_tracked(inspector, seed, degrees, rendered):
     truth = POSES[seed]
     near = put_off(truth, degrees, degrees / 200, np.random.default_rng(seed))
-    found = inspector.localize(photograph(truth), near=near)
+    found = inspector.localize(photograph(truth), near=expected(near, rendered))
     assert found.localized and found.reason_text == "tracked"
     assert rotation_angle(found.pose, truth) < np.radians(0.15)
     assert found.rendering is not None and found.covariance.shape == (6, 6)
 
 
+def test_frame_after_frame_is_tracked_by_what_the_one_before_left(inspector):
+    """The part wanders by 2 degrees at a time; errors do not add up, and each picture is rendered anew."""
+    found = expected(POSES[0])
+    for step in range(8):
+        truth = put_off(POSES[0], 2.0 * step, 0.0, np.random.default_rng(1))
+        found = inspector.localize(photograph(truth), near=found)
+        assert found.reason_text == "tracked" and rotation_angle(found.pose, truth) < np.radians(0.15)
+        fresh = Renderer(PART, WHITE).part(CAMERA, found.pose)
+        assert np.abs(found.rendering.rgb - fresh.rgb).mean() < 2e-3
+
+
+def test_a_rendering_for_another_camera_is_not_used(inspector):
+    other = replace(CAMERA, fx=CAMERA.fx * 1.5)
+    near = replace(expected(POSES[0]), rendering=Renderer(PART, WHITE).part(other, POSES[0]))
+    found = inspector.localize(photograph(POSES[0]), near=near)
+    assert found.reason_text == "tracked" and rotation_angle(found.pose, POSES[0]) < np.radians(0.15)
+
+
 def test_a_defect_does_not_end_the_tracking(inspector):
     image = photograph(POSES[0])
     image[60:68, 50:58] = (255, 0, 255)
-    found = inspector.localize(image, near=put_off(POSES[0], 1.0, 0.005, np.random.default_rng(0)))
+    found = inspector.localize(image, near=expected(put_off(POSES[0], 1.0, 0.005, np.random.default_rng(0)), True))
     assert found.localized and rotation_angle(found.pose, POSES[0]) < np.radians(0.2)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_a_jump_is_localized_in_full(inspector, seed):
     """Wherever the part went, a pose that was tracked is right or there is none."""
-    assert inspector.localize(photograph(POSES[seed]), near=POSES[0]) is LOCALIZED
+    for rendered in (False, True):
+        assert inspector.localize(photograph(POSES[seed]), near=expected(POSES[0], rendered)) is LOCALIZED
 
 
+@pytest.mark.parametrize("rendered", [False, True])
 @pytest.mark.parametrize("degrees", [6, 12, 25, 60, 180])
-def test_no_wrong_pose_is_tracked(inspector, degrees):
+def test_no_wrong_pose_is_tracked(inspector, degrees, rendered):
     for seed in range(4):
         near = put_off(POSES[seed], degrees, 0.02, np.random.default_rng(seed))
-        found = inspector.localize(photograph(POSES[seed]), near=near)
+        found = inspector.localize(photograph(POSES[seed]), near=expected(near, rendered))
         assert found is LOCALIZED or rotation_angle(found.pose, POSES[seed]) < np.radians(0.3)
 
 
@@ -85,27 +111,28 @@ def test_what_is_not_the_part_is_not_tracked(inspector, kind):
         "noise": np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8),
         "negative": 255 - photograph(POSES[0]),
     }[kind]
-    assert inspector.localize(image, near=POSES[0]) is LOCALIZED
+    for rendered in (False, True):
+        assert inspector.localize(image, near=expected(POSES[0], rendered)) is LOCALIZED
 
 
 def test_a_part_out_of_sight_is_not_tracked(inspector):
     away = Pose.look_at(np.array([4.0, 0, 0]), np.array([8.0, 0, 0]), np.array([0, 0, 1.0]))
-    assert inspector.localize(photograph(POSES[0]), near=away) is LOCALIZED
+    assert inspector.localize(photograph(POSES[0]), near=expected(away)) is LOCALIZED
 
 
 def test_without_a_calibration_there_is_nothing_to_track_by():
     model = replace(make_inspector().model, calibration=None)
-    assert Inspector(model, "cpu").localize(photograph(POSES[0]), near=POSES[0]) is LOCALIZED
-    assert make_inspector(max_loss=float("inf")).localize(photograph(POSES[0]), near=POSES[0]) is LOCALIZED
+    assert Inspector(model, "cpu").localize(photograph(POSES[0]), near=expected(POSES[0])) is LOCALIZED
+    assert make_inspector(max_loss=float("inf")).localize(photograph(POSES[0]), near=expected(POSES[0])) is LOCALIZED
 
 
 def test_viewpoints_that_are_not_covered_are_not_tracked():
-    found = make_inspector(coverage=0.1).localize(photograph(POSES[4]), near=POSES[4])
+    found = make_inspector(coverage=0.1).localize(photograph(POSES[4]), near=expected(POSES[4]))
     assert found is LOCALIZED
 
 
 def test_a_tracked_frame_gets_its_verdict(inspector):
-    result = inspector.inspect(photograph(POSES[1]), near=POSES[1])
+    result = inspector.inspect(photograph(POSES[1]), near=expected(POSES[1], True))
     assert result.localization.reason_text == "tracked" and np.isfinite(result.score)
     assert result.rendering.alpha.max() > 0.9
 

@@ -20,6 +20,7 @@ from ..rendering.result import ReferenceRendering
 from . import _alignment_kernels as kernels
 
 Floats = NDArray[np.float32]
+Pictures = tuple[Floats, Floats, Floats]
 
 MIN_PIXELS = 200  # of the part and its margin, below which nothing can be said
 MIN_POINTS = 50  # for one linearisation
@@ -47,25 +48,30 @@ def nudged(rendering: ReferenceRendering, warp: Array) -> ReferenceRendering:
 
     Depths stay as they are.
     """
-    c = rendering.camera
-    lens = np.array([c.fx, c.fy, c.cx - 0.5, c.cy - 0.5], np.float32)
     pictures = rendering.rgb, rendering.features, rendering.alpha[..., None]
-    moved = tuple(picture.copy() for picture in pictures)
-    solid = rendering.alpha > 0.5
-    distance = np.float32(rendering.depth[solid].mean() if solid.any() else 1.0)
-    rows, columns = (s.indices(n) for s, n in zip(rendering.inside, solid.shape, strict=True))
+    rgb, features, alpha = _nudged(pictures, rendering.depth, rendering.camera, warp, rendering.inside)
+    pose = Pose(warp @ rendering.pose.matrix)
+    return replace(rendering, rgb=rgb, features=features, alpha=alpha[..., 0], pose=pose)
+
+
+def _nudged(
+    pictures: Pictures, depth: Floats, camera: Camera, warp: Array, inside: tuple[slice, slice] = np.s_[:, :]
+) -> Pictures:
+    """Colours, features and alpha [H, W, C each] with what is `inside` moved."""
+    lens = np.array([camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5], np.float32)
+    rgb, features, alpha = pictures
+    moved = rgb.copy(), features.copy(), alpha.copy()
+    solid = alpha[..., 0] > 0.5
+    distance = np.float32(depth[solid].mean() if solid.any() else 1.0)
+    rows, columns = (s.indices(n) for s, n in zip(inside, depth.shape, strict=True))
     bands = np.linspace(rows[0], rows[1], 2 * thread_count() + 1).astype(np.int64)
     m = warp.astype(np.float32)
 
     def task(i: int) -> None:
-        kernels.nudge(
-            pictures, rendering.depth, distance, m, lens, moved, bands[i], bands[i + 1], columns[0], columns[1]
-        )
+        kernels.nudge(pictures, depth, distance, m, lens, moved, bands[i], bands[i + 1], columns[0], columns[1])
 
     for_each(task, len(bands) - 1)
-    rgb, features, alpha = moved
-    pose = Pose(warp @ rendering.pose.matrix)
-    return replace(rendering, rgb=rgb, features=features, alpha=alpha[..., 0], pose=pose)
+    return moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +103,12 @@ class Window:
         seen = cv2.dilate((self.alpha > 0.5).astype(np.uint8), np.ones((size, size), np.uint8))
         total, count = kernels.capped_difference(self.query, self.rgb, seen)
         return float(total / count) if count >= MIN_PIXELS else float("inf")
+
+    def nudged(self, warp: Array) -> Window:
+        """With the rendering after the part moved, as `nudged`."""
+        none = np.zeros((*self.alpha.shape, 0), np.float32)
+        rgb, _, alpha = _nudged((self.rgb, none, self.alpha[..., None]), self.depth, self.camera, warp)
+        return replace(self, rgb=rgb, alpha=alpha[..., 0])
 
     def shrunk(self, level: float) -> Window:
         """At a fraction of the resolution."""

@@ -67,14 +67,19 @@ def refine_pose(
     render: RenderFunction,
     settings: RefinementSettings | None = None,
     sketch: RenderFunction | None = None,
+    last: ReferenceRendering | None = None,
 ) -> Refinement:
     """Refine `pose` of a query [H, W, 3] taken with the pinhole `camera`; `render` gives the part at a pose.
 
     sketch: gives it at the largest of the settings' `levels`, for the first rounds: they then cost a fraction.
+    last: a rendering at `pose` that is there already, such as that of the frame before: it saves them.
     """
     settings = settings or RefinementSettings()
-    if sketch is not None and settings.renderings > 1:
-        begun, loss_before = _sketched(image, camera, pose, sketch, settings)
+    if settings.renderings > 1 and (sketch is not None or last is not None):
+        if last is not None:
+            begun, loss_before = _followed(image, last, settings)
+        elif sketch is not None:
+            begun, loss_before = _sketched(image, camera, pose, sketch, settings)
         found = _refined(image, camera, pose, begun, render, settings, ())
         if found.loss <= ASTRAY * loss_before:
             return replace(found, accepted=True, loss_before=loss_before)
@@ -104,10 +109,17 @@ class _Look:
 
     @staticmethod
     def of(image: Image, rendering: ReferenceRendering) -> _Look:
-        window = Window.of(image, rendering)
+        return _Look._in(Window.of(image, rendering), rendering)
+
+    @staticmethod
+    def _in(window: Window | None, rendering: ReferenceRendering) -> _Look:
         if window is None:
             return _Look(rendering, float("inf"), None, None)
         return _Look(rendering, window.loss(), window, Linearisation.of(window))
+
+    def nudged(self, warp: Array) -> _Look:
+        """With the part moved by a fraction of a pixel in the window alone: the rendering stays."""
+        return _Look._in(None if self.window is None else self.window.nudged(warp), self.rendering)
 
     def correction(self, levels: Sequence[float], steps: int, precision: float) -> tuple[Array, float]:
         """The warp of the rendered points that fits the query best, and how many pixels it moves them."""
@@ -120,6 +132,14 @@ class _Look:
                 warp = coarse.solve(warp, steps, COARSE_PRECISION)
         warp = self.linear.solve(warp, steps, precision)
         return warp, self.linear.motion(warp)
+
+
+def _followed(image: Image, last: ReferenceRendering, settings: RefinementSettings) -> tuple[Pose, float]:
+    """The pose that a rendering of before leads to, and the loss at its own."""
+    look = _Look.of(image, last)
+    warp, _ = look.correction(settings.levels, settings.steps, SKETCH_PRECISION)
+    candidate = Pose(warp @ last.pose.matrix)
+    return (candidate if _plausible(last.pose, candidate, settings) else last.pose), look.loss
 
 
 def _sketched(
@@ -161,9 +181,10 @@ def _refined(
         if not _plausible(given, candidate, settings):
             break
         if 0 < moved < STILL:
-            closer = _Look.of(image, nudged(look.rendering, warp))
-            last, beyond = closer.correction((), settings.steps, PRECISION)
-            look = closer if beyond < STEADY else replace(closer, rendering=nudged(look.rendering, last @ warp))
+            closer = look.nudged(warp)
+            further, beyond = closer.correction((), settings.steps, PRECISION)
+            warp = warp if beyond < STEADY else further @ warp
+            look = replace(closer, rendering=nudged(look.rendering, warp))
             reached, accepted = look.rendering.pose, True
             break
         after = _Look.of(image, render(camera, candidate))

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
 from ..errors import ImageError, InputError
-from ..geometry import Camera, Pose
+from ..geometry import Camera
 from ..images import Image
 from ..localization.result import Localization
 from ..reasons import Reason, Verdict
@@ -100,11 +100,11 @@ def rejected(query: Query, reason: Reason, text: str) -> Frame:
 
 
 def localize(
-    inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None], near: Pose | None = None
+    inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None], near: Localization | None = None
 ) -> Frame:
     """Decode and localize. `camera` gives the raw intrinsics (None: the model's own) or raises InputError.
 
-    near: where the part may be.
+    near: what was found in the frame before.
     """
     if inspector is None:
         return rejected(query, Reason.NO_MODEL, "no reference model is loaded")

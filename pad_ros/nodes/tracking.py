@@ -1,9 +1,9 @@
-"""The pose of the frame before, as a guess for the next one."""
+"""Where the part was in the frame before, as a guess for the next one."""
 
 from __future__ import annotations
 
-from ..geometry import Pose
 from ..inspector import Inspector
+from ..localization.result import Localization
 from .parameters import Parameters
 from .stages import Frame
 
@@ -17,14 +17,14 @@ class Tracking:
             False,
             "look first where the part was in the frame before: saves the search where it moves by a few pixels only",
         )
-        self._last: tuple[Inspector, Pose] | None = None
+        self._last: tuple[Inspector, Localization] | None = None
 
-    def guess(self, inspector: Inspector | None) -> Pose | None:
+    def guess(self, inspector: Inspector | None) -> Localization | None:
         """Where `inspector` may look first; poses found by another model are worth nothing."""
         if self._last is None or self._last[0] is not inspector:
             return None
         return self._last[1]
 
     def learn(self, inspector: Inspector | None, frame: Frame) -> None:
-        pose = frame.localization.pose
-        self._last = (inspector, pose) if self._on and inspector is not None and pose is not None else None
+        found = frame.localization
+        self._last = (inspector, found) if self._on and inspector is not None and found.localized else None

@@ -35,7 +35,7 @@ def test_a_frame_is_looked_for_where_the_one_before_was(graph, guesses, kind, mo
         graph.wait(lambda count=count: len(guesses) == count, "a frame")
         graph.settle()
     assert [near is not None for near in guesses] == [False, True, True, False]  # the empty frame ends the track
-    assert guesses[1] is POSE
+    assert guesses[1].pose is POSE
 
 
 def test_without_the_parameter_each_frame_stands_alone(graph, guesses):
