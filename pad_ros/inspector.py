@@ -221,9 +221,7 @@ class Inspector:
             return None
         return replace(found, pose=refined.pose, covariance=refined.covariance, rendering=refined.rendering)
 
-    def _refined(
-        self, image: Image, camera: Camera, pose: Pose, last: ReferenceRendering | None = None
-    ) -> Refinement:
+    def _refined(self, image: Image, camera: Camera, pose: Pose, last: ReferenceRendering | None = None) -> Refinement:
         """The pose refined in the query's light and before its ground; the rendering is that before the trained one.
 
         last: a rendering at this pose from the frame before; it serves where the camera is the same.
