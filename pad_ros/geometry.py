@@ -7,6 +7,7 @@ Camera frame: OpenCV / ROS optical (x right, y down, z forward). Poses are `came
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -41,7 +42,7 @@ class Camera:
     def __post_init__(self) -> None:
         values = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
         possible = (
-            self.width >= 1 and self.height >= 1 and len(self.distortion) in (4, 8) and np.all(np.isfinite(values))
+            self.width >= 1 and self.height >= 1 and len(self.distortion) in (4, 8) and all(map(math.isfinite, values))
         )
         if not possible or min(self.fx, self.fy) <= 0:
             raise InputError(f"impossible camera intrinsics: {self}")
@@ -107,10 +108,10 @@ class Pose:
 
     def __post_init__(self) -> None:
         m = np.array(self.matrix, dtype=np.float64)
-        if m.shape != (4, 4) or not np.all(np.isfinite(m)) or not np.allclose(m[3], [0, 0, 0, 1], atol=1e-6):
+        if m.shape != (4, 4) or not np.all(np.isfinite(m)) or np.abs(m[3] - (0, 0, 0, 1)).max() > 1e-6:
             raise InputError(f"a pose must be a finite 4x4 rigid matrix, got {np.asarray(self.matrix).tolist()}")
         r = m[:3, :3]
-        if np.abs(r).max() > 1.01 or not np.allclose(r @ r.T, np.eye(3), atol=1e-3) or np.linalg.det(r) < 0:
+        if np.abs(r).max() > 1.01 or np.abs(r @ r.T - np.eye(3)).max() > 1e-3 or np.linalg.det(r) < 0:
             raise InputError("the rotation of a pose is not orthonormal and right-handed (scaled or mirrored matrix?)")
         u, _, vt = np.linalg.svd(r)
         m[:3, :3] = u @ vt

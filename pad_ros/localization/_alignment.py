@@ -114,13 +114,15 @@ class Window:
         """At a fraction of the resolution."""
         if level == 1.0:
             return self
-        size = (max(round(self.camera.width * level), 16), max(round(self.camera.height * level), 16))
+        step = round(1 / level)  # whole blocks of pixels are averaged several times faster
+        width, height = (n // step * step or n for n in (self.camera.width, self.camera.height))
+        size = (max(round(width * level), 16), max(round(height * level), 16))
         query, rgb, alpha, weighted = (
-            cv2.resize(a, size, interpolation=cv2.INTER_AREA)
+            cv2.resize(a[:height, :width], size, interpolation=cv2.INTER_AREA)
             for a in (self.query, self.rgb, self.alpha, self.depth * self.alpha)
         )
         depth = weighted / np.maximum(alpha, np.float32(1e-6))
-        return Window(query, rgb, alpha, depth, self.camera.resized(*size))
+        return Window(query, rgb, alpha, depth, self.camera.cropped(0, 0, width, height).resized(*size))
 
 
 @dataclass(frozen=True, eq=False)

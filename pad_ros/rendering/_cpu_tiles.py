@@ -13,8 +13,10 @@ import math
 import numpy as np
 
 from ..kernels import kernel
+from ._simd import prefetch
 
 TILE = 16
+AHEAD = 8
 LOG_255 = 5.541263545158426
 LOG2_E = 1.4426950408889634
 LOG2_CUT = -7.994353436858858  # log2(1 / 255)
@@ -107,6 +109,11 @@ def gather(
     channels = colors.shape[1]
     for j in range(begin, end):
         i = order[j]
+        ahead = order[min(j + AHEAD, end - 1)]
+        prefetch(means2d, ahead)
+        prefetch(conics, ahead)
+        prefetch(radii, ahead)
+        prefetch(colors, ahead)
         a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
         log_opacity = math.log(np.float64(opacities[i]))
         # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
