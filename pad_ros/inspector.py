@@ -141,7 +141,7 @@ class Inspector:
                 return tracked
         verifiable = self.method.refinement.renderings > 1 and math.isfinite(self._convincing_loss)
         look = self._localizer.quick_look(image, camera, roi) if verifiable else None
-        quick = None if look is None else self._convinced(image, camera, look.found, look)
+        quick = None if look is None else self._convinced(image, camera, look)
         if quick is not None:
             return quick
         found = self._verified(image, camera, self._localizer.localize(image, camera, roi, look))
@@ -150,11 +150,13 @@ class Inspector:
         return found
 
     def _tracked(self, image: Image, camera: Camera, near: Localization) -> Localization | None:
-        before = Localization(near.pose, Reason.NONE, TRACKED, rendering=near.rendering)
-        found = self._convinced(image, camera, before)
-        if found is None and near.rendering is not None:  # sketches find their way from further off
-            found = self._convinced(image, camera, replace(before, rendering=None))
-        return found
+        """The pose of the frame before, refined, if the image leaves no doubt about it."""
+        if near.pose is None or not math.isfinite(self._convincing_loss):
+            return None
+        refined = self._refined(image, camera, near.pose, near.rendering)
+        if near.rendering is not None and refined.loss > self._convincing_loss:  # sketches find their way from further
+            refined = self._refined(image, camera, near.pose)
+        return self._trusted(refined, Localization(None, Reason.NONE, TRACKED), self._convincing_loss)
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
         """The pose found, refined, or the reason why it is not to be trusted."""
@@ -174,17 +176,15 @@ class Inspector:
         covariance = found.covariance if refined.covariance is None else refined.covariance
         return replace(found, pose=refined.pose, covariance=covariance, rendering=refined.rendering)
 
-    def _convinced(
-        self, image: Image, camera: Camera, found: Localization, look: FirstLook | None = None
-    ) -> Localization | None:
-        """The pose found, refined, if the image, or the features of the `look` it is from, leave no doubt about it."""
-        if found.pose is None or not math.isfinite(self._convincing_loss):
+    def _convinced(self, image: Image, camera: Camera, look: FirstLook) -> Localization | None:
+        """The pose of a first look, refined, if the image, or the features it is from, leave no doubt about it."""
+        if look.found.pose is None:
             return None
-        refined, limit = self._refined(image, camera, found.pose, found.rendering), self._convincing_loss
+        refined, limit = self._refined(image, camera, look.found.pose), self._convincing_loss
         doubtful = limit < refined.loss <= self._largest_loss
-        if doubtful and look is not None and self._localizer.confirms(look, refined.pose, camera):
+        if doubtful and self._localizer.confirms(look, refined.pose, camera):
             limit = self._largest_loss
-        return self._trusted(refined, found, limit)
+        return self._trusted(refined, look.found, limit)
 
     def _by_looks(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
         """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""

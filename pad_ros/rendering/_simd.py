@@ -225,6 +225,14 @@ def totals(typingctx, a, b, c, d, e, f, g, h):
 
 
 @intrinsic
+def sqrt(typingctx, a):
+    def codegen(context, builder, signature, args):
+        return _call(builder, f"llvm.sqrt.v{LANES}f32", _VECTOR, [args[0]])
+
+    return vector(vector), codegen
+
+
+@intrinsic
 def exp2(typingctx, a):
     """2**a for -126 < a < 127, relative error below 2e-7 (minimax polynomial of 2**f on [-0.5, 0.5])."""
     polynomial = (1.32647e-3, 9.67151e-3, 5.550734e-2, 2.4022242e-1, 6.9314698e-1, 1.0)  # highest power first

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from .tensors import GaussianTensors
 
 SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
-SKETCHED = 0.5  # of the Gaussians, the largest, make a sketch
+SKETCHED = 0.7  # of the Gaussians, the largest, make a sketch
 MARGIN = 12  # px around the part's projection
-SAMPLES = 50_000  # Gaussians at least that its outline is taken from
 
 PLANES = (0.01, 1e10)  # nearest and farthest depth of what is drawn, part units
 
@@ -194,40 +193,19 @@ def _develop(image, through, rgb, features, depth, alpha, first, last):  # type:
 def _outline(
     means: NDArray[np.float64], pose: NDArray[np.float64], lens: NDArray[np.float64], width: int, height: int
 ) -> Window | None:
-    """Where the means project to, but for the outermost thousandth on each side: floaters must not stretch it."""
-    columns, rows = np.zeros(width + 2, np.int64), np.zeros(height + 2, np.int64)
-    step = max(means.shape[0] // SAMPLES, 1)
-    count = 0
-    for i in range(0, means.shape[0], step):
+    """Where the means project to: all of them, as the tip of something thin may be a single one."""
+    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+    for i in range(means.shape[0]):
         x, y, z = means[i]
         depth = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
         if not depth > 1e-3:
             continue
         u = lens[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) / depth + lens[2]
         v = lens[1] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) / depth + lens[3]
-        columns[int(min(max(u, -1.0), width) + 1.0)] += 1
-        rows[int(min(max(v, -1.0), height) + 1.0)] += 1
-        count += 1
-    if count == 0:
-        return None
-    x0, x1 = _spread(columns, count)
-    y0, y1 = _spread(rows, count)
+        left, right = min(left, u), max(right, u)
+        top, bottom = min(top, v), max(bottom, v)
+    x0, x1 = int(min(max(left - MARGIN, 0.0), width)), int(min(max(right + MARGIN + 1, 0.0), width))
+    y0, y1 = int(min(max(top - MARGIN, 0.0), height)), int(min(max(bottom + MARGIN + 1, 0.0), height))
     if x1 <= x0 or y1 <= y0:
         return None
     return x0, y0, x1 - x0, y1 - y0
-
-
-@kernel
-def _spread(histogram, count):  # type: ignore[no-untyped-def]
-    """First and one past the last pixel of what the histogram holds; its first bin is before, its last behind them."""
-    size = histogram.shape[0] - 2
-    spare = count // 1000
-    first, below = 0, histogram[0]
-    while below <= spare:
-        first += 1
-        below += histogram[first]
-    last, above = size + 1, histogram[size + 1]
-    while above <= spare:
-        last -= 1
-        above += histogram[last]
-    return max(first - 1 - MARGIN, 0), min(last + MARGIN, size)

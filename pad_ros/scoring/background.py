@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..grounds import around, in_light_of
 from ..images import Image
 from ..rendering.result import ReferenceRendering
-from .comparison import lab, shift_tolerant_difference
+from .comparison import shift_tolerant_difference
+from .lab import lab
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

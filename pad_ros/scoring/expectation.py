@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..kernels import kernel
 from ..rendering.result import ReferenceRendering
-from .comparison import lab
+from .lab import lab_planes
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -94,9 +94,9 @@ def points_and_covariates(
     shared = [
         seen.ravel()[pixels],
         rendering.features[..., cues].ravel()[pixels],
-        np.log(_slope(lab(rendering.rgb)).ravel()[pixels] + SMALLEST),
+        np.log(_slope(lab_planes(rendering.rgb)[..., : rendering.rgb.shape[1]]).ravel()[pixels] + SMALLEST),
         rendering.alpha.ravel()[pixels],
-        np.log(_slope(log_distance).ravel()[pixels] + np.float32(1e-3)),
+        np.log(_slope(log_distance[None]).ravel()[pixels] + np.float32(1e-3)),
     ]
     out = []
     for c in range(cues):
@@ -106,12 +106,11 @@ def points_and_covariates(
 
 
 def _slope(values: Floats) -> Floats:
-    """Largest gradient magnitude [H, W] in each pixel's neighbourhood, per pixel, over all channels."""
-    dx = cv2.Sobel(values, cv2.CV_32F, 1, 0, ksize=3) / np.float32(8)
-    dy = cv2.Sobel(values, cv2.CV_32F, 0, 1, ksize=3) / np.float32(8)
-    squared = dx * dx + dy * dy
-    if squared.ndim == 3:
-        first, *others = cv2.split(squared)  # NumPy's own sum over a short axis is slow
-        squared = sum(others, start=first)
+    """Largest gradient magnitude [H, W] of planes [C, H, W] in each pixel's neighbourhood, per pixel."""
+    squared = np.zeros(values.shape[1:], np.float32)
+    for plane in values:
+        for along in ((1, 0), (0, 1)):
+            difference = cv2.Sobel(plane, cv2.CV_32F, *along, ksize=3, scale=1 / 8)
+            squared += difference * difference
     out: Floats = cv2.dilate(np.sqrt(squared), _NEIGHBOURS)
     return out

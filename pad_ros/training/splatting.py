@@ -2,12 +2,15 @@
 
 3D Gaussian Splatting (Kerbl et al. 2023) with a fixed number of Gaussians: instead of cloning and
 pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
-al. 2024, "3DGS as MCMC", section 4). Only the part's box of each view is rendered.
+al. 2024, "3DGS as MCMC", section 4). Before the last steps those that no view shows much of are dropped
+(as by Niemeyer et al. 2024, "RadSplat", section 3.3), which costs next to nothing and makes rendering faster.
+Only the part's box of each view is rendered.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -131,6 +134,21 @@ class _Parameters:
         self.means[dead] += offset
         return len(dead)
 
+    @torch.no_grad()
+    def keep(self, chosen: Tensor) -> None:
+        """Drop all but those at `chosen` [M], with what the optimizer knows of them."""
+        for name in ("means", "quats", "log_scales", "logits", "sh0", "sh"):
+            old: Tensor = getattr(self, name)
+            new = old[chosen].clone().requires_grad_()
+            state = self.optimizer.state.pop(old)
+            self.optimizer.state[new] = {
+                key: value[chosen] if value.shape == old.shape else value for key, value in state.items()
+            }
+            for group in self.optimizer.param_groups:
+                if group["params"][0] is old:
+                    group["params"] = [new]
+            setattr(self, name, new)
+
 
 def _rotate(quats: Tensor, vectors: Tensor) -> Tensor:  # [N, 4], [N, 3] -> [N, 3]
     q = torch.nn.functional.normalize(quats, dim=-1)
@@ -165,6 +183,7 @@ def fit_gaussians(
     (where known) limit what is rendered and add the silhouette term.
     """
     generator = torch.Generator().manual_seed(seed)
+    moving = True  # Gaussians are still relocated
     train = [TrainView.of(view, settings.margin, device) for view in views]
     scale = float(np.sqrt(settings.coarse_pixels / np.median([view.pixels for view in train])))
     coarse = [TrainView.of(_shrunk(view, scale), settings.margin, device) for view in views] if scale < 0.8 else train
@@ -195,18 +214,39 @@ def fit_gaussians(
             assert parameters.means.grad is not None and parameters.logits.grad is not None
             opacities = torch.sigmoid(parameters.logits.detach())
             parameters.logits.grad += settings.opacity_weight / len(opacities) * opacities * (1 - opacities)
-            pull += torch.linalg.norm(parameters.means.grad, dim=1)
+            if moving:
+                pull += torch.linalg.norm(parameters.means.grad, dim=1)
             parameters.step(share)
             smoothed = loss if step == 0 else 0.98 * smoothed + 0.02 * loss
-            if (step + 1) % settings.relocate_every == 0:
-                if share < settings.relocate_until:
-                    parameters.relocate(pull, settings.dead_opacity, generator)
+            if moving and share >= settings.relocate_until:
+                moving = False
+                parameters.keep(_most_seen(parameters.gaussians(), train, settings.kept))
+            elif moving and (step + 1) % settings.relocate_every == 0:
+                parameters.relocate(pull, settings.dead_opacity, generator)
                 pull.zero_()
             bar.update(share - bar.done, f"step {step}, loss {smoothed:.4f}")
     fitted = parameters.gaussians().arrays()
     lengths = np.linalg.norm(fitted.quats, axis=1, keepdims=True)
     fitted = replace(fitted, quats=fitted.quats / np.maximum(lengths, np.float32(1e-12)))
     return fitted.take(fitted.opacities > settings.dead_opacity)
+
+
+def _most_seen(gaussians: GaussianTensors, views: Sequence[TrainView], share: float) -> Tensor:
+    """Indices, in order, of the `share` of the Gaussians that fill most pixels in the view that shows most of them."""
+    g = gaussians
+    count = len(g.means)
+    most = torch.zeros(count, device=g.means.device)
+    means, quats, scales, opacities = (x.detach() for x in (g.means, g.quats, g.scales, g.opacities))
+    for view in views:
+        ones = torch.ones(count, 1, device=g.means.device, requires_grad=True)
+        weights, _, _ = rasterization(
+            means, quats, scales, opacities, ones, view.viewmat, view.intrinsics, view.camera.width,
+            view.camera.height, window=view.window, eps2d=g.footprint,
+        )  # fmt: skip
+        weights.sum().backward()
+        assert ones.grad is not None
+        most = torch.maximum(most, ones.grad[:, 0])
+    return torch.sort(torch.topk(most, max(round(share * count), 1)).indices).values
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The renderer: window, background, depth, features, and the choice of photographs and device."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,22 @@ def test_a_part_that_leaves_the_image_is_cut(gaussians):
     x0, y0, w, h = renderer.window(left, orbit(5)[0])
     assert x0 >= 0 and y0 >= 0 and x0 + w <= 64 and y0 + h <= 128
     np.testing.assert_allclose(renderer.render(left, orbit(5)[0]).alpha, full.alpha[:, :64], atol=2e-2)
+
+
+def test_the_tip_of_something_thin_is_not_cut_off(gaussians):
+    """A rod of few Gaussians beside thousands: all of it is in the window."""
+    many, rod = gaussians.take(np.arange(2000) % len(gaussians)), gaussians.take(np.arange(1))
+    pose = orbit(5)[0]
+    tip = pose.inverse().transform(CAMERA.rays(np.array([[120.5, 64.5]])) * pose.translation[2])[0]
+    together = replace(
+        many, **{name: np.concatenate([getattr(many, name), getattr(rod, name)])
+                 for name in ("quats", "scales", "opacities", "sh")},
+        means=np.concatenate([many.means, tip[None].astype(np.float32)]),
+    )  # fmt: skip
+    u, v = CAMERA.project(pose.transform(tip[None]))[0]
+    x0, y0, w, h = Renderer(together, WHITE).window(CAMERA, pose)
+    alone = Renderer(many, WHITE).window(CAMERA, pose)
+    assert alone[0] + alone[2] < u < x0 + w and y0 < v < y0 + h
 
 
 def test_from_inside_the_part_nothing_breaks(gaussians):

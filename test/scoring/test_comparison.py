@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from pad_ros.geometry import Camera, Pose
 from pad_ros.rendering.result import ReferenceRendering
-from pad_ros.scoring.comparison import lab, residuals, shift_tolerant_difference
+from pad_ros.scoring.comparison import residuals, shift_tolerant_difference
 
 
 def plain_difference(query, reference, known, radius):
@@ -86,12 +86,6 @@ def rendering(rgb, photographs=None, seen=None):
         rgb, np.ones((height, width), np.float32), np.ones((height, width), np.float32),
         np.zeros((height, width, 0), np.float32), camera, Pose.identity(), **more,
     )  # fmt: skip
-
-
-def test_lab_of_bytes_and_of_floats_agree():
-    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    np.testing.assert_allclose(lab(pixels), lab(pixels.astype(np.float32) / 255), atol=1e-5)
-    assert lab(np.full((2, 2, 3), 255, np.uint8))[0, 0] == pytest.approx([1, 0, 0], abs=1e-3)
 
 
 def test_residual_of_a_query_like_its_reference_is_zero():

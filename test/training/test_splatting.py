@@ -72,6 +72,24 @@ def test_large_views_are_fitted_coarsely_first(views, start, monkeypatch):
     assert rendering_quality(found, views, WHITE).psnr > rendering_quality(start, views, WHITE).psnr + 2
 
 
+def test_what_no_view_shows_much_of_is_dropped_before_the_last_steps(views, start):
+    whole = fit_gaussians(start, views, WHITE, replace(SETTINGS, kept=1.0), FOREVER)
+    half = fit_gaussians(start, views, WHITE, replace(SETTINGS, kept=0.5), FOREVER)
+    assert len(half) <= 0.5 * len(start) < len(whole)
+    quality = [rendering_quality(found, views, WHITE).psnr for found in (start, half, whole)]
+    assert quality[0] + 2 < quality[1] and quality[2] - 1.5 < quality[1]
+
+
+def test_the_most_seen_are_those_that_fill_most_pixels(views):
+    part = box(600)
+    shown = part.opacities.copy()
+    shown[::3] = 0.005  # below what a pixel takes up
+    windows = [splatting.TrainView.of(view, 8, "cpu") for view in views]
+    faint = splatting.GaussianTensors.of(replace(part, opacities=shown), "cpu")
+    chosen = splatting._most_seen(faint, windows, 0.4).numpy()
+    assert len(chosen) == 240 and (np.diff(chosen) > 0).all() and (chosen % 3 != 0).all()
+
+
 def test_a_view_shrinks_with_its_camera_and_mask(views):
     small = splatting._shrunk(views[0], 0.5)
     assert small.image.shape == (64, 64, 3) and small.mask.shape == (64, 64) and small.mask.dtype == bool
