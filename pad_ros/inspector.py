@@ -135,28 +135,30 @@ class Inspector:
         if _contrast(image) < MIN_CONTRAST:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
-        if near is not None:
-            tracked = self._tracked(image, camera, near)
+        verifiable = self.method.refinement.renderings > 1 and math.isfinite(self._convincing_loss)
+        followed, found = None, Localization(None, Reason.NONE, TRACKED)
+        if verifiable and near is not None and near.pose is not None:
+            followed = self._followed(image, camera, near.pose, near.rendering)
+            tracked = self._trusted(followed, found, self._convincing_loss)
             if tracked is not None:
                 return tracked
-        verifiable = self.method.refinement.renderings > 1 and math.isfinite(self._convincing_loss)
         look = self._localizer.quick_look(image, camera, roi) if verifiable else None
-        quick = None if look is None else self._convinced(image, camera, look)
-        if quick is not None:
-            return quick
+        if look is not None:
+            tracked = None if followed is None else self._confirmed(followed, found, look, camera)
+            quick = tracked or self._convinced(image, camera, look)
+            if quick is not None:
+                return quick
         found = self._verified(image, camera, self._localizer.localize(image, camera, roi, look))
         if found.pose is None and found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE):
             return self._by_looks(image, camera, roi) or found
         return found
 
-    def _tracked(self, image: Image, camera: Camera, near: Localization) -> Localization | None:
-        """The pose of the frame before, refined, if the image leaves no doubt about it."""
-        if near.pose is None or not math.isfinite(self._convincing_loss):
-            return None
-        refined = self._refined(image, camera, near.pose, near.rendering)
-        if near.rendering is not None and refined.loss > self._convincing_loss:  # sketches find their way from further
-            refined = self._refined(image, camera, near.pose)
-        return self._trusted(refined, Localization(None, Reason.NONE, TRACKED), self._convincing_loss)
+    def _followed(self, image: Image, camera: Camera, pose: Pose, rendering: ReferenceRendering | None) -> Refinement:
+        """The pose of the frame before, refined."""
+        refined = self._refined(image, camera, pose, rendering)
+        if rendering is not None and refined.loss > self._convincing_loss:  # sketches find their way from further off
+            refined = self._refined(image, camera, pose)
+        return refined
 
     def _verified(self, image: Image, camera: Camera, found: Localization) -> Localization:
         """The pose found, refined, or the reason why it is not to be trusted."""
@@ -180,11 +182,17 @@ class Inspector:
         """The pose of a first look, refined, if the image, or the features it is from, leave no doubt about it."""
         if look.found.pose is None:
             return None
-        refined, limit = self._refined(image, camera, look.found.pose), self._convincing_loss
-        doubtful = limit < refined.loss <= self._largest_loss
-        if doubtful and self._localizer.confirms(look, refined.pose, camera):
-            limit = self._largest_loss
-        return self._trusted(refined, look.found, limit)
+        refined = self._refined(image, camera, look.found.pose)
+        sure = self._trusted(refined, look.found, self._convincing_loss)
+        return sure or self._confirmed(refined, look.found, look, camera)
+
+    def _confirmed(
+        self, refined: Refinement, found: Localization, look: FirstLook, camera: Camera
+    ) -> Localization | None:
+        """What was found, with the refined pose, where it explains the image as good views are and features agree."""
+        if refined.loss > self._largest_loss or not self._localizer.confirms(look, refined.pose, camera):
+            return None
+        return self._trusted(refined, found, self._largest_loss)
 
     def _by_looks(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
         """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""

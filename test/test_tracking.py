@@ -161,3 +161,13 @@ def test_a_loss_that_does_not_convince_needs_features_that_confirm(monkeypatch, 
     monkeypatch.setattr(Localizer, "confirms", lambda self, *look: confirmed)
     found = make_inspector(max_loss=loss / share).localize(photograph(POSES[0]))
     assert (found is not LOCALIZED) == counts
+
+
+@pytest.mark.parametrize("share, confirmed, counts", [(0.8, True, True), (0.8, False, False), (1.1, True, False)])
+def test_features_may_confirm_what_was_tracked(monkeypatch, share, confirmed, counts):
+    near = expected(put_off(POSES[0], 1.0, 0.005, np.random.default_rng(0)), True)
+    loss = make_inspector()._followed(photograph(POSES[0]), CAMERA, near.pose, near.rendering).loss
+    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: first_look(180.0))
+    monkeypatch.setattr(Localizer, "confirms", lambda self, look, pose, camera: confirmed and pose is not near.pose)
+    found = make_inspector(max_loss=loss / share).localize(photograph(POSES[0]), near=near)
+    assert (found.reason_text == "tracked") == counts

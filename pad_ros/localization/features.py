@@ -65,7 +65,7 @@ class SiftFeatures:
         )
 
     def quick(self) -> LocalFeatures | None:
-        return SiftFeatures(contrast_threshold=0.02, octave_layers=2)
+        return SiftFeatures(limit=200, contrast_threshold=0.02, octave_layers=2)
 
     def extract(self, image: Image) -> Features:
         keypoints, raw = self._sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)

@@ -61,8 +61,8 @@ def _fill(rgb, scale, known, margin, out, first, last):
     plane, step = out.shape[1] * stride, width + LANES
     row = np.zeros(3 * step, np.float32)
     for y in range(first, last):
-        for x in range(width):
-            for c in range(3):
+        for c in range(3):
+            for x in range(width):
                 row[c * step + x] = np.float32(rgb[y, x, c]) * scale
         begin = (y + margin) * stride + margin
         for x in range(0, width, LANES):
