@@ -33,7 +33,7 @@ def shows_plain_ground(image: Image, rendering: ReferenceRendering, background: 
     if empty is None:
         return True
     free = ~around(rendering)
-    return not free.any() or float(np.mean(empty[free])) >= PLAIN_SHARE
+    return bool(np.count_nonzero(empty & free) >= PLAIN_SHARE * np.count_nonzero(free))
 
 
 def around(rendering: ReferenceRendering) -> Mask:

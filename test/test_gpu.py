@@ -15,6 +15,8 @@ from pad_ros.geometry import rotation_angle
 from pad_ros.inspector import Inspector
 from pad_ros.kernels import only_our_threads
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.rendering.tensors import GaussianTensors
+from pad_ros.training import splatting
 from pad_ros.training.initialise import initial_gaussians
 from pad_ros.training.losses import SsimTarget, photometric_gradient
 from pad_ros.training.residuals import residual_statistics
@@ -65,6 +67,18 @@ def test_statistics_of_residuals_agree() -> None:
     ours, theirs = (residual_statistics(Renderer(gaussians, WHITE, device=device), samples) for device in DEVICES)
     np.testing.assert_allclose(ours.mean, theirs.mean, rtol=2e-2)
     np.testing.assert_allclose(ours.overall_mean, theirs.overall_mean, rtol=1e-3)
+
+
+def test_the_same_gaussians_are_seen_most() -> None:
+    gaussians, views = box(600), photographs_of(box(600), 6)
+    chosen = [
+        splatting._most_seen(
+            GaussianTensors.of(gaussians, d), [splatting.TrainView.of(view, 8, d) for view in views], 0.5
+        )
+        for d in DEVICES
+    ]
+    ours, theirs = (set(indices.tolist()) for indices in chosen)
+    assert len(ours) == len(theirs) == 300 and len(ours & theirs) >= 290
 
 
 def test_a_fit_gets_as_far() -> None:

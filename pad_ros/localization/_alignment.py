@@ -143,11 +143,9 @@ class Linearisation:
         pixels = kernels.solid_pixels(window.rgb, window.alpha, window.depth, lens)
         if len(pixels) < MIN_POINTS:
             return None
-        slopes = np.einsum("ij,ij->i", pixels[:, 6:], pixels[:, 6:])
-        steep = np.flatnonzero(slopes > STEEP**2 * slopes.mean())
-        every = -(-len(steep) // MOST_PIXELS) or 1
+        steep, every = kernels.steep_pixels(pixels, STEEP**2, MOST_PIXELS)
         samples = pixels[:: max(len(pixels) // SAMPLES, 1)].copy()
-        return Linearisation(window.query, pixels[steep[::every]], samples, lens, 1 / every)
+        return Linearisation(window.query, steep, samples, lens, 1 / every)
 
     def solve(self, warp: Array, steps: int, precision: float) -> Array:
         """The warp [4, 4] of the rendered points that fits the query best, from `warp` on.

@@ -100,6 +100,32 @@ def solid_pixels(rgb: Floats, alpha: Floats, depth: Floats, lens: Floats) -> Flo
 
 
 @kernel
+def steep_pixels(pixels, share, most):
+    """Every k-th, so that they are at most `most`, of the rows whose squared slope exceeds `share` of the mean; k."""
+    squared = np.empty(pixels.shape[0], np.float32)
+    total = 0.0
+    for i in range(pixels.shape[0]):
+        s = 0.0
+        for c in range(6, 12):
+            s += pixels[i, c] * pixels[i, c]
+        squared[i] = s
+        total += s
+    limit = np.float32(share * total / pixels.shape[0])
+    count = 0
+    for i in range(pixels.shape[0]):
+        count += squared[i] > limit
+    every = max((count + most - 1) // most, 1)
+    out = np.empty(((count + every - 1) // every, 12), np.float32)
+    k = 0
+    for i in range(pixels.shape[0]):
+        if squared[i] > limit:
+            if k % every == 0:
+                out[k // every] = pixels[i]
+            k += 1
+    return out, every
+
+
+@kernel
 def _residual(query, pixels, i, m, lens, out):
     """out [3]: the query where point i lies, moved by m (bilinear), less its rendered colour; False outside it."""
     height, width, _ = query.shape

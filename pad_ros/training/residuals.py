@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
@@ -81,15 +82,25 @@ def no_statistics(gaussians: int) -> ResidualStatistics:
 def _spread(
     gaussians: Gaussians, camera: Camera, pose: Pose, window: tuple[int, int, int, int], values: Floats, device: str
 ) -> NDArray[np.float64]:
-    """For each Gaussian [N, C] the sum of `values` [h, w, C] over a window, weighted by its share of the pixels."""
-    g = GaussianTensors.of(gaussians, device)
-    channels = torch.zeros(len(gaussians), values.shape[2], device=device, requires_grad=True)
+    viewmat, intrinsics, pixels = (
+        torch.from_numpy(x.astype(np.float32))[None].to(device) for x in (pose.matrix, camera.K, values)
+    )
+    sums = gathered(GaussianTensors.of(gaussians, device), viewmat, intrinsics, camera, window, pixels)
+    return np.asarray(sums.cpu().double().numpy())
+
+
+def gathered(
+    gaussians: GaussianTensors, viewmat: Tensor, intrinsics: Tensor, camera: Camera,
+    window: tuple[int, int, int, int], values: Tensor,
+) -> Tensor:  # fmt: skip
+    """For each Gaussian [N, C] the sum of `values` [1, h, w, C] over a window, weighted by its share of the pixels."""
+    g = gaussians
+    means, quats, scales, opacities = (x.detach() for x in (g.means, g.quats, g.scales, g.opacities))
+    channels = torch.zeros(len(means), values.shape[3], device=means.device, requires_grad=True)
     rendered, _, _ = rasterization(
-        g.means, g.quats, g.scales, g.opacities, channels,
-        torch.from_numpy(pose.matrix.astype(np.float32))[None].to(device),
-        torch.from_numpy(camera.K.astype(np.float32))[None].to(device),
-        camera.width, camera.height, window=window, eps2d=gaussians.footprint,
+        means, quats, scales, opacities, channels, viewmat, intrinsics, camera.width, camera.height, window=window,
+        eps2d=g.footprint,
     )  # fmt: skip
-    rendered.backward(torch.from_numpy(values)[None].to(device))
+    rendered.backward(values)
     assert channels.grad is not None
-    return np.asarray(channels.grad.cpu().double().numpy())
+    return channels.grad

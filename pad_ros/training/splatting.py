@@ -26,6 +26,7 @@ from ..rendering.tensors import GaussianTensors
 from ..silhouette import Background, mask_box
 from ..views import View
 from .losses import SsimTarget, photometric_gradient, psnr
+from .residuals import gathered
 from .splatting_settings import SplattingSettings
 
 
@@ -233,19 +234,12 @@ def fit_gaussians(
 
 def _most_seen(gaussians: GaussianTensors, views: Sequence[TrainView], share: float) -> Tensor:
     """Indices, in order, of the `share` of the Gaussians that fill most pixels in the view that shows most of them."""
-    g = gaussians
-    count = len(g.means)
-    most = torch.zeros(count, device=g.means.device)
-    means, quats, scales, opacities = (x.detach() for x in (g.means, g.quats, g.scales, g.opacities))
+    count, device = len(gaussians.means), gaussians.means.device
+    most = torch.zeros(count, device=device)
     for view in views:
-        ones = torch.ones(count, 1, device=g.means.device, requires_grad=True)
-        weights, _, _ = rasterization(
-            means, quats, scales, opacities, ones, view.viewmat, view.intrinsics, view.camera.width,
-            view.camera.height, window=view.window, eps2d=g.footprint,
-        )  # fmt: skip
-        weights.sum().backward()
-        assert ones.grad is not None
-        most = torch.maximum(most, ones.grad[:, 0])
+        ones = torch.ones(1, view.window[3], view.window[2], 1, device=device)
+        filled = gathered(gaussians, view.viewmat, view.intrinsics, view.camera, view.window, ones)
+        most = torch.maximum(most, filled[:, 0])
     return torch.sort(torch.topk(most, max(round(share * count), 1)).indices).values
 
 
