@@ -51,21 +51,21 @@ class LocalFeatures(Protocol):
 class SiftFeatures:
     """SIFT (Lowe 2004) with RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012) as uint8 [N, 128].
 
-    `limit` keeps the strongest keypoints. The contrast threshold is about half of OpenCV's, since moulded parts show
-    little texture; from 0.0235 down OpenCV examines every extremum of flat ground, which takes twice as long.
+    `limit` keeps the strongest keypoints; the contrast threshold is half of OpenCV's, since moulded parts
+    show little texture.
     """
 
     name = "sift"
     similarity = 0.85
 
-    def __init__(self, limit: int = 1500, contrast_threshold: float = 0.024, octave_layers: int = 3) -> None:
+    def __init__(self, limit: int = 1500, contrast_threshold: float = 0.02, octave_layers: int = 3) -> None:
         # Without the precise upscale all keypoints lie a quarter of a pixel off.
         self._sift = cv2.SIFT.create(
             limit, octave_layers, contrastThreshold=contrast_threshold, enable_precise_upscale=True
         )
 
     def quick(self) -> LocalFeatures | None:
-        return SiftFeatures(limit=200, contrast_threshold=0.02, octave_layers=2)
+        return SiftFeatures(limit=200, octave_layers=2)
 
     def extract(self, image: Image) -> Features:
         keypoints, raw = self._sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
