@@ -136,15 +136,15 @@ class Inspector:
             return Localization(None, Reason.NO_CONTENT, "the image is uniform: lens covered, lights off, or no part")
         image, camera = undistort_image(image, camera), camera.pinhole()
         verifiable = self.method.refinement.renderings > 1 and math.isfinite(self._convincing_loss)
-        followed, found = None, Localization(None, Reason.NONE, TRACKED)
+        followed, in_track = None, Localization(None, Reason.NONE, TRACKED)
         if verifiable and near is not None and near.pose is not None:
             followed = self._followed(image, camera, near.pose, near.rendering)
-            tracked = self._trusted(followed, found, self._convincing_loss)
+            tracked = self._trusted(followed, in_track, self._convincing_loss)
             if tracked is not None:
                 return tracked
         look = self._localizer.quick_look(image, camera, roi) if verifiable else None
         if look is not None:
-            tracked = None if followed is None else self._confirmed(followed, found, look, camera)
+            tracked = None if followed is None else self._confirmed(followed, in_track, look, camera)
             quick = tracked or self._convinced(image, camera, look)
             if quick is not None:
                 return quick

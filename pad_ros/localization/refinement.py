@@ -75,12 +75,14 @@ def refine_pose(
     last: a rendering at `pose` that is there already, such as that of the frame before: it saves them.
     """
     settings = settings or RefinementSettings()
-    if settings.renderings > 1 and (sketch is not None or last is not None):
-        if last is not None:
-            begun, loss_before = _followed(image, last, settings)
-        elif sketch is not None:
-            begun, loss_before = _sketched(image, camera, pose, sketch, settings)
-        found = _refined(image, camera, pose, begun, render, settings, ())
+    begun: tuple[Pose, float] | None = None
+    if settings.renderings > 1 and last is not None:
+        begun = _followed(image, last, settings)
+    elif settings.renderings > 1 and sketch is not None:
+        begun = _sketched(image, camera, pose, sketch, settings)
+    if begun is not None:
+        start, loss_before = begun
+        found = _refined(image, camera, pose, start, render, settings, ())
         if found.loss <= ASTRAY * loss_before:
             return replace(found, accepted=True, loss_before=loss_before)
     return _refined(image, camera, pose, pose, render, settings, settings.levels)

@@ -5,6 +5,7 @@ import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
 from pad_ros.geometry import Pose, rotation_angle, translation_error
+from pad_ros.localization._alignment import Window, nudged, seen_window
 from pad_ros.localization.refinement import RefinementSettings, refine_pose
 from pad_ros.rendering.renderer import Renderer
 
@@ -59,6 +60,38 @@ def test_the_right_pose_stays(render):
     found = refine_pose(photograph(render, truth), CAMERA, truth, render)
     assert pixel_error(found.pose, truth) < 0.03
     assert found.loss <= found.loss_before
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rendering_of_before_saves_all_but_one(render, seed):
+    truth = orbit(6)[seed]
+    start = put_off(truth, DEGREES, SHARE, np.random.default_rng(seed))
+    drawn = []
+
+    def counted(camera, pose):
+        drawn.append(pose)
+        return render(camera, pose)
+
+    last = render(CAMERA, start)
+    found = refine_pose(photograph(render, truth), CAMERA, start, counted, last=last)
+    assert found.accepted and found.loss < found.loss_before and found.rendering is not last
+    assert pixel_error(found.pose, truth) < pixel_error(start, truth) / 5
+    assert len(drawn) <= 2
+
+
+@pytest.mark.parametrize("shift", [0.02, 0.1])
+def test_a_nudge_is_what_a_rendering_from_there_shows(render, shift):
+    """Whole, and in the part's window alone."""
+    pose = orbit(6)[2]
+    there = pose.retract(np.array([0, 0, 0, shift * pose.translation[2] / CAMERA.fx, 0, 0]))
+    before, after = render(CAMERA, pose), render(CAMERA, there)
+    warp = there.matrix @ pose.inverse().matrix
+    whole = nudged(before, warp)
+    assert np.abs(whole.rgb - after.rgb).mean() < 0.1 * np.abs(before.rgb - after.rgb).mean()
+    image = photograph(render, pose)
+    window, (x0, y0, x1, y1) = Window.of(image, before), seen_window(before)
+    inner = np.s_[4:-4, 4:-4]
+    np.testing.assert_allclose(window.nudged(warp).rgb[inner], whole.rgb[y0:y1, x0:x1][inner], atol=1e-4)
 
 
 def test_what_does_not_lower_the_loss_is_refused(render):
