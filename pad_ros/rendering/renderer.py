@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .tensors import GaussianTensors
 
 SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
-SKETCHED = 0.7  # of the Gaussians, the largest, make a sketch
+SKETCHED = 0.6  # of the Gaussians, the largest, make a sketch
 MARGIN = 12  # px around the part's projection
 
 PLANES = (0.01, 1e10)  # nearest and farthest depth of what is drawn, part units

@@ -23,8 +23,8 @@ class SplattingSettings:
     coarse_pixels: int = bounded(100_000, 1000, 10**9)  # larger windows are shrunk to about this many pixels
     coarse_until: float = bounded(0.5, 0, 1)  # for this share of the fit: most of what is to learn is coarse
     relocate_every: int = bounded(100, 1, 10_000_000)  # steps
-    relocate_until: float = bounded(0.6, 0, 1)  # share of the fit; afterwards the Gaussians only settle
-    kept: float = bounded(0.5, 0.01, 1)  # share of the Gaussians that then stay: those that most is seen of
+    relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
+    kept: float = bounded(0.7, 0.01, 1)  # share of the Gaussians that then stay: those that most is seen of
     dead_opacity: float = 0.01
     lr_means: float = 4e-4  # times the radius of the part
     lr_scales: float = 1e-2
