@@ -66,7 +66,7 @@ class Inspector:
     @cached_property
     def _localizer(self) -> Localizer:
         model = self.model
-        return Localizer(model.sfm_map, model.background, self.method.localization, model.networks)
+        return Localizer(model.sfm_map, model.background, self.method.localization, model.networks, self.device)
 
     @cached_property
     def _appearance(self) -> Appearance:

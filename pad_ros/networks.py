@@ -50,12 +50,12 @@ class Network:
         return {"name": self.name, "kind": self.kind, "licence": self.licence, "commercial": self.commercial,
                 "source_sha256": self.source_sha256}  # fmt: skip
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors of a network kept as safetensors; ModelError where they are damaged."""
+    def tensors(self, device: str = "cpu") -> dict[str, Tensor]:
+        """The tensors of a network kept as safetensors, on a device; ModelError where they are damaged."""
         from safetensors.torch import load as load_tensors
 
         try:
-            return dict(load_tensors(self.content))
+            return {name: tensor.to(device) for name, tensor in load_tensors(self.content).items()}
         except (SafetensorError, ValueError, KeyError) as error:
             raise ModelError(f"the network {self.name} is damaged ({error})") from error
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from network_states import aliked_state, netvlad_state, superpoint_state
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
 from pad_ros import images
 from pad_ros.geometry import rotation_angle
 from pad_ros.inspector import Inspector
 from pad_ros.kernels import only_our_threads
+from pad_ros.localization.aliked import AlikedFeatures
+from pad_ros.localization.features import Features, LocalFeatures
+from pad_ros.localization.netvlad import NetVlad
+from pad_ros.localization.superpoint import SuperPointFeatures
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.rendering.tensors import GaussianTensors
 from pad_ros.training import splatting
@@ -106,3 +112,32 @@ def test_poses_and_verdicts_agree(toy: Toy) -> None:
             assert theirs.localization is not None and theirs.localization.pose is not None
             assert np.degrees(rotation_angle(ours.localization.pose, theirs.localization.pose)) < 0.02
             assert theirs.score == pytest.approx(ours.score, rel=0.03)
+
+
+@pytest.mark.parametrize("kind", ["aliked", "superpoint"])
+def test_features_of_networks_agree(kind: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3)).astype(np.uint8)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 2.0))
+    found = []
+    for device in DEVICES:
+        if kind == "aliked":
+            state = {name: value.to(device) for name, value in aliked_state().items()}
+            features: LocalFeatures = AlikedFeatures("aliked", state, limit=100, threshold=0.0)
+        else:
+            features = SuperPointFeatures({n: v.to(device) for n, v in superpoint_state().items()}, limit=100)
+        found.append(features.extract(image))
+    ours, theirs = found
+    assert len(ours) > 20
+    apart = np.linalg.norm(ours.keypoints[:, None] - theirs.keypoints[None], axis=2)
+    nearest = apart.argmin(axis=1)
+    same = apart.min(axis=1) < 0.1
+    assert same.mean() > 0.9  # equally good keypoints may change places
+    cosine = (ours.descriptors * theirs.descriptors[nearest]).sum(axis=1)
+    assert np.median(cosine[same]) > 0.99
+
+
+def test_vectors_of_images_agree() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (80, 100, 3)).astype(np.uint8)
+    nothing = Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
+    ours, theirs = (NetVlad({n: v.to(d) for n, v in netvlad_state().items()}).describe(image, nothing) for d in DEVICES)
+    assert float(ours @ theirs) > 0.999

@@ -1,9 +1,13 @@
-"""Kernels that look up feature maps at scattered places. Maps are [h, w, C], so that one place is one run of memory."""
+"""Feature maps looked up at scattered places: kernels on the CPU, PyTorch's own sampling on a GPU.
+
+The kernels' maps are [h, w, C], so that one place is one run of memory; what nobody asks for is not computed.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,15 +23,41 @@ def deformable_conv3x3(x: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor 
     Values are bilinear, zero outside. Returns [1, O, h, w].
     """
     _, channels, height, width = x.shape
+    matrix = weight.permute(2, 3, 1, 0).reshape(9 * channels, -1)
+    product = (_sampled_taps(x, offsets) if x.is_cuda else _looked_up_taps(x, offsets)) @ matrix
+    if bias is not None:
+        product += bias
+    return product.reshape(1, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _looked_up_taps(x: Tensor, offsets: Tensor) -> Tensor:
+    """What the nine taps of each pixel see, [h * w, 9 * C]."""
+    _, channels, height, width = x.shape
     source = x[0].permute(1, 2, 0).contiguous().numpy()
     moved = offsets[0].permute(1, 2, 0).contiguous().numpy()
     taps = np.empty((height, width, 9, channels), np.float32)
     _spread(lambda a, b: _gather_taps(source, moved, taps, a, b), height)
-    matrix = weight.permute(2, 3, 1, 0).reshape(9 * channels, -1)
-    product = torch.from_numpy(taps).reshape(height * width, -1) @ matrix
-    if bias is not None:
-        product += bias
-    return product.reshape(1, height, width, -1).permute(0, 3, 1, 2)
+    return torch.from_numpy(taps).reshape(height * width, -1)
+
+
+def _sampled_taps(x: Tensor, offsets: Tensor) -> Tensor:
+    """The same by PyTorch."""
+    _, channels, height, width = x.shape
+    steps = torch.arange(9, device=x.device)
+    down, across = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (height, width))
+    moved = offsets.reshape(9, 2, height, width)
+    rows = moved[:, 0] + down[:, None] + (steps // 3 - 1)[:, None, None]
+    columns = moved[:, 1] + across + (steps % 3 - 1)[:, None, None]
+    places = torch.stack([columns, rows], dim=-1).reshape(-1, 2)
+    found = _bilinear(x, places).reshape(9, height * width, channels)
+    return found.permute(1, 0, 2).reshape(height * width, -1)
+
+
+def _bilinear(x: Tensor, places: Tensor) -> Tensor:
+    """Values [N, C] of x [1, C, h, w] at `places` [N, 2], pixel indices (x, y); zero outside."""
+    size = torch.tensor([x.shape[3], x.shape[2]], device=x.device, dtype=x.dtype)
+    grid = ((2 * places + 1) / size - 1).to(x.dtype)[None, None]
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, :, 0].T
 
 
 def sample_pyramid(levels: list[Tensor], places: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -37,6 +67,8 @@ def sample_pyramid(levels: list[Tensor], places: Tensor, corner: tuple[int, int]
     brought to unit length at every pixel; then interpolated between pixels, zero outside the image. corner: (x, y) of
     the image in the first level.
     """
+    if levels[0].is_cuda:
+        return _sampled_pyramid(levels, places, corner, size)
     maps = [level[0].permute(1, 2, 0).contiguous().numpy() for level in levels]
     channels = maps[0].shape[2]
     found = np.zeros((len(places), len(maps) * channels), np.float32)
@@ -45,6 +77,15 @@ def sample_pyramid(levels: list[Tensor], places: Tensor, corner: tuple[int, int]
     _spread(lambda a, b: _gather_pyramid(first, second, third, fourth, where, corner[0], corner[1], size[0], size[1],
                                          found, a, b), len(where))  # fmt: skip
     return torch.from_numpy(found)
+
+
+def _sampled_pyramid(levels: list[Tensor], places: Tensor, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """`sample_pyramid` by PyTorch."""
+    full = levels[0].shape[2:]
+    enlarged = [F.interpolate(level, size=full, mode="bilinear", align_corners=True) for level in levels[1:]]
+    whole = F.normalize(torch.cat([levels[0], *enlarged], dim=1), dim=1)
+    (left, top), (height, width) = corner, size
+    return _bilinear(whole[:, :, top : top + height, left : left + width], places)
 
 
 def _spread(task, count: int) -> None:  # type: ignore[no-untyped-def]

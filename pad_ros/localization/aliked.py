@@ -44,20 +44,24 @@ class AlikedFeatures:
     @torch.inference_mode()
     def extract(self, image: Image) -> Features:
         height, width = image.shape[:2]
-        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(torch.float32) / 255
+        x = torch.from_numpy(np.ascontiguousarray(image)).to(self._network.device).permute(2, 0, 1)[None] / 255
         more_x, more_y = -width % STRIDE, -height % STRIDE
         left, top = more_x // 2, more_y // 2
         levels = self._network.levels(F.pad(x, (left, more_x - left, top, more_y - top), mode="replicate"))
-        scores = self._network.score_map(levels)[top : top + height, left : left + width].numpy()
+        scores = self._network.score_map(levels)[top : top + height, left : left + width].cpu().numpy()
         rows, columns = local_maxima(scores, RADIUS, self.threshold, self.limit)
         keypoints = soft_argmax(scores, rows, columns, RADIUS, TEMPERATURE)
-        described = self._network.describe(levels, torch.from_numpy(keypoints), (left, top), (height, width))
+        places = torch.from_numpy(keypoints).to(self._network.device)
+        described = self._network.describe(levels, places, (left, top), (height, width))
         points = keypoints_from_opencv(keypoints.astype(np.float64))
-        return Features(points, described.numpy(), scores[rows, columns])
+        return Features(points, described.cpu().numpy(), scores[rows, columns])
 
 
 class Aliked:
-    """The network. `state` is named as the published checkpoints; ModelError where a name or shape is not right."""
+    """The network, on the device of its weights. `state` is named as the published checkpoints.
+
+    ModelError where a name or shape is not right.
+    """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         expected = _shapes(state)
@@ -66,6 +70,7 @@ class Aliked:
             raise ModelError(f"not the weights of ALIKED ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})")
         self._state = {name: value.to(torch.float32) for name, value in state.items()}
         self._folded = {(block, part): self._fold(block, part) for block in range(1, 5) for part in (1, 2)}
+        self.device = state["desc_head.agg_weights"].device
         self.channels, self.positions = state["desc_head.agg_weights"].shape[1], len(state["desc_head.agg_weights"])
 
     def levels(self, image: Tensor) -> list[Tensor]:
@@ -99,7 +104,7 @@ class Aliked:
         """
         s = {name.removeprefix("desc_head."): value for name, value in self._state.items() if "desc_head" in name}
         count = len(keypoints)
-        steps = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+        steps = torch.tensor([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)], device=keypoints.device)
         around = (keypoints.floor()[:, None] + steps).reshape(-1, 2)
         patches = sample_pyramid(levels, around, corner, size).reshape(count, 9 * self.channels)
         matrix = s["offset_conv.0.weight"].permute(2, 3, 1, 0).reshape(9 * self.channels, -1)

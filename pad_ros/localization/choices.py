@@ -41,43 +41,45 @@ def needed_networks(features: str, matcher: str, retrieval: str) -> tuple[str, .
     return tuple(names)
 
 
-def create_features(name: str, networks: Mapping[str, Network]) -> LocalFeatures:
-    """The local features called `name`."""
+def create_features(name: str, networks: Mapping[str, Network], device: str = "cpu") -> LocalFeatures:
+    """The local features called `name`; those of a network run on `device`."""
     name = _full(name)
     if name == "sift":
         return SiftFeatures()
     if name == "xfeat":
         from .xfeat import XFeatFeatures
 
-        return XFeatFeatures(networks[name])
+        return XFeatFeatures(networks[name], device=device)
     if name == "superpoint":
         from .superpoint import SuperPointFeatures
 
-        return SuperPointFeatures(networks[name].tensors())
+        return SuperPointFeatures(networks[name].tensors(device))
     from .aliked import AlikedFeatures
 
-    return AlikedFeatures(name, networks[name].tensors())
+    return AlikedFeatures(name, networks[name].tensors(device))
 
 
-def create_matcher(name: str, features: str, networks: Mapping[str, Network]) -> FeatureMatcher | None:
+def create_matcher(
+    name: str, features: str, networks: Mapping[str, Network], device: str = "cpu"
+) -> FeatureMatcher | None:
     """The network that matches two images; None for nearest neighbours, whose strictness depends on the place."""
     if name == "lighterglue":
         from .network_matching import LighterGlue
 
-        return LighterGlue(networks["lighterglue"])
+        return LighterGlue(networks["lighterglue"], device)
     if name == "lightglue":
         from .network_matching import LightGlue
 
-        return LightGlue(networks[LIGHTGLUE[_full(features)]])
+        return LightGlue(networks[LIGHTGLUE[_full(features)]], device)
     return None
 
 
-def create_retrieval(name: str, networks: Mapping[str, Network], vocabulary: Floats) -> Retrieval:
+def create_retrieval(name: str, networks: Mapping[str, Network], vocabulary: Floats, device: str = "cpu") -> Retrieval:
     """What tells which views look alike; `vocabulary` is for VLAD."""
     if name == "netvlad":
         from .netvlad import NetVlad
 
-        return NetVlad(networks["netvlad"].tensors())
+        return NetVlad(networks["netvlad"].tensors(device))
     return Vlad(vocabulary)
 
 

@@ -116,7 +116,8 @@ class FirstLook:
 class Localizer:
     """Finds the camera of a query in an SfM map. The same image always gives the same answer.
 
-    networks: those that the settings name. ModelError where map and settings do not belong together.
+    networks: those that the settings name; they run on `device`. ModelError where map and settings do not belong
+    together.
     """
 
     def __init__(
@@ -125,16 +126,17 @@ class Localizer:
         background: Background,
         settings: LocalizationSettings | None = None,
         networks: Iterable[Network] = (),
+        device: str = "cpu",
     ) -> None:
         self.background = background
         self.settings = s = settings or LocalizationSettings()
         s.check_map(sfm_map)
         named = by_name(networks)
         self._points = sfm_map.points
-        self._features = create_features(s.features, named)
+        self._features = create_features(s.features, named, device)
         self._quick_features = self._features.quick()
-        self._matcher = create_matcher(s.matcher, s.features, named)
-        self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary)
+        self._matcher = create_matcher(s.matcher, s.features, named, device)
+        self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary, device)
         self._view_descriptors = sfm_map.view_descriptors
         self._landmarks = LandmarkIndex(sfm_map)
         self._low, self._high = np.percentile(sfm_map.points, [1, 99], axis=0)

@@ -46,7 +46,8 @@ class NetVlad:
     def describe(self, window: Image, features: Features) -> Floats:
         """The vector [4096] of unit length for an image [H, W, 3]; the local features are not used."""
         s = self._state
-        x = torch.from_numpy(_resized(window)).permute(2, 0, 1)[None].to(torch.float32) - s["mean"][:, None, None]
+        pixels = torch.from_numpy(_resized(window)).to(s["mean"].device)
+        x = pixels.permute(2, 0, 1)[None] - s["mean"][:, None, None]
         for place in range(max(VGG16) + 1):
             if place in VGG16:
                 x = F.conv2d(x, s[f"vgg16.{place}.weight"], s[f"vgg16.{place}.bias"], padding=1)
@@ -57,7 +58,9 @@ class NetVlad:
         residuals = shares @ cells.T - shares.sum(dim=1, keepdim=True) * s["centres"]  # [64, 512]
         # The published whitening counts channels first.
         vector = F.normalize(F.normalize(residuals, dim=1).T.reshape(1, -1), dim=1)
-        return np.asarray(F.normalize(F.linear(vector, s["whitening.weight"], s["whitening.bias"]), dim=1)[0].numpy())
+        return np.asarray(
+            F.normalize(F.linear(vector, s["whitening.weight"], s["whitening.bias"]), dim=1)[0].cpu().numpy()
+        )
 
 
 def read_matlab(path: Path, content: bytes) -> dict[str, Tensor]:

@@ -24,8 +24,9 @@ LAYERS = 9  # of the published LightGlue
 class LighterGlue:
     """LighterGlue in ONNX Runtime (Potje et al.): LightGlue with three layers, trained for XFeat."""
 
-    def __init__(self, network: Network) -> None:
-        self._session = network.session()
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        """device: see `Network.session`."""
+        self._session = network.session(device)
         names = {one.name for one in self._session.get_inputs()}
         if names != {"kpts0", "kpts1", "desc0", "desc1"}:
             raise ModelError(f"not the network of LighterGlue (inputs {', '.join(sorted(names))})")
@@ -44,13 +45,14 @@ class LighterGlue:
 class LightGlue:
     """LightGlue as the packages `lightglue` or `kornia` implement it, with weights that are here already."""
 
-    def __init__(self, network: Network) -> None:
-        state = network.tensors()
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        state = network.tensors(device)
         channels = state["input_proj.weight"].shape[1] if "input_proj.weight" in state else 256
         # features=None keeps the packages from downloading.
         self._network = _implementation()(features=None, input_dim=channels, n_layers=LAYERS).eval()
         try:
             self._network.load_state_dict(_per_layer(state), strict=True)
+            self._network, self._device = self._network.to(device), device
         except RuntimeError as error:
             raise ModelError(f"not the weights of LightGlue ({' '.join(str(error).split())[:200]})") from error
 
@@ -58,8 +60,8 @@ class LightGlue:
     def match(self, first: Features, second: Features) -> Pairs:
         if min(len(first), len(second)) < MIN_FEATURES:
             return NO_PAIRS
-        found = self._network({"image0": _as_input(first), "image1": _as_input(second)})
-        return np.asarray(found["matches"][0].numpy(), np.int64).reshape(-1, 2)
+        found = self._network({"image0": _as_input(first, self._device), "image1": _as_input(second, self._device)})
+        return np.asarray(found["matches"][0].cpu().numpy(), np.int64).reshape(-1, 2)
 
 
 def _implementation() -> Any:
@@ -92,10 +94,7 @@ def _centred(features: Features) -> NDArray[np.float32]:
     return np.asarray((features.keypoints - 0.5 * (low + high)) / half, np.float32)
 
 
-def _as_input(features: Features) -> dict[str, Tensor]:
+def _as_input(features: Features, device: str) -> dict[str, Tensor]:
     low, high = features.keypoints.min(axis=0), features.keypoints.max(axis=0)
-    return {
-        "keypoints": torch.from_numpy((features.keypoints - low).astype(np.float32))[None],
-        "descriptors": torch.from_numpy(np.asarray(features.descriptors, np.float32))[None],
-        "image_size": torch.from_numpy((high - low + 1).astype(np.float32))[None],
-    }
+    arrays = {"keypoints": features.keypoints - low, "descriptors": features.descriptors, "image_size": high - low + 1}
+    return {name: torch.from_numpy(np.asarray(a, np.float32))[None].to(device) for name, a in arrays.items()}

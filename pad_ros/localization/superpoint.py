@@ -30,7 +30,10 @@ SHAPES = {f"{name}.weight": (o, i, k, k) for name, (o, i, k) in LAYERS.items()} 
 
 
 class SuperPointFeatures:
-    """SuperPoint as local features: float32 [N, 256]. `limit` keeps the best keypoints above `threshold`."""
+    """SuperPoint as local features: float32 [N, 256], computed on the device of its weights.
+
+    `limit` keeps the best keypoints above `threshold`.
+    """
 
     name = "superpoint"
     similarity = 0.6
@@ -53,20 +56,21 @@ class SuperPointFeatures:
         if min(height, width) < CELL:
             return Features(np.zeros((0, 2)), np.zeros((0, 256), np.float32), np.zeros(0, np.float32))
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:height, :width]
-        x = torch.from_numpy(np.ascontiguousarray(grey))[None, None].to(torch.float32) / 255
+        device = self._state["conv1a.weight"].device
+        x = torch.from_numpy(np.ascontiguousarray(grey)).to(device)[None, None] / 255
         for stage in "1234":
             x = F.relu(self._conv(f"conv{stage}b", F.relu(self._conv(f"conv{stage}a", x))))
             if stage != "4":
                 x = F.max_pool2d(x, 2)
-        heat = keypoint_probabilities(self._conv("convPb", F.relu(self._conv("convPa", x)))[0].numpy())
+        heat = keypoint_probabilities(self._conv("convPb", F.relu(self._conv("convPa", x)))[0].cpu().numpy())
         heat[:BORDER] = heat[height - BORDER :] = 0
         heat[:, :BORDER] = heat[:, width - BORDER :] = 0
         rows, columns = local_maxima(heat, RADIUS, self.threshold, self.limit)
         dense = F.normalize(self._conv("convDb", F.relu(self._conv("convDa", x))), dim=1)
         places = keypoints_from_opencv(np.stack([columns, rows], axis=1).astype(np.float64))
-        grid = torch.from_numpy(2 * places / [width, height] - 1).to(torch.float32)[None, None]
+        grid = torch.from_numpy(2 * places / [width, height] - 1).to(device, torch.float32)[None, None]
         found = F.normalize(F.grid_sample(dense, grid, align_corners=False)[0, :, 0].T, dim=1)
-        return Features(places, found.numpy(), heat[rows, columns])
+        return Features(places, found.cpu().numpy(), heat[rows, columns])
 
     def _conv(self, name: str, x: Tensor) -> Tensor:
         weight = self._state[f"{name}.weight"]

@@ -33,9 +33,10 @@ class XFeatFeatures:
     name = "xfeat"
     similarity = 0.8
 
-    def __init__(self, network: Network, limit: int = 1500, threshold: float = 0.05) -> None:
+    def __init__(self, network: Network, limit: int = 1500, threshold: float = 0.05, device: str = "cpu") -> None:
+        """device: see `Network.session`."""
         self.limit, self.threshold = limit, threshold
-        self._session = network.session()
+        self._session = network.session(device)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape
         if len(shape) != 4 or shape[:2] != [1, 3] or not all(isinstance(n, int) for n in shape) or len(outputs) != 3:

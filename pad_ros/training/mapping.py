@@ -56,18 +56,19 @@ def build_map(
     localization: LocalizationSettings | None = None,
     networks: Iterable[Network] = (),
     settings: MappingSettings | None = None,
+    device: str = "cpu",
 ) -> tuple[SfmMap, ReferenceViews]:
     """The SfM map and the posed views that the rest of training uses.
 
-    localization: which features, matcher and retrieval to use; networks: those that it names.
+    localization: which features, matcher and retrieval to use; networks: those that it names, run on `device`.
     Unposed views that could not be registered are dropped, with a warning that names them; their cameras' focal
     lengths are refined. TrainingError where too few views or landmarks are left.
     """
     settings = settings or MappingSettings()
     if len(views) < settings.min_views:
         raise TrainingError(f"{views.source}: {len(views)} views, a map needs at least {settings.min_views}")
-    tools = _Tools(localization or LocalizationSettings(), by_name(networks), background)
-    extractor = create_features(tools.settings.features, tools.networks)
+    tools = _Tools(localization or LocalizationSettings(), by_name(networks), background, device)
+    extractor = create_features(tools.settings.features, tools.networks, device)
     features = [extract_view(extractor, view, background, settings.window_pixels, settings.max_scale)
                 for view in progress(views.views, "features", len(views))]  # fmt: skip
     used = views
@@ -93,17 +94,18 @@ class _Tools:
     settings: LocalizationSettings
     networks: Mapping[str, Network]
     background: Background
+    device: str
 
     @cached_property
     def matcher(self) -> FeatureMatcher | None:
-        return create_matcher(self.settings.matcher, self.settings.features, self.networks)
+        return create_matcher(self.settings.matcher, self.settings.features, self.networks, self.device)
 
     def describe(self, views: ReferenceViews, features: Sequence[Features]) -> tuple[Floats, Floats]:
         """One vector per view [V, C] for retrieval, and the visual words that were learned for it, if any."""
         vocabulary = np.zeros((0, 0), np.float32)
         if self.settings.retrieval == "vlad":
             vocabulary = learn_vocabulary(np.concatenate([found.descriptors for found in features]))
-        retrieval = create_retrieval(self.settings.retrieval, self.networks, vocabulary)
+        retrieval = create_retrieval(self.settings.retrieval, self.networks, vocabulary, self.device)
         vectors = []
         for view, found in zip(views.views, features, strict=True):
             (x0, y0, x1, y1), _ = view_window(view, self.background)

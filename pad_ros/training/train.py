@@ -51,7 +51,7 @@ def train(
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
-    sfm_map, posed = build_map(views, background, method.localization, networks)
+    sfm_map, posed = build_map(views, background, method.localization, networks, device=device)
     masked = with_masks(posed.views, background)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pad_ros.localization import _sampling
 from pad_ros.localization._sampling import deformable_conv3x3, sample_pyramid
 
 
@@ -65,3 +66,15 @@ def test_the_pyramid_is_sampled_as_if_it_were_whole() -> None:
     torch.testing.assert_close(sample_pyramid(levels, places, (left, top), (height, width)), expected,
                                atol=1e-4, rtol=1e-4)  # fmt: skip
     assert sample_pyramid(levels, torch.zeros(0, 2), (0, 0), (64, 96)).shape == (0, 16)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 3.0, 40.0])
+def test_what_serves_on_a_gpu_is_the_same_as_the_kernels(spread: float) -> None:
+    generator = torch.Generator().manual_seed(4)
+    x, offsets = torch.randn(1, 5, 7, 9, generator=generator), spread * torch.randn(1, 18, 7, 9, generator=generator)
+    kernels, sampled = _sampling._looked_up_taps(x, offsets), _sampling._sampled_taps(x, offsets)
+    torch.testing.assert_close(sampled, kernels, atol=1e-4, rtol=1e-4)
+    levels = [torch.randn(1, 4, *size, generator=generator) for size in ((64, 96), (32, 48), (8, 12), (2, 3))]
+    places = torch.tensor([86.0, 58.0]) / 2 + (10 + spread) * torch.randn(40, 2, generator=generator)
+    arguments = levels, places, (5, 3), (58, 86)
+    torch.testing.assert_close(_sampling._sampled_pyramid(*arguments), sample_pyramid(*arguments), atol=1e-4, rtol=1e-4)
