@@ -242,7 +242,7 @@ class Inspector:
             seen = as_seen(image, first, self.model.background)
             render, sketch = seen.over(self._renderer.part), seen.over(self._sketch.part)
             if last is not None:
-                last = render(camera, pose)
+                last = render(camera, pose)  # itself, over the query's ground
             refined = refine_pose(seen.image, camera, pose, render, settings, sketch, last)
             if seen.ground is None:
                 return refined

@@ -52,9 +52,9 @@ class LightGlue:
         self._network = _implementation()(features=None, input_dim=channels, n_layers=LAYERS).eval()
         try:
             self._network.load_state_dict(_per_layer(state), strict=True)
-            self._network, self._device = self._network.to(device), device
         except RuntimeError as error:
             raise ModelError(f"not the weights of LightGlue ({' '.join(str(error).split())[:200]})") from error
+        self._network, self._device = self._network.to(device), device
 
     @torch.inference_mode()
     def match(self, first: Features, second: Features) -> Pairs:

@@ -16,7 +16,7 @@ from ..kernels import kernel
 from ._simd import prefetch
 
 TILE = 16
-AHEAD = 8
+AHEAD = 8  # Gaussians between asking for one's data and using them
 LOG_255 = 5.541263545158426
 LOG2_E = 1.4426950408889634
 LOG2_CUT = -7.994353436858858  # log2(1 / 255)

@@ -1,7 +1,7 @@
 """CIE L*a*b*, where equal distances look about equally different, of whole images.
 
-Eight pixels at a time and as three planes, as the comparison reads them: several times faster than OpenCV's, and exact
-where that one interpolates in a table (up to 0.5 of L*).
+Eight pixels at a time and as three planes, as the comparison reads them: about twice as fast as OpenCV's, and within
+0.03 of the definition where that one, which interpolates in a table, errs by up to 0.5.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -160,6 +160,12 @@ def _far_residual(colour: Floats, rendering: ReferenceRendering) -> float:
     return min(float(np.quantile(sample, FAR_QUANTILE)), FAR_MOST) if len(sample) else 0.0
 
 
+def _finite(rendering: ReferenceRendering) -> bool:
+    """What is not finite would be left out of the comparison here and there, and so pass."""
+    pictures = rendering.rgb, rendering.alpha, rendering.depth, rendering.features
+    return all(math.isfinite(float(picture.sum())) for picture in pictures)
+
+
 class Scorer:
     """Judges queries by one reference model's calibration; without one every verdict is HOLD."""
 
@@ -255,9 +261,14 @@ class Scorer:
                 Verdict.HOLD, Reason.UNCALIBRATED, "the model has no threshold: train it with more views",
                 math.nan, math.nan, (), localization, rendering, None, image,
             )  # fmt: skip
+        threshold = calibration.threshold
+        if not _finite(rendering):
+            return Inspection(
+                Verdict.HOLD, Reason.INTERNAL_ERROR, "the reference rendering has values that are not finite",
+                math.nan, threshold, (), localization, rendering, None, image,
+            )  # fmt: skip
         anomaly_map, empty, told = self._compare(image, camera, rendering)
         score = float(anomaly_map.values.max())
-        threshold = calibration.threshold
         if not math.isfinite(score):
             return Inspection(
                 Verdict.HOLD, Reason.INTERNAL_ERROR, "the comparison gave no finite score",

@@ -3,7 +3,7 @@
 3D Gaussian Splatting (Kerbl et al. 2023) with a fixed number of Gaussians: instead of cloning and
 pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
 al. 2024, "3DGS as MCMC", section 4). Before the last steps those that no view shows much of are dropped
-(as by Niemeyer et al. 2024, "RadSplat", section 3.3), which costs next to nothing and makes rendering faster.
+(as by Niemeyer et al. 2024, "RadSplat"), which makes rendering faster.
 Only the part's box of each view is rendered.
 """
 

@@ -156,9 +156,23 @@ def test_an_uncalibrated_model_has_no_anomaly_map(rendering):
         Scorer(None, WHITE, SETTINGS).anomaly_map(rendering.rgb8, CAMERA, rendering)
 
 
-def test_a_score_that_is_no_number_is_hold(rendering):
-    broken = replace(rendering, features=np.full_like(rendering.features, np.nan))
-    result = judge(rendering.rgb8, broken)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("picture", ["rgb", "alpha", "depth", "features"])
+@pytest.mark.parametrize("part", [np.s_[60:64, 60:64], np.s_[:, :]])
+def test_a_rendering_that_is_not_finite_is_hold(rendering, picture, part, value):
+    """Also where a photograph would explain what the rendering does not show."""
+    broken = getattr(rendering, picture).copy()
+    broken[part] = value
+    photographs, seen = rendering.rgb8[None], np.ones((1, *rendering.alpha.shape), bool)
+    result = judge(rendering.rgb8, replace(rendering, photographs=photographs, seen=seen, **{picture: broken}))
+    assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.INTERNAL_ERROR)
+    assert "not finite" in result.reason_text and result.defects == ()
+
+
+def test_a_score_that_is_no_number_is_hold(rendering, monkeypatch):
+    nothing = np.full(rendering.alpha.shape, np.nan, np.float32)
+    monkeypatch.setattr("pad_ros.scoring.scorer.evidence", lambda *arguments: (nothing, 0.0))
+    result = judge(rendering.rgb8, rendering)
     assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.INTERNAL_ERROR)
     assert result.reason_text and result.defects == ()
 
