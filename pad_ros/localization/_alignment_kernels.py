@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import kernel
-from ..rendering._simd import LANES, fma, load, splat, store
+from ..rendering._simd import LANES, fma, lanes, load, maximum, minimum, select, splat, store
 
 Floats = NDArray[np.float32]
 
@@ -25,39 +25,68 @@ DAMPING = 1e-4  # of the diagonal
 
 @kernel
 def nudge(pictures, depth, distance, m, lens, moved, top, bottom, left, right):
-    """Each pixel less its slope times the motion of the point that it shows, or of one at `distance`."""
+    """Each pixel less its slope times the motion of the point that it shows, or of one at `distance`.
+
+    Of the rows top..bottom and columns left..right, but for the outermost two columns of the pictures.
+    """
     rgb, features, alpha = pictures
-    new_rgb, new_features, new_alpha = moved
-    height, width = depth.shape
-    one = np.float32(1)
+    width = depth.shape[1]
+    left, right = max(left, 2), min(right, width - 2)
+    if right - left < LANES:
+        return
+    u, v = np.empty(right - left, np.float32), np.empty(right - left, np.float32)
+    most = max(3, features.shape[2]) * (right - left) + LANES
+    wide_u, wide_v = np.empty(most, np.float32), np.empty(most, np.float32)
     for y in range(top, bottom):
-        y0, y1, y3, y4 = max(y - 2, 0), max(y - 1, 0), min(y + 1, height - 1), min(y + 2, height - 1)
-        for x in range(left, right):
-            x0, x1, x3, x4 = max(x - 2, 0), max(x - 1, 0), min(x + 1, width - 1), min(x + 2, width - 1)
-            around = alpha[y, x, 0] + alpha[y, x0, 0] + alpha[y, x1, 0] + alpha[y, x3, 0] + alpha[y, x4, 0]
-            if around + alpha[y0, x, 0] + alpha[y1, x, 0] + alpha[y3, x, 0] + alpha[y4, x, 0] == 0:
-                continue
-            z = depth[y, x] if alpha[y, x, 0] > np.float32(0.05) else distance
-            a, b = (np.float32(x) - lens[2]) / lens[0] * z, (np.float32(y) - lens[3]) / lens[1] * z
-            inverse = one / (m[2, 0] * a + m[2, 1] * b + m[2, 2] * z + m[2, 3])
-            u = lens[0] * (m[0, 0] * a + m[0, 1] * b + m[0, 2] * z + m[0, 3]) * inverse + lens[2] - np.float32(x)
-            v = lens[1] * (m[1, 0] * a + m[1, 1] * b + m[1, 2] * z + m[1, 3]) * inverse + lens[3] - np.float32(y)
-            for c in range(3):
-                value = _moved(rgb, y, x, c, u, v, y0, y1, y3, y4, x0, x1, x3, x4)
-                new_rgb[y, x, c] = min(max(value, np.float32(0)), one)
-            for c in range(features.shape[2]):
-                new_features[y, x, c] = _moved(features, y, x, c, u, v, y0, y1, y3, y4, x0, x1, x3, x4)
-            value = _moved(alpha, y, x, 0, u, v, y0, y1, y3, y4, x0, x1, x3, x4)
-            new_alpha[y, x, 0] = min(max(value, np.float32(0)), one)
+        _motion_of_row(alpha, depth, distance, m, lens, y, left, u, v)
+        _shifted(rgb, moved[0], y, left, u, v, wide_u, wide_v, True)
+        _shifted(features, moved[1], y, left, u, v, wide_u, wide_v, False)
+        _shifted(alpha, moved[2], y, left, u, v, wide_u, wide_v, True)
 
 
 @kernel
-def _moved(p, y, x, c, u, v, y0, y1, y3, y4, x0, x1, x3, x4):
+def _motion_of_row(alpha, depth, distance, m, lens, y, left, u, v):
+    """How far (u, v) px a warp moves the pixels of row y from `left` on."""
+    fx, fy, cx, cy = splat(lens[0]), splat(lens[1]), splat(lens[2]), splat(lens[3])
+    b = splat((np.float32(y) - lens[3]) / lens[1])
+    for i in range(0, u.shape[0] + LANES - 1, LANES):
+        i = min(i, u.shape[0] - LANES)
+        x = splat(np.float32(left + i)) + lanes()
+        at = y * depth.shape[1] + left + i
+        z = select(load(alpha, at) > splat(np.float32(0.05)), load(depth, at), splat(distance))
+        p, q = (x - cx) / fx * z, b * z
+        behind = fma(splat(m[2, 0]), p, fma(splat(m[2, 1]), q, fma(splat(m[2, 2]), z, splat(m[2, 3]))))
+        p, q = (fma(splat(m[0, 0]), p, fma(splat(m[0, 1]), q, fma(splat(m[0, 2]), z, splat(m[0, 3])))),
+                fma(splat(m[1, 0]), p, fma(splat(m[1, 1]), q, fma(splat(m[1, 2]), z, splat(m[1, 3])))))  # fmt: skip
+        store(u, i, fx * p / behind + cx - x)
+        store(v, i, fy * q / behind + cy - splat(np.float32(y)))
+
+
+@kernel
+def _shifted(picture, out, y, left, u, v, wide_u, wide_v, bounded):
+    """Row y of a picture [H, W, C] less its slopes times (u, v); the rest is scratch memory."""
+    height, width, channels = picture.shape
+    count = u.shape[0] * channels
+    if channels == 0:
+        return
+    for i in range(u.shape[0]):  # for each channel of a pixel the same, what follows is written over
+        store(wide_u, i * channels, splat(u[i]))
+        store(wide_v, i * channels, splat(v[i]))
+    stride = width * channels
+    above2, above = (max(y - 2, 0) - y) * stride, (max(y - 1, 0) - y) * stride
+    below, below2 = (min(y + 1, height - 1) - y) * stride, (min(y + 2, height - 1) - y) * stride
     # Differences of fourth order: edges are as sharp as a pixel.
-    near, far = np.float32(2 / 3), np.float32(1 / 12)
-    slope = near * (p[y, x3, c] - p[y, x1, c]) - far * (p[y, x4, c] - p[y, x0, c])
-    fall = near * (p[y3, x, c] - p[y1, x, c]) - far * (p[y4, x, c] - p[y0, x, c])
-    return p[y, x, c] - u * slope - v * fall
+    near, far = splat(np.float32(-2 / 3)), splat(np.float32(1 / 12))
+    zero, one = splat(np.float32(0)), splat(np.float32(1))
+    for i in range(0, count + LANES - 1, LANES):
+        i = min(i, count - LANES)
+        at = y * stride + left * channels + i
+        slope = near * (load(picture, at + channels) - load(picture, at - channels))
+        slope = fma(far, load(picture, at + 2 * channels) - load(picture, at - 2 * channels), slope)
+        fall = near * (load(picture, at + below) - load(picture, at + above))
+        fall = fma(far, load(picture, at + below2) - load(picture, at + above2), fall)
+        value = fma(load(wide_u, i), slope, fma(load(wide_v, i), fall, load(picture, at)))
+        store(out, at, minimum(maximum(value, zero), one) if bounded else value)
 
 
 @kernel

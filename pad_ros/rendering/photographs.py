@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.numpy import save_file
 from ..errors import InputError, ModelError
 from ..geometry import Camera, Pose
 from ..kernels import kernel
+from ._simd import LANES, fma, lanes, load, splat, store
 
 PHOTOGRAPHS_FILE = "photographs.safetensors"
 DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth may be off and still show the point
@@ -37,6 +39,11 @@ class Photograph:
     depth: NDArray[np.float16]  # [h, w] rendered, along z in part units, 0 beside the part
     camera: Camera  # of the window
     pose: Pose
+
+    @cached_property
+    def depths(self) -> Floats:
+        """`depth` in the precision that it is compared in."""
+        return self.depth.astype(np.float32)
 
 
 def directions(photographs: Sequence[Photograph], centre: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -58,45 +65,57 @@ def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, p
     source = np.linalg.inv(half) @ photograph.camera.K
     turned = (source @ transform[:3, :3] @ np.linalg.inv(camera.K) @ half).astype(np.float32)
     moved = (source @ transform[:3, 3]).astype(np.float32)
-    _warp(depth, alpha, turned, moved, photograph.image, photograph.depth.astype(np.float32), tolerance, colours, seen)
+    _warp(depth, alpha, turned, moved, photograph.image, photograph.depths, tolerance, colours, seen)
     return colours, seen
 
 
 @kernel
-def _warp(
-    depth: Floats, alpha: Floats, turned: Floats, moved: Floats, image: Pixels, view_depth: Floats,
-    tolerance: float, colours: Pixels, seen: Mask,
-) -> None:  # fmt: skip
+def _warp(depth, alpha, turned, moved, image, view_depth, tolerance, colours, seen):  # type: ignore[no-untyped-def]
     height, width = view_depth.shape
-    half = np.float32(0.5)
-    one = np.float32(1)
+    columns = depth.shape[1]
+    pixels, depths = image.reshape(-1), view_depth.reshape(-1)
+    at = np.zeros((4, columns + LANES), np.float32)  # depth here; column, row, and depth in the photograph
+    one, half = np.float32(1), np.float32(0.5)
+    # Unsigned, as Numba lets negative indices count from the end, which takes as long as all the rest.
+    first, three, next_row = np.uint64(1), np.uint64(3), np.uint64(width)
     for y in range(depth.shape[0]):
-        a0 = turned[0, 1] * np.float32(y) + turned[0, 2]
-        a1 = turned[1, 1] * np.float32(y) + turned[1, 2]
-        a2 = turned[2, 1] * np.float32(y) + turned[2, 2]
-        for x in range(depth.shape[1]):
-            z = depth[y, x]
-            if alpha[y, x] < half or z <= 0:
-                continue
-            qz = (turned[2, 0] * np.float32(x) + a2) * z + moved[2]
-            if qz <= tolerance:
-                continue
-            inverse = one / qz
-            u = ((turned[0, 0] * np.float32(x) + a0) * z + moved[0]) * inverse
-            v = ((turned[1, 0] * np.float32(x) + a1) * z + moved[1]) * inverse
-            if not (u >= 0 and v >= 0 and u < width - 1 and v < height - 1):
+        for x in range(columns):
+            at[0, x] = np.float32(0) if alpha[y, x] < half else depth[y, x]
+        _look_up(at, turned, moved, np.float32(y))
+        for x in range(columns):
+            u, v, q = at[1, x], at[2, x], at[3, x]
+            if not (at[0, x] > 0 and q > tolerance and u >= 0 and v >= 0 and u < width - 1 and v < height - 1):
                 continue
             i, j = int(u), int(v)
-            nearest = min(min(abs(view_depth[j, i] - qz), abs(view_depth[j, i + 1] - qz)),
-                          min(abs(view_depth[j + 1, i] - qz), abs(view_depth[j + 1, i + 1] - qz)))  # fmt: skip
+            k = np.uint64(j * width + i)
+            nearest = min(min(abs(depths[k] - q), abs(depths[k + first] - q)),
+                          min(abs(depths[k + next_row] - q), abs(depths[k + next_row + first] - q)))  # fmt: skip
             if nearest > tolerance:  # where the photograph shows no part its depth is 0
                 continue
             a, b = u - np.float32(i), v - np.float32(j)
+            k, below = three * k, three * (k + next_row)
             for c in range(3):
-                top = (one - a) * np.float32(image[j, i, c]) + a * np.float32(image[j, i + 1, c])
-                bottom = (one - a) * np.float32(image[j + 1, i, c]) + a * np.float32(image[j + 1, i + 1, c])
+                s = np.uint64(c)
+                top = (one - a) * np.float32(pixels[k + s]) + a * np.float32(pixels[k + s + three])
+                bottom = (one - a) * np.float32(pixels[below + s]) + a * np.float32(pixels[below + s + three])
                 colours[y, x, c] = np.uint8((one - b) * top + b * bottom + half)
             seen[y, x] = True
+
+
+@kernel
+def _look_up(at, turned, moved, y):  # type: ignore[no-untyped-def]
+    """Where the points of a row lie in the photograph."""
+    stride = at.shape[1]
+    a0 = splat(turned[0, 1] * y + turned[0, 2])
+    a1 = splat(turned[1, 1] * y + turned[1, 2])
+    a2 = splat(turned[2, 1] * y + turned[2, 2])
+    for i in range(0, stride - LANES, LANES):
+        x, z = splat(np.float32(i)) + lanes(), load(at, i)
+        q = fma(fma(splat(turned[2, 0]), x, a2), z, splat(moved[2]))
+        inverse = splat(np.float32(1)) / q
+        store(at, stride + i, fma(fma(splat(turned[0, 0]), x, a0), z, splat(moved[0])) * inverse)
+        store(at, 2 * stride + i, fma(fma(splat(turned[1, 0]), x, a1), z, splat(moved[1])) * inverse)
+        store(at, 3 * stride + i, q)
 
 
 def save_photographs(photographs: Sequence[Photograph], path: Path) -> None:

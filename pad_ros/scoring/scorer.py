@@ -39,6 +39,7 @@ Mask = NDArray[np.bool_]
 
 SEGMENTED = 0.5  # of the part must a segmenter find, or what it does not find says nothing
 HALO = 2  # px around a pixel that what is expected there depends on
+REACH = 5  # standard deviations that a Gaussian window is smaller than
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
 FAR_MOST = 0.05  # L*a*b* / 100: no more is forgiven beside the part
@@ -96,23 +97,27 @@ def evidence(
     farthest = float(shown.depth.max())
     means: dict[int, Floats] = {}
 
+    def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
+        out = measured - mean
+        out *= weights[c] / deviation
+        np.clip(out, 0, weights[c] * strongest, out=out)
+        return out
+
     def as_ground(first: int, last: int) -> None:
-        total[first:last] = 0
-        for c, weight in enumerate(weights):
-            found = (residual[first:last, :, c] - beside[c]) / (beside[c] + floors[c])
-            total[first:last] += weight * np.clip(found, 0, strongest)
+        rows = residual[first:last]
+        total[first:last] = sum(exceeding(rows[..., c], beside[c], beside[c] + floors[c], c) for c in range(len(floors)))
 
     def as_part(first: int, last: int) -> None:
         band = slice(max(first - HALO, 0), last + HALO)
         seen = shown.cropped((band, slice(None)))
         part = on_part(seen)
         part[: first - band.start] = part[last - band.start :] = False
-        pixels, measured = np.flatnonzero(part), residual[inside][band][part]
+        pixels = np.flatnonzero(part)
         gathered = np.zeros(len(pixels), np.float32)
-        for c, (point, covariates) in enumerate(points_and_covariates(seen, residual.shape[2], pixels, farthest)):
+        for c, (point, covariates) in enumerate(points_and_covariates(seen, len(floors), pixels, farthest)):
             mean = calibration.expectation.predict(c, point, covariates)
-            found = (measured[:, c] - mean) / (mean + np.float32(0.5) * floors[c])
-            gathered += weights[c] * np.clip(found, 0, strongest)
+            measured = residual[inside][band][..., c].take(pixels)
+            gathered += exceeding(measured, mean, mean + np.float32(0.5) * floors[c], c)
             if c == 0:
                 means[first] = mean
         within[band][part] = gathered
@@ -124,23 +129,28 @@ def evidence(
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:
-    """The geometric mean [H, W] of what Gaussian windows of all scales gather.
+    """The geometric mean [H, W] of what Gaussian windows of all scales gather of `values`, which are not negative.
 
     A defect stands out in the small window and in the large one. Noise of single pixels does so in the small one
     alone, a defect's surroundings in the large one alone: the mean's logarithm leaves neither high.
     """
-    windows = [np.empty_like(values) for _ in scales]
+    out = np.zeros_like(values)
+    box = mask_box(values != 0, margin=math.ceil(REACH * max(scales)))  # beyond it is nothing to gather
+    if box is None:
+        return out
+    x0, y0, x1, y1 = box
+    cut = values[y0:y1, x0:x1]
+    windows = [np.empty_like(cut) for _ in scales]
 
     def gather(i: int) -> None:
-        np.maximum(cv2.GaussianBlur(values, (0, 0), scales[i]), 0, out=windows[i])
+        np.maximum(cv2.GaussianBlur(cut, (0, 0), scales[i]), 0, out=windows[i])
 
     for_each(gather, len(scales))
     first, *others = windows
     for window in others:
         first *= window
-    if len(scales) == 2:
-        return np.sqrt(first)
-    return first if len(scales) == 1 else first ** np.float32(1 / len(scales))
+    out[y0:y1, x0:x1] = np.sqrt(first) if len(scales) == 2 else first ** np.float32(1 / len(scales))
+    return out
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:

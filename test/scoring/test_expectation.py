@@ -41,8 +41,9 @@ def test_interpolation_agrees_with_numpy():
 def test_a_value_that_is_no_number_stays_none():
     knots = np.tile(np.float32([0, 1]), (1, 1, 1))
     covariates = np.full((1, 1), np.nan, np.float32)
-    found = Expectation(knots, knots).predict(0, np.full(1, np.nan, np.float32), covariates)
-    assert np.isnan(found).all()
+    for point in (np.nan, 0.1):
+        found = Expectation(knots, knots).predict(0, np.full(1, point, np.float32), covariates)
+        assert np.isnan(found).all()
 
 
 def everywhere(reference, cues):
