@@ -73,7 +73,7 @@ def without_later_steps(row: str) -> Iterator[None]:
         if kept < 2:  # nothing is said of the ground
             stack.enter_context(patch.object(scorer, "strangeness", lambda query, rendering: None))
         if kept < 1:
-            stack.enter_context(patch.object(scorer, "shows_plain_ground", lambda image, rendering, background: True))
+            stack.enter_context(patch.object(scorer, "is_plain_ground", lambda empty, rendering: True))
         yield
 
 

@@ -24,12 +24,12 @@ TRACE = 0.02  # of the part in a pixel: less is all ground
 NEAR = 3  # px around the rendered part that may show it, while the pose is not exact
 
 
-def shows_plain_ground(image: Image, rendering: ReferenceRendering, background: Background) -> bool:
-    """Whether the query [H, W, 3] stands before the ground of the reference views; always so for a scene.
+def is_plain_ground(empty: Mask | None, rendering: ReferenceRendering) -> bool:
+    """Whether a query stands before the ground of the reference views; always so for a scene.
 
-    What the rendered part leaves free tells; where it leaves nothing free, any ground is right.
+    empty [H, W]: where it has the colour of that ground, see `ground_mask`. What the rendered part leaves free tells;
+    where it leaves nothing free, any ground is right.
     """
-    empty = ground_mask(image, background)
     if empty is None:
         return True
     free = ~around(rendering)
@@ -94,7 +94,7 @@ def as_seen(image: Image, first: ReferenceRendering, background: Background) -> 
     shrunk: Image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     light = fit_light(shrunk, first)
     image = light.undo(image)
-    if shows_plain_ground(light.undo(shrunk), first, background):
+    if is_plain_ground(ground_mask(light.undo(shrunk), background), first):
         return Seen(image, None, background, first)
     near = cv2.resize(around(first).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     return Seen(image, filled(image.astype(np.float32) / np.float32(255), near), background, first)

@@ -72,14 +72,17 @@ def part_mask(image: Image, background: Background) -> Mask | None:
     empty = ground_mask(image, background)
     if empty is None:
         return None
-    mask = (~empty).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count <= 1:
-        return np.zeros(mask.shape, bool)
+    mask = ~empty
+    box = mask_box(mask)
+    if box is None:
+        return mask
+    x0, y0, x1, y1 = box
+    within = mask[y0:y1, x0:x1]
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(within.astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
-    keep = areas >= max(12, 0.002 * areas.max())
-    return np.asarray(keep[labels])
+    within &= (areas >= max(12, 0.002 * areas.max()))[labels]
+    return mask
 
 
 def mask_box(mask: Mask, margin: int = 0) -> tuple[int, int, int, int] | None:

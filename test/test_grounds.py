@@ -7,10 +7,10 @@ import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
 from pad_ros.geometry import rotation_angle
-from pad_ros.grounds import around, as_seen, filled, on_ground, shows_plain_ground
+from pad_ros.grounds import around, as_seen, filled, is_plain_ground, on_ground
 from pad_ros.localization.refinement import refine_pose
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.silhouette import Background
+from pad_ros.silhouette import Background, ground_mask
 
 POSE = orbit(7)[1]
 RENDERER = Renderer(box(1500), WHITE)
@@ -27,11 +27,15 @@ def stripes():
     return (dark * np.array([0.2, 0.25, 0.3]) + (1 - dark) * np.array([0.55, 0.5, 0.5])).astype(np.float32)
 
 
+def plain(image, rendering, background):
+    return is_plain_ground(ground_mask(image, background), rendering)
+
+
 def test_a_plain_ground_is_known_beside_the_part(rendering):
-    assert shows_plain_ground(rendering.rgb8, rendering, WHITE)
+    assert plain(rendering.rgb8, rendering, WHITE)
     foreign = on_ground(rendering, stripes(), WHITE).rgb8
-    assert not shows_plain_ground(foreign, rendering, WHITE)
-    assert shows_plain_ground(foreign, rendering, Background(None, 0.0))  # a scene has none
+    assert not plain(foreign, rendering, WHITE)
+    assert plain(foreign, rendering, Background(None, 0.0))  # a scene has none
 
 
 def test_a_part_at_the_border_is_no_foreign_ground(rendering):
@@ -39,9 +43,9 @@ def test_a_part_at_the_border_is_no_foreign_ground(rendering):
     alpha[: CAMERA.height // 2] = 1
     image = rendering.rgb8
     image[: CAMERA.height // 2] = 40
-    assert not shows_plain_ground(image, rendering, WHITE)
-    assert shows_plain_ground(image, replace(rendering, alpha=alpha), WHITE)
-    assert shows_plain_ground(image, replace(rendering, alpha=np.ones_like(alpha)), WHITE)  # nothing but the part
+    assert not plain(image, rendering, WHITE)
+    assert plain(image, replace(rendering, alpha=alpha), WHITE)
+    assert plain(image, replace(rendering, alpha=np.ones_like(alpha)), WHITE)  # nothing but the part
 
 
 def test_the_part_is_put_over_another_ground(rendering):

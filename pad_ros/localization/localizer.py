@@ -236,8 +236,7 @@ class Localizer:
         if coarse is None:
             box = self._densest_window(features, pairs, image.shape[:2])
         else:
-            pixels = camera.project(coarse.pose.transform(self._points))
-            low, high = np.nanpercentile(pixels, [1, 99], axis=0)
+            low, high = self._extent(coarse.pose, camera)
             box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
             found = self._fine_pose(features, camera, coarse, len(pairs))
@@ -259,8 +258,7 @@ class Localizer:
         if found.pose is None:
             return found
         s = self.settings
-        pixels = camera.project(found.pose.transform(self._points))
-        low, high = np.nanpercentile(pixels, [1, 99], axis=0)
+        low, high = self._extent(found.pose, camera)
         at = features.keypoints[pairs[:, 0]]
         beside = pairs[np.any((at < low) | (at > high), axis=1)]
         if len(beside) < s.min_inliers:
@@ -277,6 +275,11 @@ class Localizer:
             "which one is meant"
         )
         return Localization(None, Reason.SEVERAL_PARTS, text, found.inliers, found.matches)
+
+    def _extent(self, pose: Pose, camera: Camera) -> Array:
+        """(lowest, highest) pixel [2, 2] of the landmarks at a pose, but for the outermost hundredth."""
+        pixels = camera.project(pose.transform(self._points))
+        return np.asarray(np.percentile(pixels[np.isfinite(pixels[:, 0])], [1, 99], axis=0))
 
     def _match(self, features: Features, window: Image) -> Pairs:
         """Pairs of features and landmarks, without any idea of the pose."""

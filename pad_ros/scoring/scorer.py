@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
-from ..grounds import TRACE, around, filled, nearest_empty, on_ground, shows_plain_ground
+from ..grounds import TRACE, around, filled, nearest_empty, on_ground, is_plain_ground
 from ..images import Image
 from ..kernels import for_each, in_bands
 from ..light import fit_light
@@ -172,7 +172,8 @@ def _far_residual(colour: Floats, rendering: ReferenceRendering) -> float:
 
 def _finite(rendering: ReferenceRendering) -> bool:
     """What is not finite would be left out of the comparison here and there, and so pass."""
-    pictures = rendering.rgb, rendering.alpha, rendering.depth, rendering.features
+    inside = rendering.inside
+    pictures = rendering.rgb[inside], rendering.alpha[inside], rendering.depth[inside], rendering.features[inside]
     return all(math.isfinite(float(picture.sum())) for picture in pictures)
 
 
@@ -212,10 +213,10 @@ class Scorer:
         empty_cell = [undistort_image(view, camera) for view in self.empty]
         image = fit_light(image, rendering).undo(image)
         ground, told = 0.0, True
-        if shows_plain_ground(image, rendering, self.background):
+        empty = ground_mask(image, self.background)
+        if is_plain_ground(empty, rendering):
             residual = cues(image, rendering, self.settings, self.backbone)
             ground = _far_residual(residual[..., 0], rendering)
-            empty = ground_mask(image, self.background)
         else:
             query = image.astype(np.float32) / np.float32(255)
             rendering = shaded(query, rendering, self.background)
