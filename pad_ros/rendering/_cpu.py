@@ -169,7 +169,7 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
     """`background` [C]; with_depth appends the accumulated depth as a channel (background 0)."""
     width, height = view.width, view.height
     channels = projected.colors.shape[1]
-    order = tiles.depth_order(projected.depths, projected.radii)
+    order = tiles.depth_order(projected.depths, projected.radii[:, 0])
     packed = np.empty((len(order), 8), np.float32)
     sorted_colors = np.empty((len(order), channels + with_depth), np.float32)
     counts = np.empty(len(order), np.int64)
@@ -192,7 +192,7 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
         back[:channels] = background
     image = np.empty((height, width, channels + with_depth), np.float32)
     transmittances = np.empty((height, width), np.float32)
-    ranges = _balanced(tile_offsets)
+    ranges = balanced(tile_offsets)
 
     def task(k: int) -> None:
         compositing.raster_forward(
@@ -210,7 +210,7 @@ def composite_backward(done: Composited, projected: Projected, opacities: Floats
     """From the gradients of the image [H, W, C (+ 1)] and of alpha = 1 - transmittance [H, W]."""
     n, channels = projected.colors.shape
     v_entries = np.empty(len(done.places) * compositing.entry_stride(channels + done.with_depth), np.float32)
-    ranges = _balanced(done.tile_offsets)
+    ranges = balanced(done.tile_offsets)
 
     def task(k: int) -> None:
         compositing.raster_backward(
@@ -234,7 +234,7 @@ def composite_backward(done: Composited, projected: Projected, opacities: Floats
     return out
 
 
-def _balanced(tile_offsets: NDArray[np.int64]) -> list[int]:
+def balanced(tile_offsets: NDArray[np.int64]) -> list[int]:
     """Borders of runs of tiles of about equal work, a few per thread."""
     work = tile_offsets[1:] + 64 * np.arange(1, len(tile_offsets))  # an empty tile costs something too
     parts = min(len(work), 1 if thread_count() == 1 else 6 * thread_count())

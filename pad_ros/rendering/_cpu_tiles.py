@@ -23,13 +23,13 @@ LOG2_CUT = -7.994353436858858  # log2(1 / 255)
 
 
 @kernel
-def depth_order(depths, radii):
-    """Indices [V] of the visible Gaussians, nearest first; equal depths keep their order (radix sort)."""
+def depth_order(depths, visible):
+    """Indices [V] of the Gaussians where `visible` is positive, nearest first; equal depths keep their order (radix sort)."""
     n = depths.shape[0]
     order, other = np.empty(n, np.int32), np.empty(n, np.int32)
     count = 0
     for i in range(n):
-        if radii[i, 0] > 0:
+        if visible[i] > 0:
             order[count] = i
             count += 1
     bits = depths.view(np.int32)  # depths are positive: their bit patterns sort like integers
@@ -171,3 +171,36 @@ def fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, pla
             position[entry_tile[e]] = place + 1
             tile_gaussians[place] = j
             places[e] = place
+
+
+@kernel
+def sort_by_tile(order, packed, width, height):
+    """(tile_offsets [tiles + 1], tile_gaussians [E]): which Gaussians (rows of `packed`) reach each tile, in `order`."""
+    columns, count = (width + TILE - 1) // TILE, order.shape[0]
+    boxes, most = np.empty((count, 4), np.int32), 0
+    for j in range(count):
+        prefetch(packed, order[min(j + AHEAD, count - 1)])
+        x0, x1, y0, y1 = _tile_box(packed, order[j], width, height)
+        boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3] = x0, x1, y0, y1
+        most += (x1 - x0) * (y1 - y0)
+    entry_tile, entry_gaussian = np.empty(most, np.int32), np.empty(most, np.int32)
+    tile_offsets = np.zeros(columns * ((height + TILE - 1) // TILE) + 1, np.int64)
+    e = 0
+    for j in range(count):
+        i, x0, x1, y0, y1 = order[j], boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
+        for row in range(y0, y1):
+            first, last = x0, x1
+            if x1 - x0 > 1 and y1 - y0 > 1:
+                first, last = _tile_span(packed, i, row, width, height)
+            for tile in range(row * columns + first, row * columns + last):
+                entry_tile[e], entry_gaussian[e] = tile, i
+                tile_offsets[tile + 1] += 1
+                e += 1
+    for tile in range(tile_offsets.shape[0] - 1):
+        tile_offsets[tile + 1] += tile_offsets[tile]
+    position, tile_gaussians = tile_offsets[:-1].copy(), np.empty(e, np.int32)
+    for k in range(e):
+        place = position[entry_tile[k]]
+        position[entry_tile[k]] = place + 1
+        tile_gaussians[place] = entry_gaussian[k]
+    return tile_offsets, tile_gaussians

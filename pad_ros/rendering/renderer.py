@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..geometry import Camera, Pose
 from ..kernels import for_each, kernel, thread_count
 from ..silhouette import Background
-from . import _cpu
+from ._cpu import PinholeView
+from ._cpu_still import StillGaussians
 from .gaussians import Gaussians
 from .photographs import Photograph, directions, warp
 from .result import ReferenceRendering
@@ -112,15 +113,15 @@ class Renderer:
 
     def _composited(self, camera: Camera, pose: Pose, window: Window) -> tuple[Floats, Floats]:
         """(colours, features and accumulated depth [h, w, 3 + C + 1], transmittance [h, w]), without autograd."""
-        g = self.gaussians
-        view = _cpu.PinholeView.of(
+        view = PinholeView.of(
             pose.matrix.astype(np.float32), camera.K.astype(np.float32), (camera.width, camera.height), window,
-            *PLANES, g.footprint,
+            *PLANES, self.gaussians.footprint,
         )  # fmt: skip
-        more = self._features if self._features.shape[1] else None
-        projected = _cpu.project(view, g.means, g.quats, g.scales, g.opacities, g.sh, g.sh_degree, more)
-        done = _cpu.composite(view, projected, g.opacities, self._colour, with_depth=True)
-        return done.image, done.transmittances
+        return self._still.picture(view, self._colour)
+
+    @cached_property
+    def _still(self) -> StillGaussians:
+        return StillGaussians.of(self.gaussians, self._features)
 
     @cached_property
     def _on_device(self) -> tuple[GaussianTensors, Tensor, Tensor]:
