@@ -114,7 +114,7 @@ def _finite_and_rigid(m: Array) -> bool:
 
 @kernel
 def _orthonormalised(m: Array) -> bool:
-    """Put the nearest rotation (the polar factor, by Newton's iteration) into a pose [4, 4]; False where none is near."""
+    """Put the nearest rotation (polar factor, Newton's iteration) into a pose [4, 4]; False where none is near."""
     r, product = m[:3, :3].copy(), np.empty((3, 3))
     for step in range(4):  # 1e-3 off, 1e-6, 1e-12, none
         off = 0.0

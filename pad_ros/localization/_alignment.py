@@ -59,9 +59,10 @@ def _nudged(
 ) -> Pictures:
     """Colours, features and alpha [H, W, C each] with what is `inside` moved."""
     lens = np.array([camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5], np.float32)
-    pictures = tuple(np.ascontiguousarray(p) for p in pictures)
-    moved = tuple(p.copy() for p in pictures)
-    solid = pictures[2][..., 0] > 0.5
+    rgb, features, alpha, depth = (np.ascontiguousarray(p) for p in (*pictures, depth))
+    pictures = rgb, features, alpha
+    moved = rgb.copy(), features.copy(), alpha.copy()
+    solid = alpha[..., 0] > 0.5
     distance = np.float32(depth[solid].mean() if solid.any() else 1.0)
     rows, columns = (s.indices(n) for s, n in zip(inside, depth.shape, strict=True))
     bands = np.linspace(rows[0], rows[1], 2 * thread_count() + 1).astype(np.int64)

@@ -24,7 +24,7 @@ LOG2_CUT = -7.994353436858858  # log2(1 / 255)
 
 @kernel
 def depth_order(depths, visible):
-    """Indices [V] of the Gaussians where `visible` is positive, nearest first; equal depths keep their order (radix sort)."""
+    """Indices [V] of the Gaussians where `visible` > 0, nearest first; equal depths keep their order (radix sort)."""
     n = depths.shape[0]
     order, other = np.empty(n, np.int32), np.empty(n, np.int32)
     count = 0
@@ -175,7 +175,7 @@ def fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, pla
 
 @kernel
 def sort_by_tile(order, packed, width, height):
-    """(tile_offsets [tiles + 1], tile_gaussians [E]): which Gaussians (rows of `packed`) reach each tile, in `order`."""
+    """(tile_offsets [tiles + 1], tile_gaussians [E]): which rows of `packed` reach each tile, in `order`."""
     columns, count = (width + TILE - 1) // TILE, order.shape[0]
     boxes, most = np.empty((count, 4), np.int32), 0
     for j in range(count):

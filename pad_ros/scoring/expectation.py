@@ -81,7 +81,8 @@ def _factors(covariates, i, knots, values):  # type: ignore[no-untyped-def]
             # In this order what is not a number stays none.
             within = maximum(splat(low), minimum(splat(high), v)) - splat(low)
             total = fma(splat((values[j, k] - values[j, k - 1]) / (high - low)), within, total)
-    bounded = maximum(splat(np.float32(-100)), minimum(splat(np.float32(100)), total * splat(np.float32(np.log2(np.e)))))
+    most = splat(np.float32(100))
+    bounded = maximum(splat(np.float32(-100)), minimum(most, total * splat(np.float32(np.log2(np.e)))))
     return exp2(bounded) + bounded * splat(np.float32(0))  # the latter for what is no number
 
 

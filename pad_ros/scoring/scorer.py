@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..geometry import Camera, distort_map, undistort_image
-from ..grounds import TRACE, around, filled, nearest_empty, on_ground, is_plain_ground
+from ..grounds import TRACE, around, filled, is_plain_ground, nearest_empty, on_ground
 from ..images import Image
 from ..kernels import for_each, in_bands
 from ..light import fit_light
@@ -104,8 +104,8 @@ def evidence(
         return out
 
     def as_ground(first: int, last: int) -> None:
-        rows = residual[first:last]
-        total[first:last] = sum(exceeding(rows[..., c], beside[c], beside[c] + floors[c], c) for c in range(len(floors)))
+        rows, cues = residual[first:last], range(len(floors))
+        total[first:last] = sum(exceeding(rows[..., c], beside[c], beside[c] + floors[c], c) for c in cues)
 
     def as_part(first: int, last: int) -> None:
         band = slice(max(first - HALO, 0), last + HALO)

@@ -1,4 +1,4 @@
-"""Gaussians prepared once: the pictures of the rasterizer that fits them, whatever they are and wherever one looks from."""
+"""Gaussians prepared once: the pictures of the rasterizer that fits them, whatever they are, from wherever."""
 
 import numpy as np
 import pytest
