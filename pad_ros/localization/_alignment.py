@@ -141,12 +141,10 @@ class Linearisation:
         """None where too little of the part is in sight."""
         c = window.camera
         lens = np.array([c.fx, c.fy, c.cx - 0.5, c.cy - 0.5], np.float32)
-        pixels = kernels.solid_pixels(window.rgb, window.alpha, window.depth, lens)
-        if len(pixels) < MIN_POINTS:
-            return None
-        steep, every = kernels.steep_pixels(pixels, STEEP**2, MOST_PIXELS)
-        samples = pixels[:: max(len(pixels) // SAMPLES, 1)].copy()
-        return Linearisation(window.query, steep, samples, lens, 1 / every)
+        steep, every, samples = kernels.steep_and_samples(
+            window.rgb, window.alpha, window.depth, lens, STEEP**2, MOST_PIXELS, SAMPLES
+        )
+        return Linearisation(window.query, steep, samples, lens, 1 / every) if len(samples) >= MIN_POINTS else None
 
     def solve(self, warp: Array, steps: int, precision: float) -> Array:
         """The warp [4, 4] of the rendered points that fits the query best, from `warp` on.

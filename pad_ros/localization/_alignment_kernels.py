@@ -20,6 +20,7 @@ BLOCK = 256  # pixels between sampling and summing: their numbers stay in the ca
 SUMS = 27 * LANES  # floats that `_accumulate` adds to
 MIN_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
 HUBER = 1.345  # 95 % efficiency for Gaussian residuals
+RESIDUAL = 3 + LANES
 DAMPING = 1e-4  # of the diagonal
 
 
@@ -104,74 +105,80 @@ def capped_difference(query: Floats, rgb: Floats, seen: NDArray[np.uint8]) -> tu
 
 
 @kernel
-def solid_pixels(rgb: Floats, alpha: Floats, depth: Floats, lens: Floats) -> Floats:
-    """The rows [M, 12] of the pixels that are more part than background, but for the outermost of the window."""
+def steep_and_samples(rgb, alpha, depth, lens, share, most, samples):
+    """Rows of pixels that are more part than background, but for the outermost of the window: (steep ones [M, 12]; the
+    k of which they are every k-th, so that they are at most `most`; about `samples` of all of them, but for few [S, 12]).
+
+    Steep are those whose squared slope exceeds `share` of the mean.
+    """
     height, width = alpha.shape
     half = np.float32(0.5)
-    count = 0
-    for y in range(1, height - 1):
-        for x in range(1, width - 1):
-            count += alpha[y, x] > half
-    out = np.empty((count, 12), np.float32)
-    fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
-    i = 0
+    squared = np.full((height, width), np.float32(-1))
+    fx, fy = half * lens[0], half * lens[1]
+    total, solid = 0.0, 0
     for y in range(1, height - 1):
         for x in range(1, width - 1):
             if alpha[y, x] > half:
-                z = depth[y, x]
-                out[i, 0], out[i, 1], out[i, 2] = (x - cx) / fx * z, (y - cy) / fy * z, z
+                s = np.float32(0)
                 for c in range(3):
-                    out[i, 3 + c] = rgb[y, x, c]
-                    out[i, 6 + c] = half * fx * (rgb[y, x + 1, c] - rgb[y, x - 1, c])
-                    out[i, 9 + c] = half * fy * (rgb[y + 1, x, c] - rgb[y - 1, x, c])
+                    u, v = fx * (rgb[y, x + 1, c] - rgb[y, x - 1, c]), fy * (rgb[y + 1, x, c] - rgb[y - 1, x, c])
+                    s += u * u + v * v
+                squared[y, x] = s
+                total += s
+                solid += 1
+    limit = np.float32(share * total / max(solid, 1))
+    count = 0
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            count += squared[y, x] > limit
+    every, step = max((count + most - 1) // most, 1), max(solid // samples, 1)
+    steep = np.empty(((count + every - 1) // every, 12), np.float32)
+    some = np.empty(((solid + step - 1) // step, 12), np.float32)
+    i, k = 0, 0
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            if squared[y, x] >= 0:
+                if i % step == 0:
+                    _row(rgb, depth, lens, y, x, some[i // step])
                 i += 1
-    return out
+                if squared[y, x] > limit:
+                    if k % every == 0:
+                        _row(rgb, depth, lens, y, x, steep[k // every])
+                    k += 1
+    return steep, every, some
 
 
 @kernel
-def steep_pixels(pixels, share, most):
-    """Every k-th, so that they are at most `most`, of the rows whose squared slope exceeds `share` of the mean; k."""
-    squared = np.empty(pixels.shape[0], np.float32)
-    total = 0.0
-    for i in range(pixels.shape[0]):
-        s = 0.0
-        for c in range(6, 12):
-            s += pixels[i, c] * pixels[i, c]
-        squared[i] = s
-        total += s
-    limit = np.float32(share * total / pixels.shape[0])
-    count = 0
-    for i in range(pixels.shape[0]):
-        count += squared[i] > limit
-    every = max((count + most - 1) // most, 1)
-    out = np.empty(((count + every - 1) // every, 12), np.float32)
-    k = 0
-    for i in range(pixels.shape[0]):
-        if squared[i] > limit:
-            if k % every == 0:
-                out[k // every] = pixels[i]
-            k += 1
-    return out, every
+def _row(rgb, depth, lens, y, x, out):
+    z = depth[y, x]
+    out[0], out[1], out[2] = (x - lens[2]) / lens[0] * z, (y - lens[3]) / lens[1] * z, z
+    half = np.float32(0.5)
+    for c in range(3):
+        out[3 + c] = rgb[y, x, c]
+        out[6 + c] = half * lens[0] * (rgb[y, x + 1, c] - rgb[y, x - 1, c])
+        out[9 + c] = half * lens[1] * (rgb[y + 1, x, c] - rgb[y - 1, x, c])
 
 
 @kernel
 def _residual(query, pixels, i, m, lens, out):
-    """out [3]: the query where point i lies, moved by m (bilinear), less its rendered colour; False outside it."""
+    """out [3]: the query where point i lies, moved by m (bilinear), less its rendered colour; False outside it.
+
+    The rest of out [RESIDUAL] is scratch memory. The query's last column is left out.
+    """
     height, width, _ = query.shape
     x, y, z = pixels[i, 0], pixels[i, 1], pixels[i, 2]
     inverse = np.float32(1) / (m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3])
     u = lens[0] * (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * inverse + lens[2]
     v = lens[1] * (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * inverse + lens[3]
-    if not (u >= 0 and v >= 0 and u < width - 1 and v < height - 1):
+    if not (u >= 0 and v >= 0 and u < width - 2 and v < height - 1):
         return False
     column, row = int(u), int(v)
     a, b = u - np.float32(column), v - np.float32(row)
-    one = np.float32(1)
-    w00, w01, w10, w11 = (one - b) * (one - a), (one - b) * a, b * (one - a), b * a
+    at = 3 * (row * width + column)  # two pixels from here on are six of eight numbers
+    top, bottom = load(query, at), load(query, at + 3 * width)
+    store(out, 3, fma(splat(b), bottom - top, top))
     for c in range(3):
-        value = w00 * query[row, column, c] + w01 * query[row, column + 1, c]
-        value += w10 * query[row + 1, column, c] + w11 * query[row + 1, column + 1, c]
-        out[c] = value - pixels[i, 3 + c]
+        out[c] = out[3 + c] + a * (out[6 + c] - out[3 + c]) - pixels[i, 3 + c]
     return True
 
 
@@ -179,7 +186,7 @@ def _residual(query, pixels, i, m, lens, out):
 def _absolute_residuals(query: Floats, pixels: Floats, warp: Floats, lens: Floats) -> Floats:
     """Of the pixels that lie in the query, all channels."""
     out = np.empty(3 * pixels.shape[0], np.float32)
-    r = np.empty(3, np.float32)
+    r = np.empty(RESIDUAL, np.float32)
     count = 0
     for i in range(pixels.shape[0]):
         if _residual(query, pixels, i, warp, lens, r):
@@ -195,7 +202,7 @@ def _weigh(query, pixels, begin, end, warp, lens, cutoff, out):
 
     The last vector is filled up with zeros. Returns how many numbers of each kind there are.
     """
-    r = np.empty(3, np.float32)
+    r = np.empty(RESIDUAL, np.float32)
     one = np.float32(1)
     for i in range(begin, end):
         k = i - begin

@@ -128,8 +128,12 @@ class _Look:
         if self.window is None or self.linear is None:
             return np.eye(4), 0.0
         warp = np.eye(4)
-        for level in levels:
-            coarse = Linearisation.of(self.window.shrunk(level))
+        shrunk, reached = [self.window], 1.0
+        for level in sorted(levels, reverse=True):  # each from the one before
+            shrunk.append(shrunk[-1].shrunk(level / reached))
+            reached = level
+        for window in shrunk[:0:-1]:
+            coarse = Linearisation.of(window)
             if coarse is not None:
                 warp = coarse.solve(warp, steps, COARSE_PRECISION)
         warp = self.linear.solve(warp, steps, precision)
