@@ -61,7 +61,7 @@ def test_loss_and_gradient_agree() -> None:
     (loss, ours), (other, theirs) = (
         photometric_gradient(image.to(d), SsimTarget(target.to(d)), 0.2) for d in DEVICES
     )  # fmt: skip
-    assert loss == pytest.approx(other, rel=1e-4)
+    assert float(loss) == pytest.approx(float(other), rel=1e-4)
     assert float((ours - theirs.cpu()).norm() / ours.norm()) < 1e-3
 
 

@@ -119,12 +119,11 @@ def steep_and_samples(rgb, alpha, depth, lens, share, most, samples):
     for y in range(1, height - 1):
         for x in range(1, width - 1):
             if alpha[y, x] > half:
-                s = np.float32(0)
+                squared[y, x] = 0
                 for c in range(3):
                     u, v = fx * (rgb[y, x + 1, c] - rgb[y, x - 1, c]), fy * (rgb[y + 1, x, c] - rgb[y - 1, x, c])
-                    s += u * u + v * v
-                squared[y, x] = s
-                total += s
+                    squared[y, x] += u * u + v * v
+                total += squared[y, x]
                 solid += 1
     limit = np.float32(share * total / max(solid, 1))
     count = 0

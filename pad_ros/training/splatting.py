@@ -9,6 +9,7 @@ Only the part's box of each view is rendered.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,10 @@ from ..views import View
 from .losses import SsimTarget, photometric_gradient, psnr
 from .residuals import gathered
 from .splatting_settings import SplattingSettings
+
+NOTED = 50  # steps between notes on the progress
+MOST_VIEWS = 4  # per step, and
+PIXELS_AT_ONCE = 8_000_000  # of the pictures rendered in one call
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +80,36 @@ class TrainView:
         return colours[0], alphas[0]
 
 
-class _Parameters:
-    """The raw, unconstrained parameters and their optimizer."""
+def render_together(
+    views: Sequence[TrainView], gaussians: GaussianTensors, background: Tensor, sh_degree: int, jointly: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """(RGB, alpha) of each view's window, as `TrainView.render`; `jointly` in one call, where they are of one size.
 
-    def __init__(self, given: Gaussians, settings: SplattingSettings, radius: float, device: str) -> None:
+    One call renders whole pictures, which suits a GPU.
+    """
+    first, sizes = views[0].camera, {(view.camera.width, view.camera.height) for view in views}
+    if not jointly or len(views) == 1 or len(sizes) > 1:
+        return [view.render(gaussians, background, sh_degree) for view in views]
+    colours, alphas, _ = rasterization(
+        gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
+        torch.cat([view.viewmat for view in views]), torch.cat([view.intrinsics for view in views]),
+        first.width, first.height, sh_degree=sh_degree, backgrounds=background.expand(len(views), -1),
+        eps2d=gaussians.footprint,
+    )  # fmt: skip
+    windows = [np.s_[y0 : y0 + h, x0 : x0 + w] for x0, y0, w, h in (view.window for view in views)]
+    return [(colours[i][window], alphas[i][window]) for i, window in enumerate(windows)]
+
+
+def _views_per_step(views: Sequence[TrainView], device: str) -> int:
+    """One on a CPU; a GPU renders several small pictures in hardly more time than one."""
+    largest = max(view.camera.width * view.camera.height for view in views)
+    return 1 if device == "cpu" else max(min(MOST_VIEWS, PIXELS_AT_ONCE // largest), 1)
+
+
+class _Parameters:
+    """The raw, unconstrained parameters and their optimizer, whose steps are over `batch` views each."""
+
+    def __init__(self, given: Gaussians, settings: SplattingSettings, radius: float, device: str, batch: int) -> None:
         def leaf(x: Tensor) -> Tensor:
             return x.detach().clone().requires_grad_()
 
@@ -94,8 +125,10 @@ class _Parameters:
             (self.log_scales, settings.lr_scales), (self.sh0, settings.lr_sh0), (self.sh, settings.lr_sh),
             (self.logits, settings.lr_opacities),
         ]  # fmt: skip
+        rates = [(p, rate * batch**0.5) for p, rate in rates]
         groups = [{"params": [p], "lr": rate, "start": rate} for p, rate in rates]
-        self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
+        betas = (1 - batch * (1 - 0.9), 1 - batch * (1 - 0.999))  # as long a memory of views as with one at a time
+        self.optimizer = torch.optim.Adam(groups, betas=betas, eps=1e-15 / batch**0.5, fused=True)
         self._decay = settings.lr_decay
         self._footprint = settings.footprint
 
@@ -189,28 +222,36 @@ def fit_gaussians(
     scale = float(np.sqrt(settings.coarse_pixels / np.median([view.pixels for view in train])))
     coarse = [TrainView.of(_shrunk(view, scale), settings.margin, device) for view in views] if scale < 0.8 else train
     radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
-    parameters = _Parameters(start, settings, radius, device)
+    batch = _views_per_step(train, device)
+    parameters = _Parameters(start, settings, radius, device, batch)
     colour = torch.tensor([background.rgb01], device=device)
     pull = torch.zeros(len(start), device=device)
     order: list[int] = []
-    smoothed = float("nan")
+    smoothed, note = torch.tensor(float("nan")), ""
     began = time.monotonic()
     with Progress(title, 1.0) as bar:
-        for step in range(settings.steps):
+        for step in itertools.count(0, batch):  # counted in views
             share = max(step / settings.steps, (time.monotonic() - began) / seconds)
             if share >= 1:
                 break
             if not order:
                 order = torch.randperm(len(views), generator=generator).tolist()
-            view = (coarse if share < settings.coarse_until else train)[order.pop()]
+            at_once = [(coarse if share < settings.coarse_until else train)[i] for i in order[-batch:]]
+            del order[-batch:]
             degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
-            rgb, alpha = view.render(parameters.gaussians(), colour, degree)
-            loss, by_rgb = photometric_gradient(rgb.detach(), view.target, settings.ssim_weight)
-            outputs, gradients = [rgb], [by_rgb]
-            if view.silhouette is not None:
-                weight = settings.silhouette_weight / alpha.numel()
-                outputs.append(alpha)
-                gradients.append((alpha.detach() - view.silhouette).sign() * weight)
+            outputs: list[Tensor] = []
+            gradients: list[Tensor] = []
+            losses = []
+            pictures = render_together(at_once, parameters.gaussians(), colour, degree, device != "cpu")
+            for view, (rgb, alpha) in zip(at_once, pictures, strict=True):
+                loss, by_rgb = photometric_gradient(rgb.detach(), view.target, settings.ssim_weight)
+                losses.append(loss)
+                outputs.append(rgb)
+                gradients.append(by_rgb / len(at_once))
+                if view.silhouette is not None:
+                    weight = settings.silhouette_weight / (alpha.numel() * len(at_once))
+                    outputs.append(alpha)
+                    gradients.append((alpha.detach() - view.silhouette).sign() * weight)
             torch.autograd.backward(outputs, gradients)
             assert parameters.means.grad is not None and parameters.logits.grad is not None
             opacities = torch.sigmoid(parameters.logits.detach())
@@ -218,14 +259,17 @@ def fit_gaussians(
             if moving:
                 pull += torch.linalg.norm(parameters.means.grad, dim=1)
             parameters.step(share)
+            loss = torch.stack(losses).mean()
             smoothed = loss if step == 0 else 0.98 * smoothed + 0.02 * loss
             if moving and share >= settings.relocate_until:
                 moving = False
                 parameters.keep(_most_seen(parameters.gaussians(), train, settings.kept))
-            elif moving and (step + 1) % settings.relocate_every == 0:
+            elif moving and (step + batch) % settings.relocate_every < batch:
                 parameters.relocate(pull, settings.dead_opacity, generator)
                 pull.zero_()
-            bar.update(share - bar.done, f"step {step}, loss {smoothed:.4f}")
+            if step % NOTED < batch:  # reading the loss waits for a GPU
+                note = f"step {step}, loss {float(smoothed):.4f}"
+            bar.update(share - bar.done, note)
     fitted = parameters.gaussians().arrays()
     lengths = np.linalg.norm(fitted.quats, axis=1, keepdims=True)
     fitted = replace(fitted, quats=fitted.quats / np.maximum(lengths, np.float32(1e-12)))

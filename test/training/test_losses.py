@@ -39,7 +39,7 @@ def test_identical_images_have_no_loss():
     ssim, _ = SsimTarget(target).compare(target)
     np.testing.assert_allclose(ssim.numpy(), 1, atol=1e-4)
     loss, _ = photometric_gradient(target.clone(), SsimTarget(target), 0.2)
-    assert loss == pytest.approx(0, abs=1e-5)
+    assert float(loss) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.2, 1.0])
@@ -51,7 +51,7 @@ def test_gradient_is_that_of_numeric_differences(weight, size):
     expected = (1 - weight) * (image - target).abs().mean() + weight * (
         1 - plain_ssim(image.numpy(), target.numpy()).mean()
     )
-    assert loss == pytest.approx(float(expected), abs=1e-6)
+    assert float(loss) == pytest.approx(float(expected), abs=1e-6)
     rng = np.random.default_rng(0)
     for _ in range(20):
         place = tuple(int(rng.integers(n)) for n in image.shape)
@@ -59,7 +59,7 @@ def test_gradient_is_that_of_numeric_differences(weight, size):
         step[place] = 1e-5
         above, _ = photometric_gradient(image + step, ssim_target, weight)
         below, _ = photometric_gradient(image - step, ssim_target, weight)
-        assert float(gradient[place]) == pytest.approx((above - below) / 2e-5, rel=1e-3, abs=1e-7)
+        assert float(gradient[place]) == pytest.approx(float(above - below) / 2e-5, rel=1e-3, abs=1e-7)
 
 
 def test_single_precision_gives_the_same_gradient():

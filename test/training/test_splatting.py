@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from splat_scenes import CAMERA, WHITE, arrays, box, photographs_of
 
 from pad_ros.kernels import only_our_threads
@@ -152,3 +153,21 @@ def test_an_interrupt_ends_the_fit_at_once(views, start, monkeypatch):
 def test_quality_of_a_perfect_model(views):
     quality = rendering_quality(box(600), views, WHITE)
     assert quality.psnr > 45 and quality.psnr_part > 40 and quality.ssim > 0.99
+
+
+def test_views_rendered_jointly_are_what_each_is_alone(views, start):
+    train = [splatting.TrainView.of(view, 8, "cpu") for view in views[:3]]
+    gaussians = splatting.GaussianTensors.of(start, "cpu")
+    alone, jointly = (splatting.render_together(train, gaussians, torch.zeros(1, 3), 1, how) for how in (False, True))
+    for (rgb, alpha), (other, its_alpha) in zip(alone, jointly, strict=True):
+        assert rgb.shape == other.shape
+        assert float((other - rgb).abs().mean()) < 1e-6 and float((its_alpha - alpha).abs().mean()) < 1e-6
+        np.testing.assert_allclose(other, rgb, atol=1 / 255)  # what just reaches alpha 1/255, or just does not
+
+
+def test_steps_of_several_views_lead_as_far(views, start, monkeypatch):
+    one = rendering_quality(fit_gaussians(start, views, WHITE, SETTINGS, FOREVER), views, WHITE)
+    monkeypatch.setattr(splatting, "_views_per_step", lambda views, device: 4)
+    several = rendering_quality(fit_gaussians(start, views, WHITE, SETTINGS, FOREVER), views, WHITE)
+    assert several.psnr > one.psnr - 1
+    assert several.psnr > rendering_quality(start, views, WHITE).psnr + 2
