@@ -106,10 +106,10 @@ def capped_difference(query: Floats, rgb: Floats, seen: NDArray[np.uint8]) -> tu
 
 @kernel
 def steep_and_samples(rgb, alpha, depth, lens, share, most, samples):
-    """Rows of pixels that are more part than background, but for the outermost of the window: (steep ones [M, 12]; the
-    k of which they are every k-th, so that they are at most `most`; about `samples` of all of them, but for few [S, 12]).
+    """Rows of pixels that are more part than background, but for the outermost of the window.
 
-    Steep are those whose squared slope exceeds `share` of the mean.
+    Steep ones, whose squared slope exceeds `share` of the mean [M, 12]; the k of which these are every k-th, so that
+    they are at most `most`; and at least `samples` of them all, where there are so many [S, 12].
     """
     height, width = alpha.shape
     half = np.float32(0.5)

@@ -138,17 +138,19 @@ class Renderer:
         import torch
 
         from .rasterize import rasterization
+        from .tensors import to_host
 
         g, features, colour = self._on_device
-        viewmat = torch.from_numpy(pose.matrix.astype(np.float32)).to(self.device)
-        intrinsics = torch.from_numpy(camera.K.astype(np.float32)).to(self.device)
+        sent = torch.from_numpy(np.concatenate([pose.matrix.ravel(), camera.K.ravel()]).astype(np.float32))
+        viewmat, intrinsics = sent.to(self.device).split([16, 9])
         with torch.no_grad():
             out, alphas, _ = rasterization(
-                g.means, g.quats, g.scales, g.opacities, g.sh, viewmat[None], intrinsics[None], camera.width,
-                camera.height, near_plane=PLANES[0], far_plane=PLANES[1], window=window, sh_degree=g.sh_degree,
-                backgrounds=colour, render_mode="RGB+ED", features=features, eps2d=g.footprint,
+                g.means, g.quats, g.scales, g.opacities, g.sh, viewmat.view(1, 4, 4), intrinsics.view(1, 3, 3),
+                camera.width, camera.height, near_plane=PLANES[0], far_plane=PLANES[1], window=window,
+                sh_degree=g.sh_degree, backgrounds=colour, render_mode="RGB+ED", features=features, eps2d=g.footprint,
             )  # fmt: skip
-        return out[0].cpu().numpy(), alphas[0, ..., 0].cpu().numpy()
+            picture = to_host(torch.cat([out[0], alphas[0]], dim=-1))  # one transfer, of the window alone
+        return picture[..., :-1], picture[..., -1]
 
     def with_photographs(self, rendering: ReferenceRendering, without: str | None = None) -> ReferenceRendering:
         """A rendering of `part` with the photographs nearest to its pose, but not the one named `without`."""

@@ -11,6 +11,16 @@ from torch import Tensor
 from .gaussians import Floats, Gaussians
 
 
+def to_host(tensor: Tensor) -> Floats:
+    """A float32 tensor in main memory; from a GPU through pinned memory, which the card writes to by itself."""
+    if tensor.is_cuda:
+        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        pinned.copy_(tensor, non_blocking=True)
+        torch.cuda.current_stream(tensor.device).synchronize()
+        tensor = pinned
+    return np.asarray(tensor.detach().numpy())
+
+
 @dataclass(frozen=True, eq=False)
 class GaussianTensors:
     """`Gaussians` on a device: the same fields as float32 tensors, in the form that `rasterization` takes."""
@@ -40,11 +50,7 @@ class GaussianTensors:
 
     def arrays(self) -> Gaussians:
         """In main memory, without gradients."""
-
-        def array(tensor: Tensor) -> Floats:
-            return np.asarray(tensor.detach().cpu().numpy())
-
         return Gaussians(
-            array(self.means), array(self.quats), array(self.scales), array(self.opacities), array(self.sh),
+            to_host(self.means), to_host(self.quats), to_host(self.scales), to_host(self.opacities), to_host(self.sh),
             self.footprint,
         )  # fmt: skip
