@@ -116,7 +116,7 @@ def fitting(count: int, size: int) -> dict[str, float]:
         camera, pose = view_from(2 * np.pi * i / 16, size)
         shown = renderer.render(camera, pose)
         views.append(View(f"{i}.png", shown.rgb8, camera, pose, shown.alpha > 0.5))
-    settings = dataclasses.replace(load_method("pad").splatting, steps=FIT_STEPS, coarse_until=0.0)
+    settings = dataclasses.replace(load_method("pad").splatting, steps=FIT_STEPS, first_until=0.0, coarse_until=0.0)
     start = dataclasses.replace(shell(count), sh=np.zeros((count, 16, 3), np.float32))
     fit_gaussians(start, tuple(views), WHITE, dataclasses.replace(settings, steps=10), float("inf"), "cuda")
     torch.cuda.synchronize()

@@ -201,6 +201,14 @@ def _shrunk(view: View, scale: float) -> View:
     return replace(view, image=image, camera=view.camera.resized(*size), mask=mask)
 
 
+def _of_size(
+    pixels: int, views: Sequence[View], train: Sequence[TrainView], margin: int, device: str
+) -> Sequence[TrainView]:
+    """The views with windows shrunk to about `pixels`; as they are where they have hardly more."""
+    scale = float(np.sqrt(pixels / np.median([view.pixels for view in train])))
+    return [TrainView.of(_shrunk(view, scale), margin, device) for view in views] if scale < 0.8 else train
+
+
 def fit_gaussians(
     start: Gaussians,
     views: tuple[View, ...],
@@ -219,8 +227,11 @@ def fit_gaussians(
     generator = torch.Generator().manual_seed(seed)
     moving = True  # Gaussians are still relocated
     train = [TrainView.of(view, settings.margin, device) for view in views]
-    scale = float(np.sqrt(settings.coarse_pixels / np.median([view.pixels for view in train])))
-    coarse = [TrainView.of(_shrunk(view, scale), settings.margin, device) for view in views] if scale < 0.8 else train
+    stages = [
+        (settings.first_until, _of_size(settings.first_pixels, views, train, settings.margin, device)),
+        (settings.coarse_until, _of_size(settings.coarse_pixels, views, train, settings.margin, device)),
+        (1.0, train),
+    ]
     radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
     batch = _views_per_step(train, device)
     parameters = _Parameters(start, settings, radius, device, batch)
@@ -236,7 +247,8 @@ def fit_gaussians(
                 break
             if not order:
                 order = torch.randperm(len(views), generator=generator).tolist()
-            at_once = [(coarse if share < settings.coarse_until else train)[i] for i in order[-batch:]]
+            shown = next(stage for until, stage in stages if share < until)
+            at_once = [shown[i] for i in order[-batch:]]
             del order[-batch:]
             degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
             outputs: list[Tensor] = []

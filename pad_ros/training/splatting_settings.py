@@ -20,8 +20,12 @@ class SplattingSettings:
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
     opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
     margin: int = bounded(8, 0, 1000)  # px around the part's box that are rendered too, so that floaters there are seen
-    coarse_pixels: int = bounded(100_000, 1000, 10**9)  # larger windows are shrunk to about this many pixels
-    coarse_until: float = bounded(0.5, 0, 1)  # for this share of the fit: most of what is to learn is coarse
+    # From coarse to fine: larger windows are shrunk to about so many pixels, until these shares of the fit. Steps are
+    # cheaper so, and Gaussians end where more is right than a few pixels.
+    first_pixels: int = bounded(20_000, 1000, 10**9)
+    first_until: float = bounded(0.3, 0, 1)
+    coarse_pixels: int = bounded(100_000, 1000, 10**9)
+    coarse_until: float = bounded(0.5, 0, 1)
     relocate_every: int = bounded(100, 1, 10_000_000)  # steps
     relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
     kept: float = bounded(0.7, 0.01, 1)  # share of the Gaussians that then stay: those that most is seen of
