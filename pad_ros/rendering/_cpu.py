@@ -172,21 +172,17 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
     order = tiles.depth_order(projected.depths, projected.radii[:, 0])
     packed = np.empty((len(order), 8), np.float32)
     sorted_colors = np.empty((len(order), channels + with_depth), np.float32)
-    counts = np.empty(len(order), np.int64)
 
     def prepare(chunk: int) -> None:
         tiles.gather(
             chunk * CHUNK, min((chunk + 1) * CHUNK, len(order)), order, projected.means2d, projected.conics,
-            projected.radii, opacities, projected.colors, projected.depths, with_depth, width, height,
-            packed, sorted_colors, counts,
+            projected.radii, opacities, projected.colors, projected.depths, with_depth, packed, sorted_colors,
         )  # fmt: skip
 
     for_each(prepare, _chunks(len(order)))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    tile_count = -(-width // tiles.TILE) * -(-height // tiles.TILE)
-    tile_offsets, stops = np.empty(tile_count + 1, np.int64), np.empty(tile_count, np.int64)
-    tile_gaussians, places = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.int32)
-    tiles.fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, places)
+    in_order = np.arange(len(order), dtype=np.int32)
+    offsets, tile_offsets, tile_gaussians, places = tiles.sort_by_tile(in_order, packed, width, height)
+    stops = np.empty(len(tile_offsets) - 1, np.int64)
     back = np.zeros(channels + with_depth, np.float32)
     if background is not None:
         back[:channels] = background

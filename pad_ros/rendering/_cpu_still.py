@@ -74,7 +74,7 @@ class StillGaussians:
 
         for_each(project, -(-len(self.blocks) // CHUNK))
         order = depth_order(depths, depths)
-        tile_offsets, tile_gaussians = sort_by_tile(order, packed, view.width, view.height)
+        _, tile_offsets, tile_gaussians, _ = sort_by_tile(order, packed, view.width, view.height)
         image = np.empty((view.height, view.width, channels), np.float32)
         through = np.empty((view.height, view.width), np.float32)
         stops = np.empty(len(tile_offsets) - 1, np.int64)

@@ -98,13 +98,12 @@ def _tile_span(packed, j, row, width, height):
 
 @kernel
 def gather(
-    begin, end, order, means2d, conics, radii, opacities, colors, depths, with_depth, width, height,
-    packed, sorted_colors, counts,
+    begin, end, order, means2d, conics, radii, opacities, colors, depths, with_depth, packed, sorted_colors,
 ):  # fmt: skip
-    """For visible Gaussians begin..end what the raster loop reads, in depth order, and their numbers of entries.
+    """For visible Gaussians begin..end what the raster loop reads, in depth order.
 
     packed [V, 8]: centre x, y; log2(alpha) = p5 + p2 dx^2 + p3 dx dy + p4 dy^2; half extents in x, y.
-    sorted_colors [V, channels]: the colours, then the depth if `with_depth`. counts [V].
+    sorted_colors [V, channels]: the colours, then the depth if `with_depth`.
     """
     channels = colors.shape[1]
     for j in range(begin, end):
@@ -129,53 +128,15 @@ def gather(
             sorted_colors[j, k] = colors[i, k]
         if with_depth:
             sorted_colors[j, channels] = depths[i]
-        x0, x1, y0, y1 = _tile_box(packed, j, width, height)
-        counts[j] = (x1 - x0) * (y1 - y0)
-        if x1 - x0 > 1 and y1 - y0 > 1:
-            counts[j] = 0
-            for row in range(y0, y1):
-                first, last = _tile_span(packed, j, row, width, height)
-                counts[j] += last - first
-
-
-@kernel
-def fill_tiles(packed, width, height, offsets, tile_offsets, tile_gaussians, places):
-    """Sort the entries by tile, where offsets [V + 1] says which entries each Gaussian has.
-
-    tile_offsets [tiles + 1]: which places belong to each tile; tile_gaussians [E]: the Gaussian (its row in
-    `packed`) at each place; places [E]: the place of each entry.
-    """
-    columns = (width + TILE - 1) // TILE
-    count = packed.shape[0]
-    entry_tile = np.empty(offsets[count], np.int32)
-    tile_offsets[:] = 0
-    for j in range(count):
-        e = offsets[j]
-        if offsets[j + 1] == e:
-            continue
-        x0, x1, y0, y1 = _tile_box(packed, j, width, height)
-        for row in range(y0, y1):
-            first, last = x0, x1
-            if x1 - x0 > 1 and y1 - y0 > 1:
-                first, last = _tile_span(packed, j, row, width, height)
-            for tile in range(row * columns + first, row * columns + last):
-                entry_tile[e] = tile
-                tile_offsets[tile + 1] += 1
-                e += 1
-    for tile in range(tile_offsets.shape[0] - 1):
-        tile_offsets[tile + 1] += tile_offsets[tile]
-    position = tile_offsets[:-1].copy()
-    for j in range(count):
-        for e in range(offsets[j], offsets[j + 1]):
-            place = position[entry_tile[e]]
-            position[entry_tile[e]] = place + 1
-            tile_gaussians[place] = j
-            places[e] = place
 
 
 @kernel
 def sort_by_tile(order, packed, width, height):
-    """(tile_offsets [tiles + 1], tile_gaussians [E]): which rows of `packed` reach each tile, in `order`."""
+    """Which Gaussians reach each tile, in `order` [V] (rows of `packed`): an entry for each one and tile.
+
+    (offsets [V + 1]: which entries each Gaussian has; tile_offsets [tiles + 1]: which places belong to each tile;
+    tile_gaussians [E]: the Gaussian at each place; places [E]: the place of each entry).
+    """
     columns, count = (width + TILE - 1) // TILE, order.shape[0]
     boxes, most = np.empty((count, 4), np.int32), 0
     for j in range(count):
@@ -184,10 +145,11 @@ def sort_by_tile(order, packed, width, height):
         boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3] = x0, x1, y0, y1
         most += (x1 - x0) * (y1 - y0)
     entry_tile, entry_gaussian = np.empty(most, np.int32), np.empty(most, np.int32)
-    tile_offsets = np.zeros(columns * ((height + TILE - 1) // TILE) + 1, np.int64)
+    offsets, tile_offsets = np.empty(count + 1, np.int64), np.zeros(columns * (-(-height // TILE)) + 1, np.int64)
     e = 0
     for j in range(count):
         i, x0, x1, y0, y1 = order[j], boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3]
+        offsets[j] = e
         for row in range(y0, y1):
             first, last = x0, x1
             if x1 - x0 > 1 and y1 - y0 > 1:
@@ -196,11 +158,14 @@ def sort_by_tile(order, packed, width, height):
                 entry_tile[e], entry_gaussian[e] = tile, i
                 tile_offsets[tile + 1] += 1
                 e += 1
+    offsets[count] = e
     for tile in range(tile_offsets.shape[0] - 1):
         tile_offsets[tile + 1] += tile_offsets[tile]
-    position, tile_gaussians = tile_offsets[:-1].copy(), np.empty(e, np.int32)
+    position = tile_offsets[:-1].copy()
+    tile_gaussians, places = np.empty(e, np.int32), np.empty(e, np.int32)
     for k in range(e):
         place = position[entry_tile[k]]
         position[entry_tile[k]] = place + 1
         tile_gaussians[place] = entry_gaussian[k]
-    return tile_offsets, tile_gaussians
+        places[k] = place
+    return offsets, tile_offsets, tile_gaussians, places
