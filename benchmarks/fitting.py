@@ -42,7 +42,7 @@ def main() -> None:
     for change in ["", *arguments.change]:
         settings = load_method("pad", change.split(",") if change else []).splatting
         start = initial_gaussians(
-            fitted, sfm_map.points, sfm_map.colours, settings.gaussians, settings.sh_degree, np.random.default_rng(0)
+            fitted, sfm_map.points, sfm_map.colours, settings.starting, settings.sh_degree, np.random.default_rng(0)
         )
         cells = []
         for budget in budgets:

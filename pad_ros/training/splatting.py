@@ -1,7 +1,7 @@
 """Fitting the Gaussians to the reference views.
 
-3D Gaussian Splatting (Kerbl et al. 2023) with a fixed number of Gaussians: instead of cloning and
-pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
+3D Gaussian Splatting (Kerbl et al. 2023) with given numbers of Gaussians, few while the views are small: instead of
+cloning and pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
 al. 2024, "3DGS as MCMC", section 4). Before the last steps those that no view shows much of are dropped
 (as by Niemeyer et al. 2024, "RadSplat"), which makes rendering faster.
 Only the part's box of each view is rendered.
@@ -156,21 +156,35 @@ class _Parameters:
             return 0
         dead = dead[:alive]
         parents = torch.multinomial(weights.cpu(), len(dead), replacement=False, generator=generator).to(dead)
-        offset = torch.randn(len(dead), 3, generator=generator).to(self.means)
-        offset = _rotate(self.quats[parents], offset * self.log_scales[parents].exp())
-        self.log_scales[parents] -= np.log(1.5)
-        for tensor in (self.means, self.quats, self.log_scales, self.logits, self.sh0, self.sh):
-            tensor[dead] = tensor[parents]
-            state = self.optimizer.state[tensor]
-            for key in ("exp_avg", "exp_avg_sq"):
-                state[key][dead] = 0
-                state[key][parents] = 0
-        self.means[dead] += offset
+        self._divide(parents, dead, generator)
         return len(dead)
 
     @torch.no_grad()
+    def grow(self, count: int, pull: Tensor, generator: torch.Generator) -> None:
+        """Add Gaussians until there are `count`: parts of live ones, drawn by `pull` [N]."""
+        before = len(self.means)
+        if count <= before or not bool((pull > 0).any()):
+            return
+        parents = torch.multinomial(pull.cpu(), count - before, replacement=True, generator=generator).to(pull.device)
+        self.keep(torch.cat([torch.arange(before, device=pull.device), parents]))
+        self._divide(parents, torch.arange(before, count, device=pull.device), generator)
+
+    def _divide(self, parents: Tensor, children: Tensor, generator: torch.Generator) -> None:
+        """Put each child [M] into the space of its parent [M], which it shares from then on."""
+        offset = torch.randn(len(children), 3, generator=generator).to(self.means)
+        offset = _rotate(self.quats[parents], offset * self.log_scales[parents].exp())
+        self.log_scales[parents] -= np.log(1.5)
+        for tensor in (self.means, self.quats, self.log_scales, self.logits, self.sh0, self.sh):
+            tensor[children] = tensor[parents]
+            state = self.optimizer.state[tensor]
+            for key in ("exp_avg", "exp_avg_sq"):
+                state[key][children] = 0
+                state[key][parents] = 0
+        self.means[children] += offset
+
+    @torch.no_grad()
     def keep(self, chosen: Tensor) -> None:
-        """Drop all but those at `chosen` [M], with what the optimizer knows of them."""
+        """Only those at `chosen` [M], each as often as it is there, with what the optimizer knows of them."""
         for name in ("means", "quats", "log_scales", "logits", "sh0", "sh"):
             old: Tensor = getattr(self, name)
             new = old[chosen].clone().requires_grad_()
@@ -219,13 +233,14 @@ def fit_gaussians(
     seed: int = 0,
     title: str = "fitting Gaussians",
 ) -> Gaussians:
-    """The Gaussians [settings.gaussians] that reproduce the views, after `seconds` or `settings.steps`.
+    """The Gaussians that reproduce the views, after `seconds` or `settings.steps`.
 
-    The schedule follows whichever of the two runs out first. `views` must have poses; their masks
-    (where known) limit what is rendered and add the silhouette term.
+    They grow from those of `start` to `settings.gaussians` once the smallest views have been learned. The schedule
+    follows whichever of the two runs out first. `views` must have poses; their masks (where known) limit what is
+    rendered and add the silhouette term.
     """
     generator = torch.Generator().manual_seed(seed)
-    moving = True  # Gaussians are still relocated
+    growing, moving = True, True  # Gaussians are still to be added, and still relocated
     train = [TrainView.of(view, settings.margin, device) for view in views]
     stages = [
         (settings.first_until, _of_size(settings.first_pixels, views, train, settings.margin, device)),
@@ -268,15 +283,21 @@ def fit_gaussians(
             assert parameters.means.grad is not None and parameters.logits.grad is not None
             opacities = torch.sigmoid(parameters.logits.detach())
             parameters.logits.grad += settings.opacity_weight / len(opacities) * opacities * (1 - opacities)
-            if moving:
+            if moving or growing:
                 pull += torch.linalg.norm(parameters.means.grad, dim=1)
             parameters.step(share)
             loss = torch.stack(losses).mean()
             smoothed = loss if step == 0 else 0.98 * smoothed + 0.02 * loss
+            due = (step + batch) % settings.relocate_every < batch
             if moving and share >= settings.relocate_until:
                 moving = False
                 parameters.keep(_most_seen(parameters.gaussians(), train, settings.kept))
-            elif moving and (step + batch) % settings.relocate_every < batch:
+                pull = torch.zeros(len(parameters.means), device=device)
+            elif growing and due and share >= settings.first_until:
+                growing = False
+                parameters.grow(settings.gaussians, pull, generator)
+                pull = torch.zeros(len(parameters.means), device=device)
+            elif moving and due:
                 parameters.relocate(pull, settings.dead_opacity, generator)
                 pull.zero_()
             if step % NOTED < batch:  # reading the loss waits for a GPU

@@ -13,6 +13,7 @@ class SplattingSettings:
     """What the fit depends on besides the views. Learning rates are those at the start."""
 
     gaussians: int = bounded(30_000, 100, 2_000_000)
+    first_gaussians: int = bounded(8_000, 100, 2_000_000)  # until `first_until`
     steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
     sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
     footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
@@ -37,3 +38,8 @@ class SplattingSettings:
     lr_sh0: float = 1e-2
     lr_sh: float = 1e-3
     lr_decay: float = bounded(50.0, 1, 1e6)  # all but the opacities' rate end at 1/lr_decay
+
+    @property
+    def starting(self) -> int:
+        """How many Gaussians the fit begins with."""
+        return min(self.first_gaussians, self.gaussians)

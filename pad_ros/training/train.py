@@ -57,7 +57,7 @@ def train(
     rng = np.random.default_rng(seed)
     with only_our_threads():
         start = initial_gaussians(
-            fitted, sfm_map.points, sfm_map.colours, method.splatting.gaussians, method.splatting.sh_degree, rng
+            fitted, sfm_map.points, sfm_map.colours, method.splatting.starting, method.splatting.sh_degree, rng
         )
         mapping_seconds = time.monotonic() - began
         fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SHARE * budget)

@@ -172,3 +172,21 @@ def test_steps_of_several_views_lead_as_far(views, start, monkeypatch):
     several = rendering_quality(fit_gaussians(start, views, WHITE, SETTINGS, FOREVER), views, WHITE)
     assert several.psnr > one.psnr - 1
     assert several.psnr > rendering_quality(start, views, WHITE).psnr + 2
+
+
+def test_gaussians_are_added_after_the_first_stage(views, start, monkeypatch):
+    counts = []
+    parameters = splatting._Parameters.gaussians
+
+    def counted(self):
+        found = parameters(self)
+        counts.append(len(found.means))
+        return found
+
+    monkeypatch.setattr(splatting._Parameters, "gaussians", counted)
+    settings = replace(SETTINGS, gaussians=900, kept=1.0)
+    found = fit_gaussians(start, views, WHITE, settings, FOREVER)
+    assert counts[30] == len(start) == 400 and counts[60] == 900
+    assert all(np.isfinite(x).all() for x in arrays(found))
+    assert rendering_quality(found, views, WHITE).psnr > rendering_quality(start, views, WHITE).psnr + 2
+    assert settings.starting == 900 and replace(settings, first_gaussians=300).starting == 300
