@@ -291,7 +291,8 @@ def fit_gaussians(
             due = (step + batch) % settings.relocate_every < batch
             if moving and share >= settings.relocate_until:
                 moving = False
-                parameters.keep(_most_seen(parameters.gaussians(), train, settings.kept))
+                _, coarse = stages[1]  # large views would take as long as many steps
+                parameters.keep(_most_seen(parameters.gaussians(), coarse, settings.kept))
                 pull = torch.zeros(len(parameters.means), device=device)
             elif growing and due and share >= settings.first_until:
                 growing = False
