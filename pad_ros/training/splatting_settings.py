@@ -13,7 +13,7 @@ class SplattingSettings:
     """What the fit depends on besides the views. Learning rates are those at the start."""
 
     gaussians: int = bounded(30_000, 100, 2_000_000)
-    first_gaussians: int = bounded(5_000, 100, 2_000_000)  # until `first_until`
+    first_gaussians: int = bounded(8_000, 100, 2_000_000)  # until `first_until`
     steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
     sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
     footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
@@ -24,7 +24,7 @@ class SplattingSettings:
     # From coarse to fine: larger windows are shrunk to about so many pixels, until these shares of the fit. Steps are
     # cheaper so, and Gaussians end where more is right than a few pixels.
     first_pixels: int = bounded(20_000, 1000, 10**9)
-    first_until: float = bounded(0.2, 0, 1)
+    first_until: float = bounded(0.3, 0, 1)
     coarse_pixels: int = bounded(100_000, 1000, 10**9)
     coarse_until: float = bounded(0.5, 0, 1)
     relocate_every: int = bounded(100, 1, 10_000_000)  # steps

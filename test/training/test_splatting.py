@@ -68,7 +68,7 @@ def test_large_views_are_fitted_coarsely_first(views, start, monkeypatch):
     monkeypatch.setattr(splatting.TrainView, "render", watched)
     settings = replace(SETTINGS, first_pixels=1000, coarse_pixels=2000)
     found = fit_gaussians(start, views, WHITE, settings, FOREVER)
-    first, coarse, whole = rendered[:24], rendered[24:60], rendered[60:]
+    first, coarse, whole = rendered[:36], rendered[36:60], rendered[60:]
     assert np.median(first) < 0.7 * np.median(coarse) < 0.7 * 0.7 * np.median(whole)
     monkeypatch.undo()
     assert rendering_quality(found, views, WHITE).psnr > rendering_quality(start, views, WHITE).psnr + 2
