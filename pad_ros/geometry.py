@@ -103,7 +103,7 @@ class Camera:
 def _orthonormalised(rows: list[list[float]]) -> list[list[float]] | None:
     """The rotation nearest to three rows (polar factor, Newton's iteration); None where none is near.
 
-    In plain floats: NumPy's calls cost ten times as much on so little, and a frame makes a dozen poses.
+    In plain floats: a frame makes a dozen poses, and NumPy's calls cost more than sums of three.
     """
     for step in range(4):  # 1e-3 off, 1e-6, 1e-12, none
         a, b, c = rows

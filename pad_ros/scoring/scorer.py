@@ -99,9 +99,9 @@ def evidence(
 
     def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
         out = measured - mean
-        out *= weights[c] / deviation
-        np.clip(out, 0, weights[c] * strongest, out=out)
-        return out
+        out /= deviation
+        np.clip(out, 0, strongest, out=out)
+        return out if weights[c] == 1 else weights[c] * out
 
     def as_ground(first: int, last: int) -> None:
         rows, cues = residual[first:last], range(len(floors))

@@ -25,7 +25,7 @@ from .splatting import fit_gaussians, rendering_quality
 
 MIN_VIEWS = 8
 HOLD_OUT_EVERY = 8
-RESERVE_PER_VIEW = 0.12  # seconds per view that calibration is expected to take on two cores
+RESERVE = 0.6  # seconds per megapixel of the views that calibration is expected to take on two cores
 MIN_PSNR = 17.0  # dB on the part's pixels of held-out views
 MIN_FIT_SHARE = 0.4  # of the budget, whatever mapping took
 
@@ -60,7 +60,8 @@ def train(
             fitted, sfm_map.points, sfm_map.colours, method.splatting.starting, method.splatting.sh_degree, rng
         )
         mapping_seconds = time.monotonic() - began
-        fit_seconds = max(budget - mapping_seconds - RESERVE_PER_VIEW * len(masked), MIN_FIT_SHARE * budget)
+        reserved = RESERVE * sum(view.camera.width * view.camera.height for view in masked) / 1e6
+        fit_seconds = max(budget - mapping_seconds - reserved, MIN_FIT_SHARE * budget)
         gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
         gaussians = without_floaters(gaussians, fitted)
         quality = rendering_quality(gaussians, held_out, background, device)
