@@ -154,6 +154,7 @@ def sort_by_tile(order, packed, width, height):
             first, last = x0, x1
             if x1 - x0 > 1 and y1 - y0 > 1:
                 first, last = _tile_span(packed, i, row, width, height)
+                first, last = max(first, x0), min(last, x1)  # its slack may reach beyond the box
             for tile in range(row * columns + first, row * columns + last):
                 entry_tile[e], entry_gaussian[e] = tile, i
                 tile_offsets[tile + 1] += 1

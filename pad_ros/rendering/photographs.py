@@ -76,7 +76,7 @@ def _warp(depth, alpha, turned, moved, image, view_depth, tolerance, colours, se
     pixels, depths = image.reshape(-1), view_depth.reshape(-1)
     at = np.zeros((4, columns + LANES), np.float32)  # depth here; column, row, and depth in the photograph
     one, half = np.float32(1), np.float32(0.5)
-    # Unsigned, as Numba lets negative indices count from the end, which takes as long as all the rest.
+    # Unsigned: of signed indices Numba asks whether they count from the end.
     first, three, next_row = np.uint64(1), np.uint64(3), np.uint64(width)
     for y in range(depth.shape[0]):
         for x in range(columns):

@@ -93,7 +93,7 @@ def render_together(
     colours, alphas, _ = rasterization(
         gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
         torch.cat([view.viewmat for view in views]), torch.cat([view.intrinsics for view in views]),
-        first.width, first.height, sh_degree=sh_degree, backgrounds=background.expand(len(views), -1),
+        first.width, first.height, sh_degree=sh_degree, backgrounds=background.repeat(len(views), 1),
         eps2d=gaussians.footprint,
     )  # fmt: skip
     windows = [np.s_[y0 : y0 + h, x0 : x0 + w] for x0, y0, w, h in (view.window for view in views)]

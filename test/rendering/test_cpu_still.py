@@ -9,6 +9,7 @@ from splat_scenes import CAMERA, DISTANCE, box, orbit
 from pad_ros.geometry import Pose
 from pad_ros.rendering import _cpu
 from pad_ros.rendering._cpu_still import StillGaussians
+from pad_ros.rendering._cpu_tiles import sort_by_tile
 from pad_ros.rendering.gaussians import Gaussians
 
 WINDOW = (20, 10, 100, 90)
@@ -63,3 +64,12 @@ def test_out_of_sight_there_is_only_background():
     away = Pose.look_at(np.array([DISTANCE, 0, 0]), np.array([2 * DISTANCE, 0, 0]), np.array([0, 0, 1.0]))
     _, (image, through) = both(box(50), away)
     assert (through == 1).all() and (image == np.append(BACKGROUND, np.float32(0))).all()
+
+
+def test_entries_stay_within_the_box_that_room_was_made_for():
+    """A circle that ends a hair before a pixel of the next tile: within the slack of its row's span."""
+    half = 12.4999
+    packed = np.array([[20, 20, -1 / half**2, 0, -1 / half**2, 0, half, half]], np.float32)
+    offsets, tile_offsets, tile_gaussians, places = sort_by_tile(np.zeros(1, np.int32), packed, 64, 64)
+    assert offsets.tolist() == [0, 4] and sorted(places.tolist()) == [0, 1, 2, 3] and not tile_gaussians.any()
+    assert np.flatnonzero(np.diff(tile_offsets)).tolist() == [0, 1, 4, 5]
