@@ -14,16 +14,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pad_ros.compute.threads import only_our_threads
 from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.evaluation.evaluate import evaluate
+from pad_ros.imaging.background import part_mask
+from pad_ros.imaging.views import ReferenceViews, View, read_views
 from pad_ros.inspector import Inspector
-from pad_ros.kernels import only_our_threads
-from pad_ros.methods import load_method
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
-from pad_ros.silhouette import part_mask
 from pad_ros.training.calibration import calibrate
 from pad_ros.training.train import split
-from pad_ros.views import ReferenceViews, View, read_views
 
 ROWS: dict[str, list[str]] = {
     "all of it": [],

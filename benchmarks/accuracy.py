@@ -22,11 +22,11 @@ from pad_ros.demo.generator import make_dataset
 from pad_ros.demo.parts import PARTS
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.evaluate import evaluate
+from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
-from pad_ros.methods import load_method
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train
-from pad_ros.views import read_views
 
 QUERIES = {"good": 20, "Burrs": 6, "Missing": 6, "Stains": 6, "Scratches": 6, "WrongColour": 6, "Shifted": 6}
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization", "localized", "false_reject_rate",

@@ -19,13 +19,13 @@ from unittest.mock import patch
 
 import numpy as np
 
-from pad_ros import images
+from pad_ros.compute.threads import only_our_threads
+from pad_ros.decision import scorer
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.metrics import Judged, count_pixels, image_auroc
+from pad_ros.imaging import images
 from pad_ros.inspector import Inspector
-from pad_ros.kernels import only_our_threads
-from pad_ros.reasons import Verdict
-from pad_ros.scoring import scorer
+from pad_ros.verdicts import Verdict
 
 ROWS = ("no mask", "reference mask", "union", "union + composition", "union + composition + shading")
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "false_reject_rate", "escape_rate")

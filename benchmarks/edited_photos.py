@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pad_ros import images
 from pad_ros.demo.defects import Limits
 from pad_ros.errors import InputError, PadError
-from pad_ros.geometry import Camera, Pose
-from pad_ros.images import Image
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.images import Image
 
 HELD_OUT = 5  # every fifth view
 FOX_SIZE = (540, 960)

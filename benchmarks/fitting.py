@@ -14,16 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pad_ros.kernels import only_our_threads
-from pad_ros.methods import load_method
+from pad_ros.compute.threads import only_our_threads
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.views import View, read_views
+from pad_ros.methods.presets import load_method
 from pad_ros.rendering.gaussians import Gaussians
-from pad_ros.silhouette import Background
 from pad_ros.training.initialise import initial_gaussians, without_floaters
 from pad_ros.training.mapping import build_map
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
 from pad_ros.training.splatting_settings import SplattingSettings
 from pad_ros.training.train import find_background, split, with_masks
-from pad_ros.views import View, read_views
 
 
 def main() -> None:

@@ -23,20 +23,20 @@ import cv2
 import numpy as np
 import torch
 
-from pad_ros import images
 from pad_ros.errors import PadError
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.machine import describe_machine, machine_line
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging import images
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.views import View, read_views
 from pad_ros.inspector import Inspector
-from pad_ros.methods import load_method
+from pad_ros.methods.presets import load_method
 from pad_ros.rendering.device import resolve_device
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.silhouette import Background
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
 from pad_ros.training.train import train
-from pad_ros.views import View, read_views
 
 WHITE = Background((255.0, 255.0, 255.0), 10.0)
 REPEATS = 30

@@ -28,18 +28,18 @@ import numpy as np
 import pycolmap
 from edited_photos import HELD_OUT, READERS
 
-from pad_ros import images
 from pad_ros.evaluation.dataset import read_dataset
-from pad_ros.geometry import Array, Camera, Pose, rotation_angle, undistort_image
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Array, Camera, Pose, rotation_angle, undistort_image
+from pad_ros.imaging.views import ReferenceViews, View, read_views
 from pad_ros.localization import localizer as stages
 from pad_ros.localization.landmarks import LandmarkIndex
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.sfm_map import SfmMap
-from pad_ros.methods import method_from_dict
-from pad_ros.networks import Network, read_networks
+from pad_ros.methods.presets import method_from_dict
+from pad_ros.networks.network import Network, read_networks
 from pad_ros.training.mapping import build_map
 from pad_ros.training.train import find_background
-from pad_ros.views import ReferenceViews, View, read_views
 
 MAX_DEGREES, MAX_SHIFT = 3.0, 0.03
 

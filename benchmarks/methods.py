@@ -23,18 +23,18 @@ from typing import Any
 from localization import weights_folder
 from stand_in import stand_in
 
-from pad_ros import images
 from pad_ros.errors import MissingDependencyError
 from pad_ros.evaluation.dataset import read_dataset, reference_images
 from pad_ros.evaluation.evaluate import STAGES, evaluate, run, summarise
 from pad_ros.evaluation.patchcore import FREE_BACKBONE, PatchCore
+from pad_ros.imaging import images
+from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
-from pad_ros.methods import load_method
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
-from pad_ros.networks import Network, read_networks
-from pad_ros.scoring.backbones import Backbone, exported
+from pad_ros.networks.backbones import Backbone, exported
+from pad_ros.networks.network import Network, read_networks
 from pad_ros.training.train import train
-from pad_ros.views import read_views
 
 METHODS = ("pad", "pad_deep", "splatpose_plus", "patchcore")
 REPLACEMENTS = {

@@ -23,7 +23,7 @@ def main() -> None:
     os.environ["NUMBA_NUM_THREADS"] = str(options.threads)  # read when Numba is imported
     import torch
 
-    from pad_ros.geometry import Camera, Pose
+    from pad_ros.imaging.geometry import Camera, Pose
     from pad_ros.rendering.rasterize import rasterization
 
     torch.set_num_threads(1)

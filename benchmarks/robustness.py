@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pad_ros import images
 from pad_ros.evaluation.dataset import TestImage, read_dataset
 from pad_ros.evaluation.metrics import Judged, count_pixels, image_auroc
-from pad_ros.images import Image
+from pad_ros.imaging import images
+from pad_ros.imaging.images import Image
 from pad_ros.inspector import Inspector
-from pad_ros.reasons import Verdict
+from pad_ros.verdicts import Verdict
 
 Effect = Callable[[Image], Image]
 GAMMA = 2.2

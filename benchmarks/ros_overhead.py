@@ -26,12 +26,12 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
-from pad_ros import images
 from pad_ros.evaluation.machine import describe_machine
+from pad_ros.imaging import images
 from pad_ros.nodes.cell import CellNode
-from pad_ros.nodes.convert import rgb_to_image
-from pad_ros.nodes.qos import reliable
-from pad_ros.nodes.spin import NodeExecutor
+from pad_ros.nodes.support.convert import rgb_to_image
+from pad_ros.nodes.support.qos import reliable
+from pad_ros.nodes.support.spin import NodeExecutor
 
 WARM_UP = 3  # runs that do not count
 PATIENCE = 60.0  # seconds for one result

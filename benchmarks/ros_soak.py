@@ -32,15 +32,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
-from pad_ros import images
-from pad_ros.geometry import Camera
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Camera
+from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.inspector import Inspector
-from pad_ros.methods import load_method
-from pad_ros.nodes.convert import rgb_to_image
-from pad_ros.nodes.qos import reliable
-from pad_ros.reasons import Reason, Verdict
+from pad_ros.methods.presets import load_method
+from pad_ros.nodes.support.convert import rgb_to_image
+from pad_ros.nodes.support.qos import reliable
 from pad_ros.training.train import train
-from pad_ros.views import ReferenceViews, View
+from pad_ros.verdicts import Reason, Verdict
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "test"))
 from textured_cube import draw, ring_poses  # noqa: E402

@@ -23,9 +23,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pad_ros import images
 from pad_ros.evaluation.machine import describe_machine, machine_line, peak_memory_mb
-from pad_ros.geometry import Pose
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Pose
 from pad_ros.inspector import Inspector
 from pad_ros.localization.sfm_map import SfmMap
 from pad_ros.model import ReferenceModel

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pad_ros.networks import Network
-from pad_ros.scoring.onnx_graph import OnnxGraph
+from pad_ros.networks.export import OnnxGraph
+from pad_ros.networks.network import Network
 
 FILE = "coral_tflite/mobilenet_v2_1.0_224_quant.dequant.npz"
 LEVEL_ENDS = (2, 8, 17, 38, 50)  # the convolution that each level ends with, the sum behind it included

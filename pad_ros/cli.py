@@ -159,14 +159,14 @@ def _add_scene(command: argparse.ArgumentParser) -> None:
 
 
 def _load_inspector(arguments: argparse.Namespace) -> Inspector:
+    from .imaging.scene import Scene
     from .inspector import Inspector
-    from .scene import Scene
 
     return Inspector.load(arguments.model, arguments.device, Scene.read(arguments.background, arguments.roi))
 
 
 def _region(text: str) -> tuple[int, int, int, int]:
-    from .scene import parse_region
+    from .imaging.scene import parse_region
 
     try:
         return parse_region(text)
@@ -204,13 +204,13 @@ def _seed(text: str) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from .methods import load_method
+    from .imaging.views import read_views
+    from .methods.presets import load_method
     from .model import ReferenceModel
-    from .networks import read_networks
+    from .networks.backbones import exported
+    from .networks.network import read_networks
     from .rendering.device import resolve_device
-    from .scoring.backbones import exported
     from .training.train import train
-    from .views import read_views
 
     # What can be wrong is found before hours of work, not after.
     ReferenceModel.check_destination(arguments.out)
@@ -228,8 +228,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from . import images
-    from .reports import InspectionWriter
+    from .imaging import images
+    from .reporting.reports import InspectionWriter
 
     files = images.find(arguments.images)
     inspector = _load_inspector(arguments)
@@ -275,8 +275,8 @@ def _bag(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     import json
 
-    from . import images
     from .evaluation.bench import bench
+    from .imaging import images
 
     result = bench(arguments.model, images.find(arguments.images), arguments.device)
     text = json.dumps(result, indent=1)
@@ -293,7 +293,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _weights(arguments: argparse.Namespace) -> int:
-    from .weights import REGISTRY, entry, fetch_weights, find_weights, weights_folder
+    from .networks.registry import REGISTRY, entry, fetch_weights, find_weights, weights_folder
 
     folder = weights_folder(arguments.weights)
     if arguments.action == "list":
@@ -328,7 +328,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 def _print_info(model: object) -> None:
     from .model import ReferenceModel
-    from .reports import model_summary
+    from .reporting.reports import model_summary
 
     assert isinstance(model, ReferenceModel)
     print("\n".join(model_summary(model)))

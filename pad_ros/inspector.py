@@ -12,27 +12,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .compute.threads import only_our_threads
+from .decision.inspection import Inspection
+from .decision.scorer import Scorer
 from .errors import ImageError, InputError
-from .geometry import Camera, Pose, largest_cosine, undistort_image
-from .grounds import as_seen, on_ground
-from .images import Box, Image, validate
-from .kernels import only_our_threads
+from .imaging.geometry import Camera, Pose, largest_cosine, undistort_image
+from .imaging.images import Box, Image, validate
+from .imaging.scene import Scene
 from .localization.appearance import Appearance
 from .localization.localizer import MIN_WINDOW, FirstLook, Localizer
 from .localization.refinement import Refinement, refine_pose, small_camera, unexplained
 from .localization.result import Localization
-from .methods import Method, method_from_dict
+from .methods.presets import Method, method_from_dict
 from .model import ReferenceModel
-from .reasons import Reason, Verdict
+from .networks.backbones import find_backbone
+from .networks.segmenters import find_segmenter
+from .photometry.ground import as_seen, on_ground
+from .photometry.shading import shaded
 from .rendering.device import resolve_device
 from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
-from .scene import Scene
-from .scoring.backbones import find_backbone
-from .scoring.result import Inspection
-from .scoring.scorer import Scorer
-from .scoring.segmenters import find_segmenter
-from .scoring.shading import shaded
+from .verdicts import Reason, Verdict
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 # Of the calibration's largest loss, which has room for a defect: a pose that few matches or none speak for must explain

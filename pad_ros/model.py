@@ -17,16 +17,16 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .comparison.calibration import Calibration
 from .errors import InputError, ModelError
-from .geometry import Camera
-from .images import MAX_PIXELS
+from .imaging.background import Background
+from .imaging.geometry import Camera
+from .imaging.images import MAX_PIXELS
 from .localization.sfm_map import SfmMap, load_map, save_map
-from .methods import method_from_dict
-from .networks import Network, load_networks, save_networks
+from .methods.presets import method_from_dict
+from .networks.network import Network, load_networks, save_networks
 from .rendering.gaussians import Gaussians, load_ply, save_ply
 from .rendering.photographs import PHOTOGRAPHS_FILE, Photograph, load_photographs, save_photographs
-from .scoring.calibration import Calibration
-from .silhouette import Background
 
 FORMAT = "pad_ros reference model"
 FORMAT_VERSION = 2  # raised with every change of settings or calibration: older models are then refused in plain words

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from pad_ros.geometry import Camera, Pose
+from pad_ros.comparison.calibration import Calibration
+from pad_ros.comparison.expectation import COVARIATES
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.localization.sfm_map import SfmMap
-from pad_ros.methods import load_method
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.photographs import Photograph
-from pad_ros.scoring.calibration import Calibration
-from pad_ros.scoring.expectation import COVARIATES
-from pad_ros.silhouette import Background
 
 CAMERA = Camera(64, 48, 80.0, 80.0, 32.0, 24.0)
 

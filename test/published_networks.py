@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pad_ros.networks import Network
-from pad_ros.scoring.backbones import Backbone, exported
+from pad_ros.networks.backbones import Backbone, exported
+from pad_ros.networks.network import Network
 
 MOBILENET_STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 3, 2, 32, 3), (6, 3, 2, 64, 4), (6, 3, 1, 96, 3),
                     (6, 3, 2, 160, 3), (6, 3, 1, 320, 1))  # fmt: skip

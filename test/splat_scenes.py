@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.views import View
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.silhouette import Background
-from pad_ros.views import View
 
 CAMERA = Camera(128, 128, 190.0, 190.0, 64.0, 64.0)
 DISTANCE = 4.0

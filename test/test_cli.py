@@ -12,12 +12,12 @@ from model_factory import CAMERA, make_model
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
-from pad_ros import images
 from pad_ros.cli import main
+from pad_ros.decision.inspection import Inspection
+from pad_ros.imaging import images
 from pad_ros.inspector import Inspector
 from pad_ros.model import ReferenceModel
-from pad_ros.reasons import Reason, Verdict
-from pad_ros.scoring.result import Inspection
+from pad_ros.verdicts import Reason, Verdict
 
 
 @pytest.fixture(scope="module")

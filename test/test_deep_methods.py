@@ -7,15 +7,15 @@ import pytest
 from model_factory import make_calibration, make_model
 from published_networks import random_network, random_state
 
-from pad_ros import images
 from pad_ros.cli import main
 from pad_ros.errors import ModelError
+from pad_ros.imaging import images
+from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
-from pad_ros.methods import load_method
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
-from pad_ros.reasons import Verdict
 from pad_ros.training.train import train
-from pad_ros.views import read_views
+from pad_ros.verdicts import Verdict
 
 DEEP = ("scoring.backbone=mobilenet_v2",)
 RECIPE = (
@@ -80,7 +80,7 @@ def test_published_weights_are_exported_at_training(tmp_path, monkeypatch, capsy
     """Fetched weights are read and exported; what is wrong with them is said before the views are read."""
     import torch
 
-    from pad_ros import weights
+    from pad_ros.networks import registry as weights
 
     entry = replace(weights.entry("mobilenet-v2"), sha256="")
     monkeypatch.setitem(weights.REGISTRY, "mobilenet-v2", entry)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from toy import CAMERA, QUERIES, SIZE, VIEWS
 
-from pad_ros import images
 from pad_ros.cli import main
 from pad_ros.evaluation.dataset import read_dataset
-from pad_ros.geometry import rotation_angle, translation_error
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import rotation_angle, translation_error
 from pad_ros.inspector import Inspector
+from pad_ros.io.nerf import read_nerf
 from pad_ros.model import ReferenceModel
-from pad_ros.readers.nerf import read_nerf
-from pad_ros.reasons import Reason, Verdict
+from pad_ros.verdicts import Reason, Verdict
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ import torch
 from network_states import aliked_state, netvlad_state, superpoint_state
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
-from pad_ros import images
-from pad_ros.geometry import rotation_angle
+from pad_ros.compute.threads import only_our_threads
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import rotation_angle
 from pad_ros.inspector import Inspector
-from pad_ros.kernels import only_our_threads
 from pad_ros.localization.aliked import AlikedFeatures
 from pad_ros.localization.features import Features, LocalFeatures
 from pad_ros.localization.netvlad import NetVlad

@@ -10,13 +10,13 @@ from hypothesis.extra import numpy as hnp
 from model_factory import CAMERA, make_model
 
 from pad_ros.errors import InputError
-from pad_ros.geometry import Camera, Pose, rotation_angle
+from pad_ros.imaging.geometry import Camera, Pose, rotation_angle
+from pad_ros.imaging.scene import Scene
 from pad_ros.inspector import Inspector
 from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.scene import Scene
+from pad_ros.verdicts import Reason, Verdict
 
 SIZE = (CAMERA.height, CAMERA.width)
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from pad_ros import model as model_module
 from pad_ros.errors import InputError, ModelError
-from pad_ros.methods import method_from_dict
+from pad_ros.methods.presets import method_from_dict
 from pad_ros.model import CALIBRATION, MANIFEST, SPLATS, ReferenceModel, seal_manifest
 from pad_ros.rendering.photographs import PHOTOGRAPHS_FILE
 

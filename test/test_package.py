@@ -103,7 +103,7 @@ def test_colcon_builds_the_package(repository, tmp_path):
     program = (
         "import pad_ros; from pad_ros.msg import InspectionResult; from rclpy.serialization import serialize_message;"
         "serialize_message(InspectionResult()); print(pad_ros.__file__); print(pad_ros.__version__);"
-        "from pad_ros.methods import preset_folder; print(preset_folder())"
+        "from pad_ros.methods.presets import preset_folder; print(preset_folder())"
     )
     setup = f"{prefix}. install/setup.bash; export PYTHONPATH=$PYTHONPATH:{site};"
     file, version, presets = run(f'{setup} {sys.executable} -S -c "{program}"', tmp_path).split()

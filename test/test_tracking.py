@@ -7,13 +7,13 @@ import pytest
 from model_factory import make_calibration, make_map, make_model
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
-from pad_ros.geometry import Pose, rotation_angle
+from pad_ros.imaging.geometry import Pose, rotation_angle
 from pad_ros.inspector import Inspector
 from pad_ros.localization.features import Features
 from pad_ros.localization.localizer import FirstLook, Localizer
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.verdicts import Reason
 
 POSES = orbit(6)
 PART = box()

@@ -5,12 +5,12 @@ from functools import cache
 import cv2
 import numpy as np
 
-from pad_ros.geometry import Camera, Pose
-from pad_ros.images import Image
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.images import Image
+from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.localization.sfm_map import SfmMap
-from pad_ros.silhouette import Background
 from pad_ros.training.mapping import build_map
-from pad_ros.views import ReferenceViews, View
 
 CAMERA = Camera.from_fov(320, 320, np.radians(40))
 WHITE = (255, 255, 255)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pad_ros import images
 from pad_ros.demo.generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
-from pad_ros.geometry import Camera
-from pad_ros.methods import load_method
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Camera
+from pad_ros.imaging.views import read_views
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train
-from pad_ros.views import read_views
 
 PART, VIEWS, SIZE = "bracket", 28, 240
 QUERIES = {"good": 2, "Missing": 1, "Stains": 1}

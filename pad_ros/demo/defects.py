@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images import Image
+from ..imaging.images import Image
 from .materials import Colour, Mark, Material, recoloured
 from .meshes import Array, Mesh, at, faceted, sphere
 from .part_kit import Part

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .. import images
 from ..errors import InputError
-from ..geometry import Array, Camera, Pose
+from ..imaging import images
+from ..imaging.geometry import Array, Camera, Pose
 from .defects import KINDS, Limits, Mask, defect_mask, propose
 from .part_kit import Part
 from .parts import make_part

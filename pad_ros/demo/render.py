@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera, Pose
-from ..images import Image
+from ..imaging.geometry import Camera, Pose
+from ..imaging.images import Image
 from .materials import DECAL_SIZE, Mark, Material
 from .meshes import Mesh
 from .shading import NO_FACE, rasterize, shade, shadow_maps

@@ -10,18 +10,18 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import images
 from ..errors import ImageError, InputError, MissingDependencyError
-from ..evaluation.gallery import GalleryEntry, write_gallery
-from ..geometry import Camera
+from ..imaging import images
+from ..imaging.geometry import Camera
+from ..imaging.views import read_views
 from ..inspector import Inspector
-from ..methods import load_method
+from ..methods.presets import load_method
 from ..model import ReferenceModel
-from ..pictures import heatmap_image, inspection_tiles
 from ..progress import Progress
-from ..reasons import Reason, Verdict
+from ..reporting.gallery import GalleryEntry, write_gallery
+from ..reporting.pictures import heatmap_image, inspection_tiles
 from ..training.train import train
-from ..views import read_views
+from ..verdicts import Reason, Verdict
 from .generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
 
 MARKER = ".pad_demo"  # says that a folder is ours to clear
@@ -121,7 +121,7 @@ def _save_overlay(out: Path, path: Path, overlay: images.Image) -> None:
 def _inspect_with_ros(
     model: ReferenceModel, folder: Path, queries: list[tuple[str, Path]], camera: Camera, out: Path
 ) -> tuple[list[Shown], list[GalleryEntry]]:
-    from ..nodes.demo_graph import GraphResult, run_graph
+    from .graph import GraphResult, run_graph
 
     labels = {path: label for label, path in queries}
     shown: list[Shown] = []

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import images
 from ..errors import InputError
-from ..geometry import Camera, Pose
+from ..imaging import images
+from ..imaging.geometry import Camera, Pose
 from ..inspector import TRACKED, Inspector
 from ..localization.result import Localization
-from ..reasons import Reason
+from ..verdicts import Reason
 from .machine import describe_machine, peak_memory_mb
 
 MIN_RUNS = 50  # inspections, so that the tail says something; few images are taken again and again

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import images
 from ..errors import InputError
-from ..geometry import Camera, Pose
-from ..images import Image
+from ..imaging import images
+from ..imaging.geometry import Camera, Pose
+from ..imaging.images import Image
 
 GOOD = "good"
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decision.inspection import Inspection
 from ..errors import ImageError
-from ..geometry import Camera, Pose, rotation_angle, translation_error
-from ..images import Image
+from ..imaging.geometry import Camera, Pose, rotation_angle, translation_error
+from ..imaging.images import Image
 from ..progress import progress
-from ..reasons import Reason, Verdict
-from ..scoring.result import Inspection
+from ..reporting.gallery import GalleryEntry
+from ..reporting.output import make_folder, write_json
+from ..verdicts import Reason, Verdict
 from . import metrics as m
 from .confidence import LEVEL, RESAMPLES, intervals, wilson
 from .dataset import GOOD
-from .gallery import GalleryEntry
 from .machine import describe_machine
 from .metrics import Judged, PixelCounts
-from .output import make_folder, write_json
 from .report import FIGURES, in_digits, write_report
 
 if TYPE_CHECKING:

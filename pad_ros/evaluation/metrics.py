@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reasons import Verdict
+from ..verdicts import Verdict
 
 Array = NDArray[np.float64]
 

@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .. import images
+from ..compute.threads import only_our_threads
+from ..decision.inspection import AnomalyMap, Inspection
+from ..decision.regions import conformal_threshold, p_value
 from ..errors import ImageError, InputError
-from ..geometry import Camera
-from ..images import Image
-from ..kernels import only_our_threads
-from ..networks import Network, read_networks
+from ..imaging import images
+from ..imaging.geometry import Camera
+from ..imaging.images import Image
+from ..networks.architectures import ARCHITECTURES
+from ..networks.backbones import Backbone, exported
+from ..networks.network import Network, read_networks
 from ..progress import progress
-from ..reasons import Reason, Verdict
-from ..scoring.architectures import ARCHITECTURES
-from ..scoring.backbones import Backbone, exported
-from ..scoring.decision import conformal_threshold, p_value
-from ..scoring.result import AnomalyMap, Inspection
+from ..verdicts import Reason, Verdict
 from .dataset import reference_images
 
 Floats = NDArray[np.float32]

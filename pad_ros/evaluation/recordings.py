@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bag_writer import BagWriter, ResultWriter
-from ..bags import BagImage, image_topic, read_images, read_strings
+from ..decision.inspection import Inspection
 from ..errors import InputError
-from ..geometry import Camera, Pose
-from ..images import Image
-from ..scoring.result import Inspection
+from ..imaging.geometry import Camera, Pose
+from ..imaging.images import Image
+from ..io.bags import BagImage, image_topic, read_images, read_strings
+from ..reporting.bag_writer import BagWriter, ResultWriter
 from .dataset import GOOD, find_mask, load_mask
 from .evaluate import evaluate, metrics_table
 
@@ -220,7 +220,7 @@ def _judge_unlabelled(
     inspector: Inspector, path: Path, topic: str | None, out: Path, limits: Limits, json_lines: bool, keep: Any
 ) -> tuple[list[str], bool]:
     """(lines of broken limits, whether all passed)"""
-    from ..reports import InspectionWriter
+    from ..reporting.reports import InspectionWriter
 
     nan = float("nan")
     times, held = [], []

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ..reasons import Verdict
-from .charts import Marker, curve_chart, histogram_chart
-from .gallery import GalleryEntry, page
+from ..reporting.charts import Marker, curve_chart, histogram_chart
+from ..reporting.gallery import GalleryEntry, page
+from ..reporting.output import write_text
+from ..verdicts import Verdict
 from .machine import machine_line
 from .metrics import FPR_LIMIT, Judged, PixelCounts, roc_curve
-from .output import write_text
 
 WORST = 6  # examples per kind
 

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
-from ..geometry import keypoints_from_opencv
-from ..images import Image
-from ._sampling import deformable_conv3x3, sample_pyramid
+from ..imaging.geometry import keypoints_from_opencv
+from ..imaging.images import Image
 from .detection import local_maxima, soft_argmax
 from .features import Features, LocalFeatures
+from .sampling import deformable_conv3x3, sample_pyramid
 
 STRIDE = 32  # image sides are padded to multiples of it
 RADIUS = 2  # of non-maximum suppression and of the soft argmax, px

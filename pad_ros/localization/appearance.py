@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, Camera, Pose
-from ..images import Image
-from ..kernels import for_each, only_our_threads
+from ..compute.threads import for_each, only_our_threads
+from ..imaging.background import Background, Mask, part_mask
+from ..imaging.geometry import Array, Camera, Pose
+from ..imaging.images import Image
 from ..rendering.photographs import Photograph
-from ..silhouette import Background, Mask, part_mask
 
 SIDE = 32  # px of a patch
 SPREAD = 8.0  # px in the patch: root mean square distance of the part's pixels from their centre

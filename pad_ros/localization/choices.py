@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ..errors import InputError
-from ..networks import Network
+from ..networks.network import Network
 from .features import LocalFeatures, SiftFeatures
 from .matching import FeatureMatcher, Floats
 from .retrieval import Retrieval, Vlad

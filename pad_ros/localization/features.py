@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import keypoints_from_opencv
-from ..images import Box, Image
-from ..silhouette import Mask
+from ..imaging.background import Mask
+from ..imaging.geometry import keypoints_from_opencv
+from ..imaging.images import Box, Image
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..geometry import Camera, Pose
-from ..kernels import in_bands, kernel, one_blas_thread
+from ..compute.threads import in_bands, kernel, one_blas_thread
+from ..imaging.geometry import Camera, Pose
 from .features import Features
 from .matching import FeatureMatcher, Floats, Pairs, normalised, passes_ratio
 from .sfm_map import SfmMap

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import Array, Camera, Pose
-from ..images import Box, Image
-from ..networks import Network, by_name
-from ..reasons import Reason
-from ..silhouette import Background, Mask, mask_box, part_mask
+from ..imaging.background import Background, Mask, mask_box, part_mask
+from ..imaging.geometry import Array, Camera, Pose
+from ..imaging.images import Box, Image
+from ..networks.network import Network, by_name
+from ..verdicts import Reason
 from .choices import (
     FeatureName,
     MatcherName,

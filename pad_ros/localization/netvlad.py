@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError, ModelError
-from ..images import Image
+from ..imaging.images import Image
 from .features import Features
 from .matching import Floats
 

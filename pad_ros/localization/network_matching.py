@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MissingDependencyError, ModelError
-from ..networks import Network
+from ..networks.network import Network
 from .features import Features
 from .matching import Pairs
 

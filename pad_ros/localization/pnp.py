@@ -8,8 +8,8 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from ..geometry import Array, Camera, Pose
-from .colmap_cameras import colmap_camera
+from ..imaging.geometry import Array, Camera, Pose
+from ..io.colmap_cameras import colmap_camera
 
 MIN_MATCHES = 4
 # Residuals below this say more about chance than about precision; px.

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, Camera, Pose, rotation_angle
-from ..images import Image
+from ..imaging.geometry import Array, Camera, Pose, rotation_angle
+from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
 from ..settings import bounded
-from ._alignment import Linearisation, Window, nudged
+from .alignment import Linearisation, Window, nudged
 
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 

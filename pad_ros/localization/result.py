@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Pose
-from ..reasons import Reason
+from ..imaging.geometry import Pose
 from ..rendering.result import ReferenceRendering
+from ..verdicts import Reason
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images import Image
+from ..imaging.images import Image
 from .features import Features
 from .matching import Floats, normalised
 

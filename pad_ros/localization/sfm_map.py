@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..errors import ModelError
-from ..geometry import Camera, Pose
-from .colmap_binary import read_model
-from .colmap_cameras import colmap_camera, numbered
+from ..imaging.geometry import Camera, Pose
+from ..io.colmap_binary import read_model
+from ..io.colmap_cameras import colmap_camera, numbered
 
 MAP_FOLDER = "map"
 FEATURES_FILE = "features.safetensors"

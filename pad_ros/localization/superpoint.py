@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
-from ..geometry import keypoints_from_opencv
-from ..images import Image
+from ..imaging.geometry import keypoints_from_opencv
+from ..imaging.images import Image
 from .detection import local_maxima
 from .features import Features, LocalFeatures
 from .xfeat import CELL, keypoint_probabilities

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..geometry import keypoints_from_opencv
-from ..images import Image
-from ..networks import Network
+from ..imaging.geometry import keypoints_from_opencv
+from ..imaging.images import Image
+from ..networks.network import Network
 from .detection import local_maxima, soft_argmax
 from .features import Features, LocalFeatures
 

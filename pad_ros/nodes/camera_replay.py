@@ -19,14 +19,14 @@ from std_msgs.msg import Header, String
 
 from pad_ros.msg import Trigger
 
-from ..bag_writer import BagWriter
 from ..errors import ImageError
-from .convert import camera_to_info
-from .parameters import Parameters
-from .qos import reliable
-from .replay_source import ReplayFrame, open_source
-from .spin import run
-from .stages import stamp_ns
+from ..reporting.bag_writer import BagWriter
+from .support.convert import camera_to_info
+from .support.parameters import Parameters
+from .support.qos import reliable
+from .support.replay_source import ReplayFrame, open_source
+from .support.spin import run
+from .support.stages import stamp_ns
 
 
 class CameraReplayNode(Node):

@@ -11,17 +11,17 @@ from pad_ros.msg import InspectionResult
 from pad_ros.srv import Inspect
 
 from ..inspector import Inspector
-from ..reasons import Reason
-from .base import StageNode
-from .convert import camera_from_info
-from .intake import Intake
-from .messages import result_msg
-from .outputs import LocalizerOutput, RendererOutput, ScorerOutput
+from ..verdicts import Reason
 from .scorer import DEADLINE
-from .spin import Aside, run
-from .stages import Frame, Query, localize, rejected, render, score
-from .tracking import Tracking
-from .worker import Worker
+from .support.base import StageNode
+from .support.convert import camera_from_info
+from .support.intake import Intake
+from .support.messages import result_msg
+from .support.outputs import LocalizerOutput, RendererOutput, ScorerOutput
+from .support.spin import Aside, run
+from .support.stages import Frame, Query, localize, rejected, render, score
+from .support.tracking import Tracking
+from .support.worker import Worker
 
 PROMPT = 0.02  # seconds of waiting that are none: the image is inspected whatever is usual
 SHUTDOWN_CHECK = 0.2  # seconds between looks at whether the worker of a waiting call still runs

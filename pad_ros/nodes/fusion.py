@@ -17,16 +17,16 @@ from visualization_msgs.msg import MarkerArray
 from pad_ros.msg import InspectionResult, PartResult
 from pad_ros.msg import PartDefect as PartDefectMsg
 
+from ..decision.fusion import FusionSettings, PartFusion, PartInspection, Surface, part_surface
 from ..errors import ModelError
 from ..inspector import Inspector
-from ..reasons import Reason, Verdict
-from ..scoring.fusion import FusionSettings, PartFusion, PartInspection, Surface, part_surface
-from .base import StageNode
-from .cloud import read_cloud, surface_cloud
-from .markers import part_markers
-from .qos import latched, reliable
-from .spin import run
-from .stages import stamp_ns
+from ..verdicts import Reason, Verdict
+from .support.base import StageNode
+from .support.cloud import read_cloud, surface_cloud
+from .support.markers import part_markers
+from .support.qos import latched, reliable
+from .support.spin import run
+from .support.stages import stamp_ns
 
 CHECK = 0.05  # seconds between looks at the clock
 REMEMBERED = 16  # clouds that overtook their results

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..reasons import Reason
-from .base import StageNode
-from .intake import Intake
-from .outputs import NEXT_STAGE_PATIENCE, LocalizerOutput
-from .spin import run
-from .stages import Query, localize, rejected
-from .tracking import Tracking
+from ..verdicts import Reason
+from .support.base import StageNode
+from .support.intake import Intake
+from .support.outputs import NEXT_STAGE_PATIENCE, LocalizerOutput
+from .support.spin import run
+from .support.stages import Query, localize, rejected
+from .support.tracking import Tracking
 
 
 class LocalizerNode(StageNode):

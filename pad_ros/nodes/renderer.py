@@ -7,13 +7,13 @@ from typing import Any
 
 from pad_ros.msg import LocalizedView
 
-from ..reasons import Reason
-from .base import StageNode
-from .messages import frame_from_localized, header_only
-from .outputs import NEXT_STAGE_PATIENCE, RendererOutput
-from .qos import reliable
-from .spin import run
-from .stages import render
+from ..verdicts import Reason
+from .support.base import StageNode
+from .support.messages import frame_from_localized, header_only
+from .support.outputs import NEXT_STAGE_PATIENCE, RendererOutput
+from .support.qos import reliable
+from .support.spin import run
+from .support.stages import render
 
 
 class RendererNode(StageNode):

@@ -7,13 +7,13 @@ from typing import Any
 
 from pad_ros.msg import ReferenceView
 
-from ..reasons import Reason
-from .base import StageNode
-from .messages import frame_from_reference, header_only
-from .outputs import ScorerOutput
-from .qos import reliable
-from .spin import run
-from .stages import Frame, score
+from ..verdicts import Reason
+from .support.base import StageNode
+from .support.messages import frame_from_reference, header_only
+from .support.outputs import ScorerOutput
+from .support.qos import reliable
+from .support.spin import run
+from .support.stages import Frame, score
 
 DEADLINE = "seconds from image to verdict after which the verdict is HOLD (TIMEOUT); 0: none"
 

@@ -18,16 +18,16 @@ from sensor_msgs.msg import Image as ImageMsg
 
 from pad_ros.msg import InspectionResult, Trigger
 
-from ..reasons import Reason, Verdict
-from .health import Reporter
-from .line import LineOutputs
-from .messages import localization_to_pose
-from .outputs import answer_key
-from .parameters import Parameters
-from .qos import latched, reliable, watched_subscription
-from .spin import run
-from .stages import stamp_msg, stamp_ns
-from .stamps import Stamps
+from ..verdicts import Reason, Verdict
+from .support.health import Reporter
+from .support.line import LineOutputs
+from .support.messages import localization_to_pose
+from .support.outputs import answer_key
+from .support.parameters import Parameters
+from .support.qos import latched, reliable, watched_subscription
+from .support.spin import run
+from .support.stages import stamp_msg, stamp_ns
+from .support.stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
 REMEMBERED = 256  # answers

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..compute.simd import LANES, fma, lanes, load, splat, store
+from ..compute.threads import kernel
 from ..errors import InputError, ModelError
-from ..geometry import Camera, Pose
-from ..kernels import kernel
-from ._simd import LANES, fma, lanes, load, splat, store
+from ..imaging.geometry import Camera, Pose
 
 PHOTOGRAPHS_FILE = "photographs.safetensors"
 DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth may be off and still show the point

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MissingDependencyError
-from . import _cpu
+from .cpu import rasterizer as _cpu
 
 RENDER_MODES = ("RGB", "ED", "RGB+ED")
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera, Pose
-from ..kernels import for_each, kernel, thread_count
-from ..silhouette import Background
-from ._cpu import PinholeView
-from ._cpu_still import StillGaussians
+from ..compute.threads import for_each, kernel, thread_count
+from ..imaging.background import Background
+from ..imaging.geometry import Camera, Pose
+from .cpu.inference import StillGaussians
+from .cpu.rasterizer import PinholeView
 from .gaussians import Gaussians
 from .photographs import Photograph, directions, warp
 from .result import ReferenceRendering

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera, Pose
+from ..imaging.geometry import Camera, Pose
 
 SURROUND = 4  # px; more than any neighbourhood that the comparison looks at
 

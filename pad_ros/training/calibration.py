@@ -16,21 +16,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Camera, Pose, largest_cosine
+from ..comparison.calibration import Calibration
+from ..comparison.deep import cues
+from ..comparison.expectation import COVARIATES, on_part, points_and_covariates
+from ..decision.regions import conformal_threshold
+from ..decision.scorer import ScoringSettings, evidence
+from ..imaging.background import Background, mask_box
+from ..imaging.geometry import Camera, Pose, largest_cosine
+from ..imaging.views import View
 from ..localization.refinement import RefinementSettings, refine_pose
+from ..networks.backbones import Backbone
 from ..progress import progress
 from ..rendering.gaussians import Gaussians
 from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
-from ..scoring.backbones import Backbone
-from ..scoring.calibration import Calibration
-from ..scoring.decision import conformal_threshold
-from ..scoring.deep import cues
-from ..scoring.expectation import COVARIATES, on_part, points_and_covariates
-from ..scoring.scorer import ScoringSettings, evidence
-from ..silhouette import Background, mask_box
-from ..views import View
 from .expectation import KNOTS, Sample, choose_knots, fit_factors
 from .residuals import no_statistics, residual_statistics
 

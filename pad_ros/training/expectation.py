@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.expectation import SMALLEST
+from ..comparison.expectation import SMALLEST
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

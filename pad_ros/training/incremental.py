@@ -11,10 +11,10 @@ import numpy as np
 import pycolmap
 
 from ..errors import TrainingError
-from ..geometry import Camera
-from ..localization.colmap_cameras import colmap_camera, numbered
+from ..imaging.geometry import Camera
+from ..imaging.views import ReferenceViews
+from ..io.colmap_cameras import colmap_camera, numbered
 from ..localization.features import Features
-from ..views import ReferenceViews
 from .triangulation import PairMatches, colmap_image, fill_graph
 from .view_matching import focus_point
 

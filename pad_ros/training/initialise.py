@@ -11,8 +11,8 @@ from scipy.ndimage import binary_dilation
 from scipy.spatial import cKDTree
 
 from ..errors import TrainingError
+from ..imaging.views import View
 from ..rendering.gaussians import Gaussians
-from ..views import View
 
 FLOATER_MARGIN = 6  # px
 VOXELS = 64  # per side of the box that the hull is looked for in

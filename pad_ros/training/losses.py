@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._photometric import SSIM_C1, SSIM_C2, Comparison, window
+from .photometric_kernels import SSIM_C1, SSIM_C2, Comparison, window
 
 
 def blur(image: Tensor) -> Tensor:  # [H, W, C] -> [H, W, C]

@@ -16,18 +16,18 @@ import numpy as np
 import pycolmap
 
 from ..errors import TrainingError
-from ..geometry import Pose
+from ..imaging.background import Background
+from ..imaging.geometry import Pose
+from ..imaging.views import ReferenceViews, View
+from ..io.colmap_cameras import camera_from_colmap
 from ..localization.choices import create_features, create_matcher, create_retrieval
-from ..localization.colmap_cameras import camera_from_colmap
 from ..localization.features import Features
 from ..localization.localizer import LocalizationSettings
 from ..localization.matching import FeatureMatcher, Floats, Pairs
 from ..localization.retrieval import learn_vocabulary
 from ..localization.sfm_map import SfmMap
-from ..networks import Network, by_name
+from ..networks.network import Network, by_name
 from ..progress import progress
-from ..silhouette import Background
-from ..views import ReferenceViews, View
 from .incremental import map_incrementally, normalise_frame
 from .triangulation import PairMatches, triangulate
 from .view_matching import extract_view, match_posed, match_unposed, pairs_by_pose, pairs_by_retrieval, view_window

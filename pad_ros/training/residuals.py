@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..geometry import Camera, Pose
+from ..imaging.geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.renderer import Renderer

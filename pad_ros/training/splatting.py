@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry import Camera
+from ..imaging.background import Background, mask_box
+from ..imaging.geometry import Camera
+from ..imaging.views import View
 from ..progress import Progress
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.tensors import GaussianTensors
-from ..silhouette import Background, mask_box
-from ..views import View
 from .losses import SsimTarget, photometric_gradient, psnr
 from .residuals import gathered
 from .splatting_settings import SplattingSettings

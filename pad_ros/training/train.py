@@ -9,15 +9,15 @@ from datetime import datetime, timezone
 
 import numpy as np
 
+from ..compute.threads import only_our_threads
 from ..errors import TrainingError
-from ..kernels import only_our_threads
-from ..methods import Method
+from ..imaging.background import Background, estimate_background, part_mask
+from ..imaging.views import ReferenceViews, View
+from ..methods.presets import Method
 from ..model import ReferenceModel
-from ..networks import Network
+from ..networks.backbones import find_backbone
+from ..networks.network import Network
 from ..rendering.device import resolve_device
-from ..scoring.backbones import find_backbone
-from ..silhouette import Background, estimate_background, part_mask
-from ..views import ReferenceViews, View
 from .calibration import calibrate, take_photographs
 from .initialise import initial_gaussians, without_floaters
 from .mapping import build_map

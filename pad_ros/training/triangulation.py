@@ -8,10 +8,10 @@ import numpy as np
 import pycolmap
 
 from ..errors import TrainingError
-from ..localization.colmap_cameras import colmap_camera, numbered
+from ..imaging.views import View
+from ..io.colmap_cameras import colmap_camera, numbered
 from ..localization.features import Features
 from ..localization.matching import Pairs
-from ..views import View
 
 ENOUGH_LANDMARKS = 500
 PairMatches = dict[tuple[int, int], Pairs]  # by indices of two views, i < j

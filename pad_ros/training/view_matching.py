@@ -8,13 +8,13 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from ..geometry import Array, Camera, Pose
-from ..images import Box
-from ..localization.colmap_cameras import colmap_camera
+from ..imaging.background import Background, Mask, mask_box, part_mask
+from ..imaging.geometry import Array, Camera, Pose
+from ..imaging.images import Box
+from ..imaging.views import View
+from ..io.colmap_cameras import colmap_camera
 from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
 from ..localization.matching import FeatureMatcher, Floats, NearestNeighbours, Pairs
-from ..silhouette import Background, Mask, mask_box, part_mask
-from ..views import View
 
 BOX_MARGIN = 8  # px around the part's silhouette
 MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette

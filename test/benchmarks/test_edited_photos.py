@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pad_ros import images
 from pad_ros.demo.defects import Limits
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Camera, Pose
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "edited_photos.py"
 

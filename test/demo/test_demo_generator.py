@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pad_ros import images
 from pad_ros.demo.defects import KINDS, Limits
 from pad_ros.demo.generator import (
     CAMERA_ANGLE_X,
@@ -20,7 +19,8 @@ from pad_ros.demo.generator import (
 from pad_ros.demo.parts import make_part
 from pad_ros.demo.render import build_scene, render
 from pad_ros.errors import InputError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Camera, Pose
 
 SIZE, VIEWS = 96, 12
 

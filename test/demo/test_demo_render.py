@@ -9,7 +9,7 @@ from pad_ros.demo.part_kit import plastic
 from pad_ros.demo.parts import PARTS, make_part
 from pad_ros.demo.render import EXTENT, Scene, SubPart, build_scene, render, surface
 from pad_ros.errors import InputError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.geometry import Camera, Pose
 
 CAMERA = Camera.from_fov(96, 96, 0.69)
 UP = np.array([0.0, 0.0, 1.0])

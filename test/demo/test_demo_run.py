@@ -2,10 +2,10 @@
 
 import pytest
 
-from pad_ros import images
 from pad_ros.cli import main
 from pad_ros.demo import run as demo
-from pad_ros.reasons import Verdict
+from pad_ros.imaging import images
+from pad_ros.verdicts import Verdict
 
 
 def test_a_folder_of_the_users_is_never_cleared(tmp_path, capsys):

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pad_ros import images
-from pad_ros.geometry import Camera, Pose
+from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.result import ReferenceRendering
-from pad_ros.scoring.result import AnomalyMap, DefectKind, DefectRegion, Inspection
+from pad_ros.verdicts import Reason, Verdict
 
 SIZE = 64
 THRESHOLD = 10.0

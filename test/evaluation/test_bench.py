@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from evaluation_fakes import SIZE, FakeInspector
 
-from pad_ros import images
 from pad_ros.errors import ImageError, InputError
 from pad_ros.evaluation import bench as bench_module
 from pad_ros.evaluation.bench import bench
 from pad_ros.evaluation.machine import describe_machine, machine_line, peak_memory_mb
+from pad_ros.imaging import images
 
 
 @pytest.fixture

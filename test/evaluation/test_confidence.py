@@ -3,7 +3,7 @@ import pytest
 
 from pad_ros.evaluation import confidence, metrics
 from pad_ros.evaluation.metrics import Judged, count_pixels
-from pad_ros.reasons import Verdict
+from pad_ros.verdicts import Verdict
 
 SHAPE = (10, 10)
 

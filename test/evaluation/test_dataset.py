@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from pad_ros import images
 from pad_ros.errors import InputError
 from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.imaging import images
 
 SIZE = 40
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from evaluation_fakes import SIZE, FakeInspector, write_dataset
 
-from pad_ros import images
 from pad_ros.errors import InputError
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.evaluate import evaluate, metrics_table
+from pad_ros.imaging import images
 
 DESIGN_KEYS = ["method", "model", "dataset", "device", "images", "localized", "image_auroc", "pixel_auroc", "pixel_ap",
                "aupro", "f1_localization", "false_reject_rate", "escape_rate", "hold_rate", "pose_error", "latency_ms",

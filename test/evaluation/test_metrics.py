@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pad_ros.evaluation import metrics
 from pad_ros.evaluation.metrics import Judged, count_pixels
-from pad_ros.reasons import Verdict
+from pad_ros.verdicts import Verdict
 
 SHAPE = (12, 14)
 

@@ -7,14 +7,14 @@ from benchmark_modules import benchmark
 from evaluation_fakes import SIZE, FakeInspector, write_dataset
 from published_networks import random_backbone, random_network
 
-from pad_ros import images
 from pad_ros.cli import main
 from pad_ros.errors import InputError, MissingDependencyError
 from pad_ros.evaluation.dataset import read_dataset, reference_images
 from pad_ros.evaluation.evaluate import evaluate, metrics_table
 from pad_ros.evaluation.patchcore import PatchCore, PatchCoreSettings, coreset, fit_to_dataset, patch_features
-from pad_ros.reasons import Reason, Verdict
-from pad_ros.scoring.backbones import Backbone
+from pad_ros.imaging import images
+from pad_ros.networks.backbones import Backbone
+from pad_ros.verdicts import Reason, Verdict
 
 SETTINGS = PatchCoreSettings(size=96, levels=(1, 2), coreset=0.03)  # deep levels of random networks see noise
 

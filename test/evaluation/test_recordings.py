@@ -10,18 +10,18 @@ from model_factory import CAMERA, make_model
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
 
-from pad_ros import images
-from pad_ros.bag_writer import typestore
 from pad_ros.cli import main
+from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
 from pad_ros.errors import InputError
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.evaluate import evaluate
 from pad_ros.evaluation.recordings import Limits, Recording, label_of, read_labels
-from pad_ros.geometry import Pose
+from pad_ros.imaging import images
+from pad_ros.imaging.geometry import Pose
 from pad_ros.inspector import Inspector
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason, Verdict
-from pad_ros.scoring.result import AnomalyMap, DefectKind, DefectRegion, Inspection
+from pad_ros.reporting.bag_writer import typestore
+from pad_ros.verdicts import Reason, Verdict
 
 TYPES = typestore()
 SECOND = 10**9

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pad_ros.localization import netvlad, superpoint
-from pad_ros.networks import Network
+from pad_ros.networks.network import Network
 
 
 def random_state(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:

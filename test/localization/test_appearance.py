@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from model_factory import make_calibration, make_map, make_model
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of, put_off
 
-from pad_ros.geometry import Pose, rotation_angle
+from pad_ros.imaging.background import part_mask
+from pad_ros.imaging.geometry import Pose, rotation_angle
 from pad_ros.inspector import Inspector
 from pad_ros.localization.appearance import Appearance
 from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.silhouette import part_mask
 from pad_ros.training.calibration import take_photographs
+from pad_ros.verdicts import Reason
 
 PART = box()
 VIEWS = photographs_of(PART, 24)

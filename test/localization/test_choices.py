@@ -12,13 +12,13 @@ from safetensors.torch import save
 from textured_cube import CAMERA, GROUND, cube_map, cube_views, draw, ring_poses
 
 from pad_ros.errors import InputError, MissingDependencyError, ModelError
-from pad_ros.geometry import Pose, rotation_angle, translation_error
+from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
 from pad_ros.localization.choices import FeatureName, create_features, needed_networks
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
-from pad_ros.methods import load_method
-from pad_ros.networks import Network, read_networks
+from pad_ros.methods.presets import load_method
+from pad_ros.networks.network import Network, read_networks
+from pad_ros.networks.registry import REGISTRY
 from pad_ros.training.mapping import build_map
-from pad_ros.weights import REGISTRY
 
 
 def test_what_each_choice_needs() -> None:

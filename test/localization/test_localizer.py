@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from textured_cube import CAMERA, GROUND, cube_map, draw, ring_poses
 
-from pad_ros.geometry import Camera, Pose, rotation_angle, translation_error
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose, rotation_angle, translation_error
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.pnp import PoseEstimate
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason
-from pad_ros.silhouette import Background
+from pad_ros.verdicts import Reason
 
 UP = np.array([0, 0, 1.0])
 

@@ -11,13 +11,13 @@ from safetensors.torch import save
 from textured_cube import CAMERA, draw, ring_poses
 
 from pad_ros.errors import MissingDependencyError, ModelError
+from pad_ros.imaging.views import View
 from pad_ros.localization import network_matching
 from pad_ros.localization.features import Features
 from pad_ros.localization.network_matching import LighterGlue, LightGlue
 from pad_ros.localization.xfeat import XFeatFeatures
-from pad_ros.networks import Network
+from pad_ros.networks.network import Network
 from pad_ros.training.view_matching import epipolar_error, match_posed
-from pad_ros.views import View
 
 needs_lightglue = pytest.mark.skipif(
     not (find_spec("lightglue") or find_spec("kornia")), reason="neither lightglue nor kornia is installed"

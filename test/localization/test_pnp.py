@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pad_ros.geometry import Camera, Pose, rotation_angle
+from pad_ros.imaging.geometry import Camera, Pose, rotation_angle
 from pad_ros.localization.pnp import estimate_pose, pose_covariance
 
 CAMERA = Camera(400, 300, 500.0, 510.0, 203.0, 148.0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
-from pad_ros.geometry import Pose, rotation_angle, translation_error
-from pad_ros.localization._alignment import Window, nudged, seen_window
+from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
+from pad_ros.localization.alignment import Window, nudged, seen_window
 from pad_ros.localization.refinement import RefinementSettings, refine_pose
 from pad_ros.rendering.renderer import Renderer
 

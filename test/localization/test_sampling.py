@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pad_ros.localization import _sampling
-from pad_ros.localization._sampling import deformable_conv3x3, sample_pyramid
+from pad_ros.localization import sampling as _sampling
+from pad_ros.localization.sampling import deformable_conv3x3, sample_pyramid
 
 
 def naive_deformable_conv(x: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from pad_ros.errors import ModelError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.localization.sfm_map import TENSORS, SfmMap, load_map, save_map
 
 FILES = ("map/cameras.bin", "map/images.bin", "map/points3D.bin", "features.safetensors")

@@ -20,8 +20,8 @@ from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from pad_ros.nodes.convert import rgb_to_image  # noqa: E402
-from pad_ros.nodes.spin import NodeExecutor  # noqa: E402
+from pad_ros.nodes.support.convert import rgb_to_image  # noqa: E402
+from pad_ros.nodes.support.spin import NodeExecutor  # noqa: E402
 
 PATIENCE = 30.0  # seconds; only an upper bound, nothing is asserted about time
 CLIENTS = 4  # made one after the other where a service is not seen

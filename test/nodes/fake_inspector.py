@@ -11,13 +11,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
 from pad_ros.errors import InputError, ModelError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.scene import Scene
 from pad_ros.localization.result import Localization
-from pad_ros.reasons import Reason, Verdict
 from pad_ros.rendering.result import ReferenceRendering
-from pad_ros.scene import Scene
-from pad_ros.scoring.result import AnomalyMap, DefectKind, DefectRegion, Inspection
+from pad_ros.verdicts import Reason, Verdict
 
 CAMERA = Camera(64, 48, 60.0, 61.0, 31.0, 25.0)
 POSE = Pose.look_at(np.array([1.0, 2.0, 3.0]), np.zeros(3), np.array([0.0, 0.0, 1.0]), roll=0.3)
@@ -83,7 +83,7 @@ def write_bundle(folder: Path, name: str = "fake") -> Path:
 
 
 if __name__ == "__main__":  # fake_inspector.py NODE --ros-args ...
-    from pad_ros.nodes.spin import run
+    from pad_ros.nodes.support.spin import run
 
     node = sys.argv[1]
     module = importlib.import_module(f"pad_ros.nodes.{node}")

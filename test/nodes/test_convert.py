@@ -14,8 +14,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from pad_ros.errors import ImageError, InputError  # noqa: E402
-from pad_ros.geometry import Camera  # noqa: E402
-from pad_ros.nodes import convert  # noqa: E402
+from pad_ros.imaging.geometry import Camera  # noqa: E402
+from pad_ros.nodes.support import convert  # noqa: E402
 
 HEADER = Header(frame_id="camera")
 

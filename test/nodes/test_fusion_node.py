@@ -16,8 +16,8 @@ from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
 
 from pad_ros.nodes import fusion  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
-from pad_ros.nodes.cloud import cloud_message, read_cloud  # noqa: E402
 from pad_ros.nodes.fusion import FusionNode  # noqa: E402
+from pad_ros.nodes.support.cloud import cloud_message, read_cloud  # noqa: E402
 
 GOOD, DEFECT, EMPTY = 75, 200, 0
 

@@ -18,16 +18,16 @@ from pad_ros.srv import Inspect, LoadModel  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
-from pad_ros import images  # noqa: E402
+from pad_ros.decision.inspection import DefectKind, DefectRegion  # noqa: E402
 from pad_ros.errors import InputError  # noqa: E402
+from pad_ros.imaging import images  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
-from pad_ros.nodes.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
 from pad_ros.nodes.localizer import LocalizerNode  # noqa: E402
-from pad_ros.nodes.messages import pose_from_msg  # noqa: E402
 from pad_ros.nodes.renderer import RendererNode  # noqa: E402
 from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
-from pad_ros.reasons import Reason  # noqa: E402
-from pad_ros.scoring.result import DefectKind, DefectRegion  # noqa: E402
+from pad_ros.nodes.support.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
+from pad_ros.nodes.support.messages import pose_from_msg  # noqa: E402
+from pad_ros.verdicts import Reason  # noqa: E402
 
 GOOD, DEFECT, CRASH, EMPTY = 75, 200, 255, 0
 R = InspectionResult

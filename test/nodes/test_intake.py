@@ -15,9 +15,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
 from pad_ros.nodes.cell import CellNode  # noqa: E402
-from pad_ros.nodes.convert import camera_to_info  # noqa: E402
 from pad_ros.nodes.localizer import LocalizerNode  # noqa: E402
-from pad_ros.nodes.stamps import Stamps  # noqa: E402
+from pad_ros.nodes.support.convert import camera_to_info  # noqa: E402
+from pad_ros.nodes.support.stamps import Stamps  # noqa: E402
 
 SECOND = 10**9
 GOOD = 75

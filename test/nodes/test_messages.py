@@ -15,15 +15,15 @@ from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView  # noqa: 
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from pad_ros.decision.inspection import DefectKind, DefectRegion  # noqa: E402
 from pad_ros.errors import ImageError  # noqa: E402
-from pad_ros.geometry import Camera, Pose  # noqa: E402
+from pad_ros.imaging.geometry import Camera, Pose  # noqa: E402
 from pad_ros.localization.result import Localization  # noqa: E402
-from pad_ros.nodes import messages  # noqa: E402
-from pad_ros.nodes.cloud import anomaly_cloud  # noqa: E402
-from pad_ros.nodes.markers import defect_markers  # noqa: E402
-from pad_ros.nodes.stages import Frame, clock_id  # noqa: E402
-from pad_ros.reasons import Reason, Verdict  # noqa: E402
-from pad_ros.scoring.result import DefectKind, DefectRegion  # noqa: E402
+from pad_ros.nodes.support import messages  # noqa: E402
+from pad_ros.nodes.support.cloud import anomaly_cloud  # noqa: E402
+from pad_ros.nodes.support.markers import defect_markers  # noqa: E402
+from pad_ros.nodes.support.stages import Frame, clock_id  # noqa: E402
+from pad_ros.verdicts import Reason, Verdict  # noqa: E402
 
 vectors = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(np.array)
 

@@ -19,13 +19,14 @@ from pad_ros.msg import Trigger  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
-from pad_ros import images  # noqa: E402
-from pad_ros.bags import read_images  # noqa: E402
+from pad_ros.demo import graph as demo_graph  # noqa: E402
 from pad_ros.errors import InputError, PadError  # noqa: E402
 from pad_ros.evaluation.recordings import Recording  # noqa: E402
-from pad_ros.geometry import Camera  # noqa: E402
-from pad_ros.nodes import demo_graph, replay_source  # noqa: E402
-from pad_ros.nodes.convert import camera_from_info  # noqa: E402
+from pad_ros.imaging import images  # noqa: E402
+from pad_ros.imaging.geometry import Camera  # noqa: E402
+from pad_ros.io.bags import read_images  # noqa: E402
+from pad_ros.nodes.support import replay_source  # noqa: E402
+from pad_ros.nodes.support.convert import camera_from_info  # noqa: E402
 
 LABELS = ("good", "good", "Burrs", "good")
 FAKE = Path(__file__).with_name("fake_inspector.py")

@@ -10,8 +10,8 @@ from lifecycle_msgs.srv import GetState  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from std_msgs.msg import Bool  # noqa: E402
 
-from pad_ros.nodes.qos import reliable  # noqa: E402
-from pad_ros.nodes.spin import Aside, NodeExecutor  # noqa: E402
+from pad_ros.nodes.support.qos import reliable  # noqa: E402
+from pad_ros.nodes.support.spin import Aside, NodeExecutor  # noqa: E402
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from pad_ros.srv import Inspect  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
-from pad_ros import images  # noqa: E402
-from pad_ros.geometry import rotation_angle, translation_error  # noqa: E402
+from pad_ros.demo import graph as demo_graph  # noqa: E402
+from pad_ros.imaging import images  # noqa: E402
+from pad_ros.imaging.geometry import rotation_angle, translation_error  # noqa: E402
 from pad_ros.inspector import Inspector  # noqa: E402
-from pad_ros.nodes import demo_graph  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
-from pad_ros.nodes.convert import camera_to_info, image_to_floats, rgb_to_image  # noqa: E402
-from pad_ros.nodes.messages import pose_from_msg  # noqa: E402
+from pad_ros.nodes.support.convert import camera_to_info, image_to_floats, rgb_to_image  # noqa: E402
+from pad_ros.nodes.support.messages import pose_from_msg  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Bool, UInt32  # noqa: E402
 
 from pad_ros.nodes.cell import CellNode  # noqa: E402
-from pad_ros.nodes.qos import latched  # noqa: E402
+from pad_ros.nodes.support.qos import latched  # noqa: E402
 from pad_ros.nodes.watchdog import WatchdogNode  # noqa: E402
 
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from splat_scenes import CAMERA, DISTANCE, box, orbit
 
-from pad_ros.geometry import Pose
-from pad_ros.rendering import _cpu
-from pad_ros.rendering._cpu_still import StillGaussians
-from pad_ros.rendering._cpu_tiles import sort_by_tile
+from pad_ros.imaging.geometry import Pose
+from pad_ros.rendering.cpu import rasterizer as _cpu
+from pad_ros.rendering.cpu.inference import StillGaussians
+from pad_ros.rendering.cpu.tiles import sort_by_tile
 from pad_ros.rendering.gaussians import Gaussians
 
 WINDOW = (20, 10, 100, 90)

@@ -10,7 +10,7 @@ from model_factory import make_photographs
 from safetensors.numpy import load_file, save_file
 
 from pad_ros.errors import ModelError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.photographs import Photograph, directions, load_photographs, save_photographs, warp
 
 CAMERA = Camera(60, 50, 100.0, 100.0, 30.0, 25.0)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from reference_rasterizer import rasterize as reference
 from torch import Tensor
 
-from pad_ros.geometry import Pose
-from pad_ros.kernels import kernel
+from pad_ros.compute.threads import kernel
+from pad_ros.imaging.geometry import Pose
 from pad_ros.rendering.rasterize import rasterization
 
 
@@ -278,7 +278,7 @@ def test_a_forked_process_can_use_the_threads() -> None:
     """In an interpreter of its own: the threads of other tests' libraries may hold locks while one forks."""
     code = (
         "import os\n"
-        "from pad_ros.kernels import for_each\n"
+        "from pad_ros.compute.threads import for_each\n"
         "def work():\n"
         "    done = []\n"
         "    for_each(done.append, 50)\n"

@@ -8,13 +8,13 @@ import torch
 from splat_scenes import CAMERA, DISTANCE, WHITE, box, orbit, photographs_of
 
 from pad_ros.errors import InputError, MissingDependencyError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.device import resolve_device
 from pad_ros.rendering.photographs import Photograph
 from pad_ros.rendering.rasterize import rasterization
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.rendering.tensors import GaussianTensors
-from pad_ros.silhouette import Background
 
 AWAY = Pose.look_at(np.array([DISTANCE, 0, 0]), np.array([2 * DISTANCE, 0, 0]), np.array([0, 0, 1.0]))
 BLUE = Background((20.0, 40.0, 200.0), 10.0)

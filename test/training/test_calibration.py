@@ -7,14 +7,14 @@ import pytest
 from published_networks import random_backbone
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of, put_off
 
-from pad_ros.geometry import Camera, Pose, rotation_angle
+from pad_ros.comparison.calibration import Calibration
+from pad_ros.decision.scorer import Scorer, ScoringSettings
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.geometry import Camera, Pose, rotation_angle
+from pad_ros.imaging.views import View
 from pad_ros.localization.refinement import RefinementSettings
 from pad_ros.rendering.renderer import Renderer
-from pad_ros.scoring.calibration import Calibration
-from pad_ros.scoring.scorer import Scorer, ScoringSettings
-from pad_ros.silhouette import Background
 from pad_ros.training.calibration import calibrate, covered_angle, jittered, take_photographs
-from pad_ros.views import View
 
 GAUSSIANS = box(800)
 SCORING = ScoringSettings()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pad_ros.scoring.expectation import COVARIATES, SMALLEST, Expectation
+from pad_ros.comparison.expectation import COVARIATES, SMALLEST, Expectation
 from pad_ros.training.expectation import KNOTS, Sample, choose_knots, fit_factors
 
 J = len(COVARIATES)

@@ -7,6 +7,7 @@ import pytest
 from splat_scenes import CAMERA, SH_C0, arrays, box, orbit, photographs_of
 
 from pad_ros.errors import TrainingError
+from pad_ros.imaging.views import View
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.training.initialise import (
     colours_from_views,
@@ -15,7 +16,6 @@ from pad_ros.training.initialise import (
     part_bounds,
     without_floaters,
 )
-from pad_ros.views import View
 
 LOW, HIGH = np.array([-1.2, -1.1, -1.0]), np.array([1.2, 1.1, 1.0])
 

@@ -6,11 +6,11 @@ import pytest
 from textured_cube import CAMERA, GROUND, HALF, cube_map, cube_views, draw, ring_poses
 
 from pad_ros.errors import TrainingError
-from pad_ros.geometry import Camera, Pose
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.training.incremental import is_guess
 from pad_ros.training.mapping import build_map
 from pad_ros.training.view_matching import epipolar_error, focus_point, pairs_by_pose
-from pad_ros.views import ReferenceViews, View
 
 
 def test_landmarks_lie_on_the_part() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from splat_scenes import CAMERA, WHITE, box, orbit
 
-from pad_ros.geometry import Pose
+from pad_ros.imaging.geometry import Pose
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.rasterize import rasterization
 from pad_ros.rendering.renderer import Renderer

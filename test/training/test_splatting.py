@@ -7,9 +7,9 @@ import pytest
 import torch
 from splat_scenes import CAMERA, WHITE, arrays, box, photographs_of
 
-from pad_ros.kernels import only_our_threads
+from pad_ros.compute.threads import only_our_threads
+from pad_ros.imaging.background import Background
 from pad_ros.rendering.gaussians import Gaussians
-from pad_ros.silhouette import Background
 from pad_ros.training import splatting
 from pad_ros.training.initialise import initial_gaussians
 from pad_ros.training.splatting import fit_gaussians, rendering_quality

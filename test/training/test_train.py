@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from splat_scenes import CAMERA, box, orbit, photographs_of
 
 from pad_ros.errors import InputError, TrainingError
-from pad_ros.methods import load_method
-from pad_ros.silhouette import Background
+from pad_ros.imaging.background import Background
+from pad_ros.imaging.views import ReferenceViews, View
+from pad_ros.methods.presets import load_method
 from pad_ros.training.train import MIN_VIEWS, find_background, split, train
-from pad_ros.views import ReferenceViews, View
 
 BLANK = np.full((128, 128, 3), 255, np.uint8)
 

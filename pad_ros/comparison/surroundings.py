@@ -1,0 +1,121 @@
+"""What fits the query's own ground, and what does not: material beside the part, before any ground.
+
+Only what the query shows is known of a ground that is not the trained one. Its colours are learned farther from the
+part than added material reaches, as GrabCut learns those of its trimap's background (Rother et al. 2004), with the
+rendering's alpha for a trimap; the same colours in shadow fit as well. Pixels beside the part, and seen through it, are
+as strange as their colour is far from all of these. How strange the ground itself is, held-out blocks of it tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.images import Image
+from ..imaging.lab import lab
+from ..photometry.ground import around, in_light_of
+from ..rendering.result import ReferenceRendering
+from .colour import shift_tolerant_difference
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+REACH = 0.08  # of the image's longer side: added material hangs on the part no farther from it
+LEARN = 0.12  # the ground is learned from beyond this
+SHADES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of the ground's colours, in the shadow of the part
+CELL = 0.02  # of L*a*b* / 100: finer than what one surface varies by
+CELLS = (52, 128, 128)
+LEAST = 3  # pixels of the sample that make a colour one of the ground's
+SAMPLE = 30_000  # pixels of the ground
+BLOCK = 0.1  # of the image's longer side: blocks of the ground that are held out
+GROUND_QUANTILE = 0.95  # of the ground's own strangeness; what is evidence begins far above
+EMPTY_QUANTILE = 0.95  # the same where added material may be among it
+
+
+@dataclass(frozen=True, eq=False)
+class Strangeness:
+    """distance: float32 [H, W], how far each pixel `judged` [H, W] is from the ground's colours (L*a*b* / 100);
+    ground: what the ground itself stays below."""
+
+    distance: Floats
+    judged: Mask
+    ground: float
+
+
+def strangeness(query: Floats, rendering: ReferenceRendering) -> Strangeness | None:
+    """Of a query [H, W, 3] (0..1); None where the image shows too little ground to tell."""
+    height, width = query.shape[:2]
+    longer = max(height, width)
+    away = cv2.distanceTransform((rendering.alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    judged = away <= REACH * longer
+    known = np.flatnonzero(away > LEARN * longer)
+    known = known[:: -(-len(known) // SAMPLE) or 1]
+    block = max(int(BLOCK * longer), 1)
+    fold = (known // width // block + known % width // block) % 2
+    pixels = query.reshape(-1, 3)
+    colours = lab(query)
+    held_out = []
+    for own, other in ((0, 1), (1, 0)):
+        palette = _palette(pixels[known[fold == own]])
+        if len(palette) == 0:
+            return None
+        held_out.append(_distance(colours.reshape(-1, 3)[known[fold == other]], palette))
+    out = np.zeros((height, width), np.float32)
+    out[judged] = _distance(colours[judged], _palette(pixels[known]))
+    return Strangeness(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
+
+
+def beside_empty(query: Floats, rendering: ReferenceRendering, empty: Sequence[Image], shift: int) -> Strangeness:
+    """As `strangeness`, by views of the empty cell: distance to the nearest of them and of their shades.
+
+    Added material may reach as far as it likes.
+    """
+    free = ~around(rendering)
+    colours = lab(query)
+    everywhere = np.ones(free.shape, bool)
+    best = np.full(free.shape, np.inf, np.float32)
+    for image in empty:
+        view = in_light_of(image, query, free).astype(np.float32) / np.float32(255)
+        for shade in SHADES:
+            difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
+            np.minimum(best, difference, out=best)
+    ground = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
+    return Strangeness(best, everywhere, max(ground, 2 * CELL))
+
+
+def _cells(colours: Floats) -> NDArray[np.int64]:
+    """Index of the cell of each colour [P, 3]; a and b run from -1.28 to 1.28."""
+    steps = np.floor(colours / np.float32(CELL) + np.float32(0.5)).astype(np.int64)
+    steps[:, 1:] += CELLS[1] // 2
+    return np.ravel_multi_index(tuple(steps.T), CELLS, mode="clip")
+
+
+def _centres(cells: NDArray[np.int64]) -> Floats:
+    steps = np.stack(np.unravel_index(cells, CELLS), axis=1)
+    steps[:, 1:] -= CELLS[1] // 2
+    return (steps * CELL).astype(np.float32)
+
+
+def _palette(pixels: Floats) -> Floats:
+    """The colours [K, 3] (L*a*b* / 100) of ground pixels [P, 3] (RGB) and of their shades."""
+    if len(pixels) == 0:
+        return np.zeros((0, 3), np.float32)
+    shaded = np.concatenate([pixels * np.float32(shade) for shade in SHADES])
+    counts = np.bincount(_cells(lab(shaded[None])[0]), minlength=int(np.prod(CELLS)))
+    return _centres(np.flatnonzero(counts >= LEAST))
+
+
+def _distance(colours: Floats, palette: Floats) -> Floats:
+    """Distance of each colour [P, 3] to the nearest of the palette, both by their cells."""
+    cells, where = np.unique(_cells(colours), return_inverse=True)
+    centres = _centres(cells)
+    squares = (palette**2).sum(axis=1)
+    out = np.empty(len(cells), np.float32)
+    for i in range(0, len(cells), 512):
+        part = centres[i : i + 512]
+        out[i : i + 512] = ((part**2).sum(axis=1)[:, None] - 2 * part @ palette.T + squares).min(axis=1)
+    return np.sqrt(np.maximum(out, 0))[where.ravel()]

@@ -1,0 +1,66 @@
+"""What the scorer hands on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.images import Image
+from ..localization.result import Localization
+from ..rendering.result import ReferenceRendering
+from ..verdicts import Reason, Verdict
+
+
+class DefectKind(Enum):
+    """ADDED: material where none should be. MISSING: the reverse. CHANGED: another look of the same surface."""
+
+    ADDED = 0
+    MISSING = 1
+    CHANGED = 2
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalyMap:
+    """Anomaly score per pixel, float32 [H, W] at query resolution; absolute, comparable between images.
+
+    expected: mean residual that good parts may show from this viewpoint, where the comparison knows it.
+    """
+
+    values: NDArray[np.float32]
+    expected: float = 0.0
+
+
+@dataclass(frozen=True)
+class DefectRegion:
+    """One connected region of the anomaly map above the threshold.
+
+    box: (x, y, width, height) in query pixels; area in pixels; centroid: its point on the part
+    (part frame), None where the model has no depth there.
+    """
+
+    box: tuple[int, int, int, int]
+    area: int
+    peak_score: float
+    centroid: tuple[float, float, float] | None
+    kind: DefectKind
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """The answer for one query. `anomaly_map` and `rendering` are None when there was no pose."""
+
+    verdict: Verdict
+    reason: Reason
+    reason_text: str
+    score: float  # NaN without a rendering
+    threshold: float  # NaN for an uncalibrated model
+    defects: tuple[DefectRegion, ...]
+    localization: Localization | None
+    rendering: ReferenceRendering | None
+    anomaly_map: AnomalyMap | None
+    image: Image | None  # the query as judged
+    timings_ms: dict[str, float] = field(default_factory=dict)  # localize, render, score, total
+    p_value: float = float("nan")  # share of good views that score at least as high (conformal)

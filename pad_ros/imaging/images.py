@@ -1,0 +1,125 @@
+"""Images coming in: decode and validate. The one place that checks pixels.
+
+An image is uint8 [H, W, 3] RGB, C-contiguous.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ImageError, InputError
+from .headers import image_size
+
+Image = NDArray[np.uint8]  # [H, W, 3] RGB
+Box = tuple[int, int, int, int]  # px (x0, y0, x1, y1), exclusive ends
+
+MIN_SIDE = 32
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 8 * MAX_PIXELS
+BEHIND_ALPHA = (255.0, 255.0, 255.0)  # the ground that what is transparent is put on
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+# OpenCV's remarks on damaged files would stand beside the one line that the user gets.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def validate(image: object, where: str = "image") -> Image:
+    """`image` as a C-contiguous uint8 [H, W, 3] array, or an ImageError that says what is wrong."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"{where}: not an array but {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"{where}: expected uint8 [H, W, 3] RGB, got {image.dtype} {list(image.shape)}")
+    _check_size(image.shape[1], image.shape[0], where)
+    return np.ascontiguousarray(image)
+
+
+def decode(data: bytes, where: str = "image") -> tuple[Image, NDArray[np.uint8] | None]:
+    """RGB image [H, W, 3] and alpha [H, W] (None if it has none) from PNG, JPEG, BMP, TIFF or WebP bytes.
+
+    Grey images become RGB, 16-bit ones are scaled to 8; colours behind alpha are put on BEHIND_ALPHA. Pixels
+    stay as they are stored: an orientation noted in EXIF is ignored, since intrinsics refer to the sensor.
+    Raises ImageError for anything that is not a whole image of a size that `validate` accepts.
+    """
+    if not data:
+        raise ImageError(f"{where}: empty file")
+    try:
+        width, height = image_size(data)
+    except ValueError as error:
+        raise ImageError(f"{where}: {error}; {len(data)} bytes") from error
+    _check_size(width, height, where)
+    try:
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        raw = None
+    if raw is None:
+        raise ImageError(f"{where}: cannot be decoded as an image (damaged, or an unusual kind of its format)")
+    if raw.dtype == np.uint16:
+        raw = (raw >> 8).astype(np.uint8)
+    if raw.dtype != np.uint8:
+        raise ImageError(f"{where}: pixel type {raw.dtype} is not supported (8 or 16 bit integers are)")
+    alpha = None
+    if raw.ndim == 2:
+        rgb = cv2.cvtColor(raw, cv2.COLOR_GRAY2RGB)
+    elif raw.shape[2] == 4:
+        alpha = np.ascontiguousarray(raw[..., 3])
+        a = alpha[..., None].astype(np.float32) / 255.0
+        behind = np.array(BEHIND_ALPHA, np.float32)
+        rgb = (cv2.cvtColor(raw, cv2.COLOR_BGRA2RGB) * a + behind * (1 - a) + 0.5).astype(np.uint8)
+    else:
+        rgb = cv2.cvtColor(raw, cv2.COLOR_BGR2RGB)
+    return validate(rgb, where), alpha
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """The image files among `paths`, folders expanded; InputError for a path that is not there."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not found:
+                raise InputError(f"{path}: no images ({', '.join(SUFFIXES)}) in this folder")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{path}: no such file or folder")
+    return files
+
+
+def load(path: Path) -> Image:
+    """The RGB image in a file; ImageError if it is missing or damaged."""
+    return load_with_alpha(path)[0]
+
+
+def load_with_alpha(path: Path) -> tuple[Image, NDArray[np.uint8] | None]:
+    """RGB image and alpha channel (None if the file has none)."""
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            raise ImageError(f"{path}: not a file, or larger than {MAX_FILE_BYTES // 10**6} MB")
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    return decode(data, str(path))
+
+
+def save(path: Path, image: Image) -> None:
+    """Write an RGB image; the suffix gives the format. ImageError where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    except (OSError, cv2.error) as error:
+        raise ImageError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or 'format'})") from error
+    if not written:
+        raise ImageError(f"{path}: cannot be written")
+
+
+def _check_size(width: int, height: int, where: str) -> None:
+    if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
+        raise ImageError(f"{where}: {width}x{height} pixels is outside {MIN_SIDE} px .. {MAX_PIXELS // 10**6} Mpx")

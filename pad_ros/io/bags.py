@@ -1,0 +1,183 @@
+"""Images out of a rosbag2 (mcap or sqlite3), without ROS."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from ..errors import ImageError, InputError, PadError
+from ..imaging import images
+from ..imaging.geometry import Camera
+from ..imaging.images import Image
+from ..imaging.views import ReferenceViews, View
+from .encodings import camera_from_info, image_to_rgb
+from .loading import collect, guess_camera, make_view, with_guess
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+STRING_TYPE = "std_msgs/msg/String"
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+BAG_SUFFIXES = (".mcap", ".db3")
+MAX_VIEWS = 150  # reference views taken from a bag: evenly spread over the recording
+
+
+@dataclass(frozen=True, eq=False)
+class BagImage:
+    """One image message: its pixels, or the error that decoding it gave; the camera where one was recorded."""
+
+    stamp_ns: int  # header stamp
+    image: Image | ImageError
+    camera: Camera | None
+    frame_id: str = ""
+    time_ns: int = 0  # of recording
+    decode_ms: float = 0.0
+
+
+def is_bag(path: Path) -> bool:
+    """Whether `path` is a rosbag2: a folder with metadata.yaml or recordings in it, or an .mcap or .db3 file."""
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or any(p.suffix.lower() in BAG_SUFFIXES for p in path.iterdir())
+    return path.suffix.lower() in BAG_SUFFIXES
+
+
+def read_images(path: Path, topic: str | None = None, limit: int | None = None) -> Iterator[BagImage]:
+    """The images on `topic` (None: the only image topic) in the order they were recorded.
+
+    limit: no more than this many, evenly spread over the recording. An image that cannot be decoded is
+    handed on as an ImageError, so that none vanishes. The camera is that of the first camera_info beside
+    the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics.
+    """
+    with closing(_open(path)) as reader:
+        connections = _image_connections(reader, path, topic)
+        base = connections[0].topic.removesuffix("/compressed").rpartition("/")[0]
+        infos = [c for c in reader.connections if c.msgtype == INFO_TYPE and c.topic == f"{base}/camera_info"]
+        wanted = _spread(sum(c.msgcount for c in connections), limit)
+        try:
+            camera = _first_camera(reader, infos) if infos else None
+            for i, (connection, time_ns, raw) in enumerate(reader.messages(connections=connections)):
+                if wanted is None or i in wanted:
+                    yield _decode(reader, connection, time_ns, raw, camera)
+        except PadError as error:
+            raise InputError(f"{path}: {error}") from error
+        except Exception as error:  # whatever the storage throws on a cut-off file
+            raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+
+
+def image_topic(path: Path, topic: str | None = None) -> tuple[str, int]:
+    """(the image topic that `read_images` would read, how many messages it holds); InputError as there."""
+    with closing(_open(path)) as reader:
+        connections = _image_connections(reader, path, topic)
+        return connections[0].topic, sum(c.msgcount for c in connections)
+
+
+def read_strings(path: Path, topic: str) -> list[tuple[int, str]]:
+    """(time of recording in ns, text) of the std_msgs/String messages on a topic; InputError where it has none."""
+    with closing(_open(path)) as reader:
+        connections = [c for c in reader.connections if c.topic == topic and c.msgtype == STRING_TYPE]
+        if not connections:
+            there = sorted({c.topic for c in reader.connections if c.msgtype == STRING_TYPE})
+            raise InputError(f"{path}: no {STRING_TYPE} on {topic}; there are: {', '.join(there) or 'none'}")
+        try:
+            return [
+                (time_ns, str(reader.deserialize(raw, connection.msgtype).data))  # type: ignore[attr-defined]
+                for connection, time_ns, raw in reader.messages(connections=connections)
+            ]
+        except Exception as error:  # whatever the storage throws on a cut-off file
+            raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+
+
+def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
+    """Reference views without poses from the only image topic of a bag, at most MAX_VIEWS of them.
+
+    Images that cannot be decoded are left out with a line on stderr; InputError where none remains.
+    """
+    views = collect(_views(path, max_side), str(path))
+    if not views.views:
+        raise InputError(f"{path}: the bag has no usable images")
+    return views
+
+
+def _views(path: Path, max_side: int | None) -> Iterator[View]:
+    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS)):
+        if isinstance(frame.image, ImageError):
+            print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
+            continue
+        name = f"{i:06d}_{frame.stamp_ns}.png"
+        try:
+            camera = frame.camera or guess_camera(frame.image.shape[1], frame.image.shape[0])
+            view = make_view(name, frame.image, None, camera, None, max_side)
+            yield view if frame.camera else with_guess(view)
+        except InputError as error:
+            raise InputError(f"{path}: image at {frame.stamp_ns} ns: {error}") from error
+
+
+def _spread(count: int, limit: int | None) -> frozenset[int] | None:
+    """The indices of at most `limit` of `count` messages; None for all of them."""
+    if limit is None or count <= limit:
+        return None
+    return frozenset(np.linspace(0, count - 1, limit).round().astype(int).tolist())
+
+
+def _open(path: Path) -> AnyReader:
+    if not path.exists():
+        raise InputError(f"{path}: no such bag")
+    if not is_bag(path):
+        raise InputError(f"{path}: not a rosbag2 (a folder with metadata.yaml, an .mcap or a .db3 file)")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise InputError(f"{path}: a bag without metadata.yaml; run `ros2 bag reindex` on it, or name its file")
+    try:
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    except Exception as error:  # storage, yaml and type libraries have no common base class
+        raise InputError(f"{path}: the bag is damaged or none ({_first_line(error)})") from error
+    return reader
+
+
+def _image_connections(reader: AnyReader, path: Path, topic: str | None) -> list[Any]:
+    connections = [c for c in reader.connections if c.msgtype in IMAGE_TYPES]
+    topics = sorted({c.topic for c in connections})
+    if not topics:
+        raise InputError(f"{path}: the bag has no image topic")
+    if topic is None and len(topics) > 1:
+        raise InputError(f"{path}: several image topics, choose one with --topic: {', '.join(topics)}")
+    wanted = topic or topics[0]
+    if wanted not in topics:
+        raise InputError(f"{path}: no image topic {wanted}; there are: {', '.join(topics)}")
+    return [c for c in connections if c.topic == wanted]
+
+
+def _first_camera(reader: AnyReader, infos: list[Any]) -> Camera | None:
+    for connection, _, raw in reader.messages(connections=infos):
+        info: Any = reader.deserialize(raw, connection.msgtype)
+        return camera_from_info(info)
+    return None
+
+
+def _decode(reader: AnyReader, connection: Any, time_ns: int, raw: bytes, camera: Camera | None) -> BagImage:
+    began = time.perf_counter()
+    stamp, frame = time_ns, ""
+    image: Image | ImageError
+    try:
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        stamp, frame = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message.header.frame_id
+        if connection.msgtype.endswith("CompressedImage"):
+            image = images.decode(bytes(message.data), "compressed image message")[0]
+        else:
+            image = image_to_rgb(message)
+    except ImageError as error:
+        image = error
+    except Exception as error:  # a cut-off message fails anywhere in the decoder
+        image = ImageError(f"image message cannot be decoded ({_first_line(error)})")
+    return BagImage(stamp, image, camera, frame, time_ns, 1000 * (time.perf_counter() - began))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,62 @@
+"""A plain folder of photographs, poses unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pycolmap
+
+from ..errors import InputError
+from ..imaging import images
+from ..imaging.views import ReferenceViews, View
+from ..progress import progress
+from .loading import FOCAL_LIMITS, collect, guess_camera, load_view, with_guess
+
+SUBFOLDERS = ("train/good", "", "images")  # MAD without poses: what lies in test/ is not known to be good
+
+
+def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
+    """The images right in `folder` (or in its train/good or images), without poses.
+
+    The focal length is a first guess for mapping to refine: from EXIF where the camera noted it, else
+    1.2 times the longer side, as COLMAP does. InputError where there are no images, or of several sizes.
+    """
+    found = ((folder / sub, image_files(folder / sub)) for sub in SUBFOLDERS)
+    root, files = next(((root, files) for root, files in found if files), (folder, []))
+    if not files:
+        raise InputError(
+            f"{folder}: no reference views (no images {', '.join(images.SUFFIXES)} in it or in its images/, "
+            "no transforms.json, no COLMAP model, no rosbag2)"
+        )
+    views = collect(
+        (
+            _read_photograph(file.relative_to(folder).as_posix(), file, max_side)
+            for file in progress(files, "reading views", len(files))
+        ),
+        str(folder),
+    )
+    sizes = sorted({f"{view.camera.width}x{view.camera.height}" for view in views.views})
+    if len(sizes) > 1:
+        raise InputError(f"{root}: images of different sizes ({', '.join(sizes[:4])}); use one camera at one zoom")
+    return views
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files right in `folder` by name; none where it does not exist."""
+    try:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+    return [p for p in entries if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()]
+
+
+def _read_photograph(name: str, file: Path, max_side: int | None) -> View:
+    view = load_view(name, file, guess_camera, None, max_side)
+    try:
+        inferred = pycolmap.infer_camera_from_image(file)
+    except (RuntimeError, ValueError):  # a format that COLMAP does not read
+        return with_guess(view)
+    share = float(inferred.mean_focal_length()) / max(inferred.width, inferred.height)
+    if not inferred.has_prior_focal_length or not FOCAL_LIMITS[0] <= share <= FOCAL_LIMITS[1]:
+        return with_guess(view)
+    return with_guess(view, share)

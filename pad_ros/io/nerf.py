@@ -1,0 +1,153 @@
+"""transforms.json as MAD, NeRF-Blender and instant-ngp write it."""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..imaging import images
+from ..imaging.geometry import Camera, Pose
+from ..imaging.views import ReferenceViews, View
+from ..progress import progress
+from .loading import collect, load_view
+
+NAMES = ("transforms.json", "transforms_train.json")  # looked for in this order
+GOOD = "train/good"
+MAX_FILE_BYTES = 200_000_000
+DISTORTION = ("k1", "k2", "p1", "p2")
+UNSUPPORTED = ("k3", "k4", "k5", "k6")
+CAMERA_MODELS = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
+
+
+def find_transforms(folder: Path) -> Path | None:
+    """The file of poses in a data set folder, None if there is none."""
+    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
+
+
+def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
+    """The views of a transforms file, with poses; InputError names the file and the frame that is wrong.
+
+    Intrinsics per frame or for all: fl_x, fl_y, cx, cy, w, h, k1, k2, p1, p2, or camera_angle_x alone.
+    In a data set with train/good only the frames in there are taken: the others are not known to be good.
+    """
+    document = _read_json(path)
+    frames = document.get("frames")
+    if not isinstance(frames, list) or not frames:
+        raise InputError(f"{path}: no frames (expected {{'frames': [{{'file_path', 'transform_matrix'}}, ...]}})")
+    root = path.parent
+    good_only = (root / GOOD).is_dir()
+    shots: dict[str, tuple[Path, str, Mapping[str, Any]]] = {}
+    left_out = 0
+    for i, frame in enumerate(frames):
+        where = f"{path}: frame {i}"
+        if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str) or not frame["file_path"]:
+            raise InputError(f"{where} has no file_path")
+        listed = posixpath.normpath(frame["file_path"])
+        if good_only and not listed.startswith(f"{GOOD}/"):
+            continue
+        file = _image_file(root, listed)
+        if file is None:
+            if "sharpness" not in frame:
+                raise InputError(f"{where}: image {root / listed} does not exist")
+            # instant-ngp's own files list blurred frames whose images were deleted later; it skips them too.
+            left_out += 1
+            continue
+        name = posixpath.join(posixpath.dirname(listed), file.name)
+        if name in shots:
+            raise InputError(f"{where}: {name} is listed twice")
+        shots[name] = (file, f"{where} ({name})", {**document, **frame})
+    if not shots:
+        raise InputError(f"{path}: no frame has an image in {root / GOOD if good_only else root}")
+    if left_out:
+        print(f"{path}: {left_out} of {len(frames)} frames have no image and are left out", file=sys.stderr)
+    return collect(
+        (
+            _read_frame(name, file, values, where, max_side)
+            for name, (file, where, values) in progress(shots.items(), "reading views", len(shots))
+        ),
+        str(path),
+    )
+
+
+def read_intrinsics(path: Path, image: Path) -> Camera:
+    """The camera that all frames of a transforms file share, for `image`; InputError where there is no such one."""
+    height, width = images.load(image).shape[:2]
+    return _camera(_read_json(path), str(path), width, height)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES // 10**6} MB")
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON ({str(error)[:80]})") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected a JSON object with 'frames', got a {type(document).__name__}")
+    return document
+
+
+def _image_file(root: Path, file_path: str) -> Path | None:
+    try:
+        candidates = [root / f"{file_path}{suffix}" for suffix in ("", *images.SUFFIXES)]
+        return next((candidate for candidate in candidates if candidate.is_file()), None)
+    except (OSError, ValueError):  # too long, or with a NUL byte
+        return None
+
+
+def _read_frame(name: str, file: Path, values: Mapping[str, Any], where: str, max_side: int | None) -> View:
+    try:
+        matrix = np.asarray(values["transform_matrix"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{where}: transform_matrix is missing or not a matrix of numbers") from error
+    try:
+        pose = Pose.from_opengl_camera_to_world(matrix)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return load_view(name, file, lambda width, height: _camera(values, where, width, height), pose, max_side)
+
+
+def _camera(values: Mapping[str, Any], where: str, width: int, height: int) -> Camera:
+    """The camera that `values` describe; `width` and `height` are the image's, for where they give none."""
+    fisheye = values.get("is_fisheye") or values.get("camera_model", "OPENCV") not in CAMERA_MODELS
+    if fisheye or any(_number(values, key, where, 0.0) for key in UNSUPPORTED):
+        raise InputError(f"{where}: only the distortion k1, k2, p1, p2 is supported; undistort the images first")
+    width, height = int(_number(values, "w", where, width)), int(_number(values, "h", where, height))
+    if "fl_x" in values:
+        fx = _number(values, "fl_x", where)
+    elif "camera_angle_x" in values:
+        fx = _focal(width, _number(values, "camera_angle_x", where), where)
+    else:
+        raise InputError(f"{where}: no intrinsics (fl_x or camera_angle_x)")
+    fy = _number(values, "fl_y", where, fx)
+    if "fl_x" not in values and "fl_y" not in values and "camera_angle_y" in values:
+        fy = _focal(height, _number(values, "camera_angle_y", where), where)
+    k1, k2, p1, p2 = (_number(values, key, where, 0.0) for key in DISTORTION)
+    cx, cy = _number(values, "cx", where, width / 2), _number(values, "cy", where, height / 2)
+    try:
+        return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _focal(size: int, angle: float, where: str) -> float:
+    if not 0 < angle < math.pi:
+        raise InputError(f"{where}: a field of view of {angle} rad is not between 0 and pi")
+    return 0.5 * size / math.tan(0.5 * angle)
+
+
+def _number(values: Mapping[str, Any], key: str, where: str, default: float | None = None) -> float:
+    value = values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+        raise InputError(f"{where}: {key} must be a finite number, got {str(value)[:80]!r}")
+    return float(value)

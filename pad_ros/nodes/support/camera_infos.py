@@ -1,0 +1,127 @@
+"""Which camera_info belongs to which image."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo
+
+from ...errors import InputError
+from ...imaging.geometry import Camera
+from .convert import camera_from_info
+from .parameters import Parameters
+from .qos import watched_subscription
+
+REMEMBERED = 64  # messages
+SYNC = (
+    "auto: the one of the image's stamp where the camera sends one with each image, else the only one there is; "
+    "exact: that of the image's stamp; approximate: the nearest within camera_info_slop; latest: the last that came"
+)
+
+
+class CameraInfos:
+    """Keeps the last camera_info messages and finds the one for an image's stamp (parameter `camera_info_sync`)."""
+
+    def __init__(self, node: Node, parameters: Parameters) -> None:
+        self._node = node
+        self._sync = parameters.declare(
+            "camera_info_sync", "auto", SYNC, choices=("auto", "exact", "approximate", "latest")
+        )
+        self._slop = parameters.declare(
+            "camera_info_slop", 0.02, "seconds between image and camera_info, for approximate", limits=(0.0, 10.0)
+        )
+        self._wait = parameters.declare(
+            "camera_info_wait", 0.5, "seconds that an image waits for its camera_info, then HOLD", limits=(0.0, 10.0)
+        )
+        self._durability = parameters.declare(
+            "camera_info_durability",
+            "volatile",
+            "QoS of the camera_info subscription; transient_local for one that is published once (latched)",
+            choices=("volatile", "transient_local"),
+        )
+        self._infos: OrderedDict[int, CameraInfo] = OrderedDict()  # stamp in ns -> message, in order of arrival
+        self._latest: CameraInfo | None = None
+        self._settled = False  # the last two say the same, or there is only one
+        self._per_image = False  # an image has found one of its own stamp
+        self._patient = True
+        self._arrived = threading.Condition()
+        self._topic = ""
+
+    def open(self, reliability: ReliabilityPolicy) -> None:
+        qos = QoSProfile(depth=10, reliability=reliability)
+        if self._durability == "transient_local":
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        subscription = watched_subscription(self._node, CameraInfo, "camera_info", self._on_info, qos, "camera_info")
+        self._topic = subscription.topic_name
+
+    def camera(self, stamp_ns: int) -> Camera | None:
+        """The raw camera for an image; None: nobody publishes camera_info. Waits; not to be called by the executor.
+
+        Raises InputError for an unusable camera_info, or one that is announced but does not come.
+        """
+        info = self._find(stamp_ns)
+        if info is None:
+            return None
+        camera = camera_from_info(info)
+        if camera is None:
+            raise InputError(
+                "camera_info is uncalibrated (K is zero); calibrate the camera, or remap camera_info away to use the "
+                "intrinsics of the model"
+            )
+        return camera
+
+    def _find(self, stamp_ns: int) -> CameraInfo | None:
+        if self._node.count_publishers(self._topic) == 0 and self._latest is None:
+            return None
+        end = time.monotonic() + (self._wait if self._patient else 0.0)
+        with self._arrived:
+            while (info := self._matching(stamp_ns)) is None:
+                left = end - time.monotonic()
+                if left <= 0 or not self._arrived.wait(left):
+                    self._patient = False  # the images behind are not kept waiting as well
+                    raise InputError(self._missing())
+            self._patient = True
+            return info
+
+    def _matching(self, stamp_ns: int) -> CameraInfo | None:
+        exact = self._infos.get(stamp_ns) if stamp_ns else None
+        if exact is not None:
+            self._per_image = True
+            return exact
+        if self._sync == "latest" or (self._sync == "auto" and not self._per_image and self._settled):
+            return self._latest
+        if self._sync == "approximate" and self._infos:
+            nearest = min(self._infos, key=lambda stamp: abs(stamp - stamp_ns))
+            return self._infos[nearest] if abs(nearest - stamp_ns) <= 1e9 * self._slop else None
+        return None
+
+    def _missing(self) -> str:
+        if self._latest is None:
+            return "camera_info has a publisher, but no message came"
+        if self._sync == "approximate":
+            return f"no camera_info within {self._slop:g} s of the image's stamp (parameter camera_info_slop)"
+        if self._per_image or self._sync == "exact":
+            return "no camera_info with the stamp of the image came (parameter camera_info_sync)"
+        return "camera_info changes, but none has the stamp of the image (parameter camera_info_sync)"
+
+    def _on_info(self, msg: CameraInfo) -> None:
+        stamp = msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
+        with self._arrived:
+            self._settled = self._latest is None or _same(self._latest, msg)
+            self._latest = msg
+            self._infos.pop(stamp, None)
+            self._infos[stamp] = msg
+            if len(self._infos) > REMEMBERED:
+                self._infos.popitem(last=False)
+            self._arrived.notify_all()
+
+
+def _same(a: CameraInfo, b: CameraInfo) -> bool:
+    """Whether two messages describe the same camera."""
+    names = [name for name in a.get_fields_and_field_types() if name != "header"]
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)

@@ -1,0 +1,92 @@
+"""Points of the part coloured by anomaly, as point clouds."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from ...imaging.geometry import Camera
+from ...rendering.result import ReferenceRendering
+from ...reporting.pictures import heatmap_image
+
+Points = NDArray[np.float64]
+
+MIN_ALPHA = 0.5  # a pixel belongs to the part where it covers at least this much
+
+
+def anomaly_cloud(
+    rendering: ReferenceRendering,
+    camera: Camera,
+    values: NDArray[np.float32],
+    threshold: float,
+    stamp: Time,
+    part_frame: str,
+) -> PointCloud2:
+    """One point per rendered pixel of the part: x, y, z (part frame), rgb, anomaly.
+
+    values [H, W] is the anomaly map on the pixels of the raw `camera`; the rendering has no distortion.
+    """
+    rows, columns = np.nonzero((rendering.alpha >= MIN_ALPHA) & (rendering.depth > 0))
+    pixels = np.stack([columns, rows], axis=1).astype(np.float64) + 0.5
+    rays = rendering.camera.rays(pixels) if len(pixels) else np.zeros((0, 3))
+    inside = np.floor(camera.project(rays)).astype(np.int64)  # the raw pixel that saw the point
+    seen = (inside >= 0).all(axis=1) & (inside < [values.shape[1], values.shape[0]]).all(axis=1)
+    rows, columns, rays, inside = rows[seen], columns[seen], rays[seen], inside[seen]
+    points = rendering.pose.inverse().transform(rays * rendering.depth[rows, columns, None])
+    anomaly = values[inside[:, 1], inside[:, 0]]
+    colours = heatmap_image(values, threshold)[inside[:, 1], inside[:, 0]]
+    return cloud_message(points, anomaly, colours, stamp, part_frame)
+
+
+def surface_cloud(points: Points, values: Points, threshold: float, stamp: Time, part_frame: str) -> PointCloud2:
+    """Points [S, 3] of a surface coloured by their fused anomaly [S]; those that no view saw (NaN) are left out."""
+    seen = np.isfinite(values)
+    anomaly = values[seen].astype(np.float32)
+    colours = heatmap_image(anomaly[None], threshold)[0] if len(anomaly) else np.zeros((0, 3), np.uint8)
+    return cloud_message(points[seen], anomaly, colours, stamp, part_frame)
+
+
+def cloud_message(
+    points: NDArray[Any], anomaly: NDArray[np.float32], colours: NDArray[np.uint8], stamp: Time, frame: str
+) -> PointCloud2:
+    """Points [N, 3] with colours [N, 3] and anomaly [N]."""
+    data = np.zeros(len(points), dtype=[("xyz", "<f4", 3), ("rgb", "<u4"), ("anomaly", "<f4")])
+    data["xyz"], data["anomaly"] = points, anomaly
+    red, green, blue = colours.astype(np.uint32).T
+    data["rgb"] = (red << 16) | (green << 8) | blue
+    cloud = PointCloud2(
+        header=Header(stamp=stamp, frame_id=frame), height=1, width=len(data), point_step=data.itemsize,
+        row_step=data.nbytes, is_dense=True,
+    )  # fmt: skip
+    # rviz expects the packed colour as FLOAT32.
+    cloud.fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate(("x", "y", "z", "rgb", "anomaly"))
+    ]
+    packed = array("B")  # rclpy copies anything else element by element
+    packed.frombytes(data.tobytes())
+    cloud.data = packed
+    return cloud
+
+
+def read_cloud(msg: PointCloud2) -> tuple[Points, NDArray[np.float32]]:
+    """Points [N, 3] and anomaly [N] of a cloud of ours; ValueError for any other."""
+    offsets = {field.name: field.offset for field in msg.fields if field.datatype == PointField.FLOAT32}
+    wanted = ("x", "y", "z", "anomaly")
+    if msg.is_bigendian or not all(name in offsets for name in wanted):
+        raise ValueError("not an anomaly cloud: it lacks x, y, z or anomaly as little-endian floats")
+    count = msg.width * msg.height
+    if len(msg.data) < count * msg.point_step or max(offsets[name] for name in wanted) + 4 > msg.point_step:
+        raise ValueError(f"anomaly cloud: truncated, {len(msg.data)} bytes for {count} points")
+    kind = np.dtype(
+        {"names": list(wanted), "formats": ["<f4"] * 4, "offsets": [offsets[n] for n in wanted],
+         "itemsize": msg.point_step}
+    )  # fmt: skip
+    data = np.frombuffer(msg.data, kind, count)
+    return np.stack([data["x"], data["y"], data["z"]], axis=1).astype(np.float64), np.array(data["anomaly"])

@@ -1,0 +1,92 @@
+"""Arrays and Cameras as ROS messages, and back where `pad_ros.encodings` (which needs no ROS) does not."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import Header
+
+from ...errors import ImageError
+from ...imaging import images
+from ...imaging.geometry import Camera
+from ...imaging.images import Image
+from ...io.encodings import camera_from_info, image_to_rgb, message_pixels
+
+__all__ = [
+    "camera_from_info",
+    "camera_to_info",
+    "compressed_to_rgb",
+    "floats_to_image",
+    "image_to_floats",
+    "image_to_photograph",
+    "image_to_rgb",
+    "photograph_to_image",
+    "rgb_to_image",
+]
+
+
+def compressed_to_rgb(msg: CompressedImage) -> Image:
+    """The pixels of a sensor_msgs/CompressedImage (JPEG, PNG, ...); ImageError if it is not a whole image."""
+    return images.decode(bytes(msg.data), "compressed image message")[0]
+
+
+def rgb_to_image(image: NDArray[np.uint8], header: Header) -> ImageMsg:
+    """An rgb8 message of an image [H, W, 3]."""
+    return _message(image, "rgb8", header)
+
+
+def photograph_to_image(colours: NDArray[np.uint8], seen: NDArray[np.bool_], header: Header) -> ImageMsg:
+    """An rgba8 message of colours [H, W, 3] that are known where `seen` [H, W]."""
+    return _message(np.dstack([colours, np.where(seen, np.uint8(255), np.uint8(0))]), "rgba8", header)
+
+
+def image_to_photograph(msg: ImageMsg) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The reverse of `photograph_to_image`; ImageError if the message is damaged."""
+    if msg.encoding != "rgba8":
+        raise ImageError(f"expected encoding rgba8, got '{msg.encoding}'")
+    pixels = np.array(message_pixels(msg, "u1", 4))
+    return np.ascontiguousarray(pixels[..., :3]), pixels[..., 3] > 0
+
+
+def floats_to_image(values: NDArray[np.float32], header: Header) -> ImageMsg:
+    """A 32FC1 message of [H, W], or 32FC(n) of [H, W, n]."""
+    channels = 1 if values.ndim == 2 else values.shape[2]
+    return _message(np.asarray(values, np.float32), f"32FC{channels}", header)
+
+
+def image_to_floats(msg: ImageMsg) -> NDArray[np.float32]:
+    """float32 [H, W] of a 32FC1 message, [H, W, n] of another 32FC(n) one; ImageError if it is damaged."""
+    if not msg.encoding.startswith("32FC") or not msg.encoding[4:].isdigit():
+        raise ImageError(f"expected encoding 32FC(n), got '{msg.encoding}'")
+    channels = int(msg.encoding[4:])
+    pixels = message_pixels(msg, "f4", channels)
+    return np.array(pixels[..., 0] if channels == 1 else pixels, np.float32)
+
+
+def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
+    """The reverse of `camera_from_info`."""
+    model, d = "plumb_bob", [*camera.distortion, 0.0]
+    if len(camera.distortion) == 8:
+        model, d = "rational_polynomial", [*camera.distortion]
+    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=model, d=d)
+    k = camera.K
+    k[:2, 2] -= 0.5
+    info.k = k.ravel()
+    info.r = np.eye(3).ravel()
+    info.p = np.hstack([k, np.zeros((3, 1))]).ravel()
+    return info
+
+
+def _message(pixels: NDArray[Any], encoding: str, header: Header) -> ImageMsg:
+    pixels = np.ascontiguousarray(pixels)
+    msg = ImageMsg(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
+    msg.step = pixels.nbytes // pixels.shape[0]
+    data = array("B")  # rclpy copies anything else element by element
+    data.frombytes(pixels.data.cast("B"))
+    msg.data = data
+    return msg

@@ -1,0 +1,151 @@
+"""/diagnostics of a stage: state, model, rates, latencies, share of HOLD, drift of the score."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from ...decision.inspection import Inspection
+from ...evaluation.metrics import auroc
+from ...verdicts import Verdict
+
+if TYPE_CHECKING:
+    from .base import StageNode
+
+REPORT = 1.0  # seconds between reports
+WINDOW = 10.0  # seconds over which rates are counted
+RECENT = 200  # frames that percentiles, share of HOLD and drift are taken over
+FEWEST = 20  # scores before drift is judged
+DRIFTED = 0.9  # chance that a present score exceeds one of the calibration: 0.5 where nothing has changed
+TOO_MANY_HOLDS = 0.5
+
+
+class Reporter:
+    """Publishes one DiagnosticStatus a second (steady clock) where somebody listens."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        self._name = name
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
+        node.create_timer(REPORT, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def status(self) -> tuple[bytes, str, dict[str, Any]]:
+        """(level, message, values)"""
+        raise NotImplementedError
+
+    def _report(self) -> None:
+        if self._publisher.get_subscription_count() == 0:
+            return
+        level, message, values = self.status()
+        status = DiagnosticStatus(
+            level=level,
+            name=f"{self._node.get_fully_qualified_name()}: {self._name}",
+            message=message,
+            hardware_id="pad_ros",
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+
+class Health(Reporter):
+    """Counts what a stage does. Safe to use from all threads."""
+
+    def __init__(self, node: StageNode) -> None:
+        self._stage = node
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._times: dict[str, deque[float]] = {}
+        self._arrivals: deque[float] = deque()
+        self._held: deque[bool] = deque(maxlen=RECENT)
+        self._scores: deque[float] = deque(maxlen=RECENT)
+        self._model_hash = ""
+        self._warnings: dict[str, str] = {}
+        self._last_hold = ""
+        super().__init__(node, "stage")
+
+    def count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    def warn(self, topic: str, text: str) -> None:
+        """Show a standing warning about a topic."""
+        with self._lock:
+            self._warnings[topic] = text
+
+    def ran(self, times_ms: dict[str, float], held: str = "") -> None:
+        """A frame left the stage; `held`: why it will be HOLD."""
+        with self._lock:
+            self._counts["frames"] += 1
+            self._arrivals.append(time.monotonic())
+            self._held.append(bool(held))
+            self._last_hold = held or self._last_hold
+            for name, value in times_ms.items():
+                if value > 0:
+                    self._times.setdefault(name, deque(maxlen=RECENT)).append(value)
+
+    def answered(self, inspection: Inspection, model_hash: str) -> None:
+        """A result left the stage. The scores of another model tell nothing about this one's drift."""
+        held = inspection.verdict is Verdict.HOLD
+        self.ran(inspection.timings_ms, f"{inspection.reason.name}: {inspection.reason_text}" if held else "")
+        with self._lock:
+            self._counts[inspection.verdict.name] += 1
+            if model_hash != self._model_hash:
+                self._scores.clear()
+                self._model_hash = model_hash
+            if np.isfinite(inspection.score):
+                self._scores.append(inspection.score)
+
+    def drift(self) -> float:
+        """Chance that a score of today exceeds one of the calibration's good views; NaN where too few are known."""
+        inspector = self._stage.inspector
+        calibration = None if inspector is None else inspector.model.calibration
+        with self._lock:
+            recent = np.array(self._scores, np.float64)
+        if calibration is None or len(recent) < FEWEST:
+            return float("nan")
+        return auroc(np.asarray(calibration.scores, np.float64), recent)
+
+    def status(self) -> tuple[bytes, str, dict[str, Any]]:
+        stage, drift, now = self._stage, self.drift(), time.monotonic()
+        with self._lock:
+            while self._arrivals and now - self._arrivals[0] > WINDOW:
+                self._arrivals.popleft()
+            held = float(np.mean(self._held)) if self._held else 0.0
+            values: dict[str, Any] = {
+                "state": stage.state,
+                "model": "" if stage.inspector is None else stage.inspector.model.name,
+                "model_hash": "" if stage.inspector is None else stage.inspector.model.hash,
+                "device": "" if stage.inspector is None else stage.inspector.device,
+                "problem": stage.problem,
+                "rate_hz": round(len(self._arrivals) / WINDOW, 2),
+                **self._counts,
+                "hold_rate": round(held, 3),
+                "last_hold": self._last_hold,
+                "score_drift": round(drift, 3),
+            }
+            for name, times in self._times.items():
+                p50, p95 = np.percentile(times, [50, 95])
+                values[f"{name}_ms_p50"], values[f"{name}_ms_p95"] = round(float(p50), 1), round(float(p95), 1)
+            warnings = list(self._warnings.values())
+        if stage.problem:
+            return DiagnosticStatus.ERROR, stage.problem, values
+        if held > TOO_MANY_HOLDS:
+            warnings.append(f"{100 * held:.0f} % of the last frames are HOLD, last: {self._last_hold}")
+        if drift > DRIFTED:
+            warnings.append(
+                f"the scores have risen ({100 * drift:.0f} % chance to exceed one of the calibration, 50 % is normal): "
+                "light, focus or surface differ from the training's"
+            )
+        if warnings:
+            return DiagnosticStatus.WARN, "; ".join(warnings), values
+        return DiagnosticStatus.OK, stage.state, values

@@ -1,0 +1,204 @@
+"""Frames and results as messages, and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from geometry_msgs.msg import Point, PoseWithCovariance
+from geometry_msgs.msg import Pose as PoseMsg
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+from sensor_msgs.msg import Image as ImageMsg
+
+from pad_ros.msg import DefectRegion as DefectRegionMsg
+from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
+
+from ...decision.inspection import DefectRegion, Inspection
+from ...errors import ImageError
+from ...imaging.geometry import Pose
+from ...imaging.images import Image
+from ...io.encodings import UNKNOWN_COVARIANCE, covariance_from_ros, covariance_to_ros
+from ...localization.result import Localization
+from ...rendering.result import ReferenceRendering
+from ...verdicts import Reason
+from .convert import (
+    camera_from_info,
+    camera_to_info,
+    floats_to_image,
+    image_to_floats,
+    image_to_photograph,
+    image_to_rgb,
+    photograph_to_image,
+    rgb_to_image,
+)
+from .stages import Frame, stamp_msg, stamp_ns
+
+
+def pose_to_msg(pose: Pose) -> PoseMsg:
+    """`camera_from_part` is the pose of the part in the camera's optical frame."""
+    msg = PoseMsg()
+    msg.position.x, msg.position.y, msg.position.z = (float(v) for v in pose.translation)
+    w, x, y, z = (float(v) for v in pose.quaternion())
+    msg.orientation.w, msg.orientation.x, msg.orientation.y, msg.orientation.z = w, x, y, z
+    return msg
+
+
+def pose_from_msg(msg: PoseMsg) -> Pose:
+    """InputError where the quaternion has no length or a value is not finite."""
+    q, t = msg.orientation, msg.position
+    return Pose.from_quaternion(np.array([q.w, q.x, q.y, q.z]), np.array([t.x, t.y, t.z]))
+
+
+def localization_to_pose(localization: Localization | None) -> PoseWithCovariance:
+    msg = PoseWithCovariance()
+    if localization is None or localization.pose is None:
+        msg.covariance[0] = UNKNOWN_COVARIANCE
+        return msg
+    msg.pose = pose_to_msg(localization.pose)
+    if localization.covariance is None:
+        msg.covariance[0] = UNKNOWN_COVARIANCE
+    else:
+        msg.covariance = covariance_to_ros(localization.covariance, localization.pose).ravel()
+    return msg
+
+
+def frame_to_localized(frame: Frame) -> LocalizedView:
+    localization = frame.localization
+    return LocalizedView(
+        header=frame.header,
+        part_id=frame.part_id,
+        model_hash=frame.model_hash,
+        accepted_ns=frame.accepted_ns,
+        clock_id=frame.clock_id,
+        image=ImageMsg(header=frame.header) if frame.image is None else rgb_to_image(frame.image, frame.header),
+        camera_info=(
+            CameraInfo(header=frame.header) if frame.camera is None else camera_to_info(frame.camera, frame.header)
+        ),
+        localized=localization.localized,
+        reason=int(localization.reason),
+        reason_text=localization.reason_text,
+        pose=localization_to_pose(localization),
+        inliers=localization.inliers,
+        matches=localization.matches,
+        residual_px=float(localization.residual_px),
+        localize_ms=frame.localize_ms,
+        trigger_stamp=stamp_msg(frame.trigger_ns),
+    )
+
+
+def frame_from_localized(msg: LocalizedView) -> Frame:
+    """InputError or ValueError where the message contradicts itself."""
+    pose = covariance = None
+    if msg.localized:
+        pose = pose_from_msg(msg.pose.pose)
+        if msg.pose.covariance[0] != UNKNOWN_COVARIANCE:
+            covariance = covariance_from_ros(np.asarray(msg.pose.covariance).reshape(6, 6), pose)
+    localization = Localization(
+        pose, Reason(msg.reason), msg.reason_text, msg.inliers, msg.matches, msg.residual_px, covariance
+    )
+    return Frame(
+        msg.header,
+        msg.part_id,
+        msg.accepted_ns,
+        msg.clock_id,
+        msg.model_hash,
+        _image(msg.image),
+        camera_from_info(msg.camera_info),
+        localization,
+        localize_ms=msg.localize_ms,
+        trigger_ns=stamp_ns(msg.trigger_stamp),
+    )
+
+
+def frame_to_reference(frame: Frame) -> ReferenceView:
+    msg = ReferenceView(view=frame_to_localized(frame), render_ms=frame.render_ms)
+    if frame.rendering is None:
+        return msg
+    rendering = frame.rendering
+    msg.rgb = floats_to_image(rendering.rgb, frame.header)
+    msg.alpha = floats_to_image(rendering.alpha, frame.header)
+    msg.depth = floats_to_image(rendering.depth, frame.header)
+    if rendering.features.shape[2]:
+        msg.features = floats_to_image(rendering.features, frame.header)
+    msg.photographs = [
+        photograph_to_image(colours, seen, frame.header)
+        for colours, seen in zip(rendering.photographs, rendering.seen, strict=True)
+    ]
+    msg.camera_info = camera_to_info(rendering.camera, frame.header)
+    msg.pose = pose_to_msg(rendering.pose)
+    return msg
+
+
+def frame_from_reference(msg: ReferenceView) -> Frame:
+    """InputError or ValueError where the message contradicts itself."""
+    frame = frame_from_localized(msg.view)
+    if not msg.view.localized:
+        return replace(frame, render_ms=msg.render_ms)
+    camera = camera_from_info(msg.camera_info)
+    if camera is None:
+        raise ImageError("reference view: a pose, but no rendering")
+    alpha = image_to_floats(msg.alpha)
+    features = np.zeros((*alpha.shape, 0), np.float32)
+    if msg.features.width:
+        features = image_to_floats(msg.features).reshape(*alpha.shape, -1)
+    rgb, depth = image_to_floats(msg.rgb), image_to_floats(msg.depth)
+    if rgb.shape != (camera.height, camera.width, 3) or not alpha.shape == depth.shape == rgb.shape[:2]:
+        raise ImageError(
+            f"reference view: images of sizes {rgb.shape}, {alpha.shape}, {depth.shape} do not belong together"
+        )
+    photographs = [image_to_photograph(image) for image in msg.photographs]
+    if any(seen.shape != alpha.shape for _, seen in photographs):
+        raise ImageError("reference view: photographs and rendering differ in size")
+    rendering = ReferenceRendering(
+        rgb, alpha, depth, features, camera, pose_from_msg(msg.pose),
+        np.array([colours for colours, _ in photographs], np.uint8).reshape(-1, *alpha.shape, 3),
+        np.array([seen for _, seen in photographs], np.bool_).reshape(-1, *alpha.shape),
+    )  # fmt: skip
+    return replace(frame, rendering=rendering, render_ms=msg.render_ms)
+
+
+def header_only(view: LocalizedView, reason: Reason, text: str) -> Frame:
+    """What can be saved of a view that cannot be used: enough for one HOLD."""
+    return Frame(
+        view.header, view.part_id, view.accepted_ns, view.clock_id, view.model_hash, None, None,
+        Localization(None, reason, text), localize_ms=view.localize_ms, trigger_ns=stamp_ns(view.trigger_stamp),
+    )  # fmt: skip
+
+
+def result_msg(inspection: Inspection, frame: Frame, model_name: str, model_hash: str) -> InspectionResult:
+    times = inspection.timings_ms
+    return InspectionResult(
+        header=frame.header,
+        part_id=frame.part_id,
+        model_name=model_name,
+        model_hash=model_hash,
+        verdict=int(inspection.verdict),
+        reason=int(inspection.reason),
+        reason_text=inspection.reason_text,
+        score=float(inspection.score),
+        threshold=float(inspection.threshold),
+        defects=[_defect_msg(defect) for defect in inspection.defects],
+        pose=localization_to_pose(inspection.localization),
+        localize_ms=times.get("localize", 0.0),
+        render_ms=times.get("render", 0.0),
+        score_ms=times.get("score", 0.0),
+        total_ms=times.get("total", 0.0),
+        trigger_stamp=stamp_msg(frame.trigger_ns),
+    )
+
+
+def _defect_msg(defect: DefectRegion) -> DefectRegionMsg:
+    x, y, width, height = (int(v) for v in defect.box)
+    nowhere = (float("nan"),) * 3
+    cx, cy, cz = (float(v) for v in defect.centroid or nowhere)
+    return DefectRegionMsg(
+        box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+        centroid=Point(x=cx, y=cy, z=cz),
+        peak_score=float(defect.peak_score),
+        area=int(defect.area),
+        kind=defect.kind.value,
+    )
+
+
+def _image(msg: ImageMsg) -> Image | None:
+    return image_to_rgb(msg) if msg.width else None

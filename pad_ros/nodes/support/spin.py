@@ -1,0 +1,97 @@
+"""How nodes run: the executor, and what `main` of each node does.
+
+Without the libraries of the method: the watchdog must start fast and stay small.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.executors import (
+    ConditionReachedException,
+    Executor,
+    ExternalShutdownException,
+    ShutdownException,
+    TimeoutException,
+)
+from rclpy.node import Node
+from rclpy.task import Task
+
+from ...errors import PadError
+
+THREADS_ASIDE = 2  # load_model and inspect
+
+
+class Aside(MutuallyExclusiveCallbackGroup):
+    """For callbacks that wait or take seconds: `NodeExecutor` runs them in a thread of their own."""
+
+
+class NodeExecutor(Executor):
+    """Runs callbacks in the thread that spins, but those of an `Aside` group in others.
+
+    rclpy's MultiThreadedExecutor hands every message to another thread while it gathers what to wait for next; on
+    two cores that costs an 800x800 frame and its result some 4 ms more (benchmarks/ros_overhead.py).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._aside = ThreadPoolExecutor(THREADS_ASIDE, thread_name_prefix="aside")
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        try:
+            task, entity, node = self.wait_for_ready_callbacks(timeout_sec)
+        except (ExternalShutdownException, ShutdownException, TimeoutException, ConditionReachedException):
+            return
+        if isinstance(getattr(entity, "callback_group", None), Aside):
+            self._aside.submit(_run_aside, task, node)
+            return
+        task()
+        task.result()  # raises what the callback raised
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        self._aside.shutdown(wait=False)
+        return bool(super().shutdown(timeout_sec))
+
+
+def _run_aside(task: Task, node: Node) -> None:
+    task()
+    error = task.exception()
+    if error is not None:
+        node.get_logger().error(f"{type(error).__name__}: {error}")
+
+
+def run(make: Callable[[], Node]) -> int:
+    """Spin the node until SIGINT, SIGTERM or shutdown; the exit status of the process."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # rclpy shuts down on it, but then calls this
+    rclpy.init()
+    try:
+        node = make()
+    except PadError as error:
+        print(f"pad_ros: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return error.exit_status
+    executor = NodeExecutor()
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        executor.add_node(node)
+        about = f": {node.describe()}" if hasattr(node, "describe") else ""
+        print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
+        while rclpy.ok():
+            try:
+                executor.spin()
+            except (KeyboardInterrupt, ExternalShutdownException):
+                break
+            except Exception as error:  # e.g. a message that cannot be deserialized
+                node.get_logger().error(f"{type(error).__name__}: {error}")
+                time.sleep(0.01)
+    executor.shutdown(timeout_sec=2)
+    if hasattr(node, "close"):
+        node.close()
+    rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,133 @@
+"""How a query's light and camera settings differ from those of the reference views: one gain and offset per channel.
+
+Fitted on the part's surface itself, where query and rendering show the same material, by iteratively reweighted least
+squares with Tukey's biweight (Huber & Ronchetti 2009, chapter 7): what a defect changes weighs nothing. Exposure and
+white balance are gains of linear light, and nearly gains of the pixel values, which follow a power of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compute.threads import kernel
+from ..imaging.images import Image
+from ..rendering.result import ReferenceRendering
+
+Floats = NDArray[np.float32]
+
+MIN_PIXELS = 500
+MAX_PIXELS = 2000
+ENOUGH_PIXELS = 2 * MAX_PIXELS  # of the part: more are seen at half the resolution
+BLUR = 2.0  # px: a pose that is off by one must not look like less contrast
+STEPS = 8
+SETTLED = 1e-3  # change of the gain that ends the fit
+TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
+MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
+DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
+SAME = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
+LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
+LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
+
+
+@dataclass(frozen=True)
+class Light:
+    """query = gain * reference + offset, per channel, colours in 0..1."""
+
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def same(self) -> bool:
+        """No difference beyond what is normal under one light."""
+        return self == SAME_LIGHT
+
+    def undo(self, image: Image) -> Image:
+        """The query [H, W, 3] as it would look under the light of the reference views."""
+        if self.same:
+            return image
+        levels = np.arange(256, dtype=np.float32)[:, None]  # every value that a channel can have
+        table = (levels - 255 * np.array(self.offset, np.float32)) / np.array(self.gain, np.float32)
+        out: Image = cv2.LUT(image, (table + 0.5).clip(0, 255).astype(np.uint8)[None])
+        return out
+
+
+SAME_LIGHT = Light()
+
+
+def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
+    """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it cannot be told or hardly differs."""
+    seen = rendering.inside
+    inside = cv2.erode((rendering.alpha[seen] > 0.95).view(np.uint8), np.ones((3, 3), np.uint8))
+    step = 2 if cv2.countNonZero(inside) > ENOUGH_PIXELS else 1
+    values = np.empty((inside.shape[0] // step, inside.shape[1] // step, 7), np.float32)
+    _blocks(image[seen], rendering.rgb[seen], inside, step, values)
+    values = cv2.GaussianBlur(values, (0, 0), BLUR / step).reshape(-1, 7)
+    chosen = np.flatnonzero(values[:, 6] > 0.5)
+    if len(chosen) < MIN_PIXELS:
+        return SAME_LIGHT
+    smoothed = values[chosen[:: -(-len(chosen) // MAX_PIXELS)]].astype(np.float64)
+    query, reference = (smoothed[:, c : c + 3] / smoothed[:, 6:] for c in (0, 3))
+    return light_between(query, reference)
+
+
+@kernel
+def _blocks(image, rgb, inside, step, out):  # type: ignore[no-untyped-def]
+    """Means over blocks of pixels, of those `inside` alone: query (0..1), reference, share of the block [h, w, 7]."""
+    of_image, of_rgb = np.float32(1 / (255 * step * step)), np.float32(1 / (step * step))
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x, :] = 0
+            for v in range(y * step, (y + 1) * step):
+                for u in range(x * step, (x + 1) * step):
+                    if inside[v, u]:
+                        for c in range(3):
+                            out[y, x, c] += np.float32(image[v, u, c]) * of_image
+                            out[y, x, 3 + c] += rgb[v, u, c] * of_rgb
+                        out[y, x, 6] += of_rgb
+
+
+def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
+    """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
+    columns = zip(*(np.ascontiguousarray(values.T) for values in (reference, query)), strict=True)
+    lines = [_line(x, y) for x, y in columns]
+    change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
+    gains = [gain for gain, _ in lines]
+    possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
+    if change <= SAME or not possible:
+        return SAME_LIGHT
+    (a, x), (b, y), (c, z) = lines
+    return Light((a, b, c), (x, y, z))
+
+
+@kernel
+def _line(reference: NDArray[np.float64], query: NDArray[np.float64]) -> tuple[float, float]:
+    """(gain, offset) that most of the pixels agree with."""
+    usable = (query > DARKEST) & (query < BRIGHTEST)
+    if usable.sum() < MIN_PIXELS:
+        return 1.0, 0.0
+    x, y = reference[usable], query[usable]
+    gain, offset = float(np.median(y)) / max(float(np.median(x)), 1e-3), 0.0
+    for _ in range(STEPS):
+        residual = y - gain * x - offset
+        reach = TUKEY * max(1.4826 * np.median(np.abs(residual)), MIN_SCALE)
+        total, sx, sy, sxx, sxy = 1e-9, 0.0, 0.0, 0.0, 0.0
+        for i in range(len(x)):
+            w = max(1 - (residual[i] / reach) ** 2, 0.0) ** 2
+            total += w
+            sx += w * x[i]
+            sy += w * y[i]
+            sxx += w * x[i] * x[i]
+            sxy += w * x[i] * y[i]
+        mx, my = sx / total, sy / total
+        variance = sxx / total - mx * mx
+        if variance < 1e-4:  # a part of one colour: no telling gain from offset
+            return my / max(mx, 1e-3), 0.0
+        before, gain = gain, (sxy / total - mx * my) / variance
+        offset = my - gain * mx
+        if abs(gain - before) < SETTLED:
+            break
+    return gain, offset

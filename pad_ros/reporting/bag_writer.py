@@ -1,0 +1,142 @@
+"""Results into a rosbag2, without ROS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from ..decision.inspection import DefectRegion, Inspection
+from ..errors import InputError
+from ..io.encodings import UNKNOWN_COVARIANCE, covariance_to_ros
+from ..localization.result import Localization
+from ..resources import resource_folder
+from .pictures import heatmap_overlay
+
+if TYPE_CHECKING:
+    from ..model import ReferenceModel
+
+
+def typestore() -> Typestore:
+    """ROS 2 Jazzy's messages and ours."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for path in sorted(resource_folder("msg", "InspectionResult.msg").glob("*.msg")):
+        types.update(get_types_from_msg(path.read_text(encoding="utf-8"), f"pad_ros/msg/{path.stem}"))
+    store.register(types)
+    return store
+
+
+class BagWriter:
+    """Serialized messages into a new mcap bag, in the order of writing. InputError where it cannot be made."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists():
+            raise InputError(f"{path}: exists already; name a new bag")
+        self.types = typestore()
+        try:
+            self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be made a bag ({error.strerror or error})") from error
+        self._connections: dict[str, Any] = {}
+        self._last_ns = 0
+
+    def write(self, topic: str, kind: str, data: bytes, time_ns: int) -> None:
+        """One message of type `kind` (e.g. "std_msgs/msg/String") as CDR; times that do not rise are moved on."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self.types)
+        self._last_ns = max(time_ns, self._last_ns + 1)
+        self._writer.write(self._connections[topic], self._last_ns, data)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ResultWriter:
+    """`result`, and where there is a map `heatmap` and `heatmap_overlay`, for each inspected image."""
+
+    def __init__(self, bag: BagWriter, model: ReferenceModel, namespace: str) -> None:
+        self._bag, self._model, self._namespace = bag, model, namespace
+
+    def add(self, inspection: Inspection, stamp_ns: int, time_ns: int, frame_id: str) -> None:
+        """stamp_ns: of the image; time_ns: when it was recorded."""
+        header = self._header(stamp_ns, frame_id)
+        self._write("result", self._result(inspection, header), time_ns)
+        if inspection.anomaly_map is None or inspection.image is None:
+            return
+        values = inspection.anomaly_map.values
+        self._write("heatmap", self._image(values, "32FC1", header), time_ns)
+        overlay = heatmap_overlay(inspection.image, values, inspection.threshold, inspection.defects)
+        self._write("heatmap_overlay", self._image(overlay, "rgb8", header), time_ns)
+
+    def _write(self, name: str, message: Any, time_ns: int) -> None:
+        kind = message.__msgtype__
+        data = bytes(self._bag.types.serialize_cdr(message, kind))
+        self._bag.write(f"{self._namespace}/{name}", kind, data, time_ns)
+
+    def _make(self, name: str, /, **values: Any) -> Any:
+        return self._bag.types.types[name](**values)
+
+    def _time(self, stamp_ns: int) -> Any:
+        return self._make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
+        return self._make("std_msgs/msg/Header", stamp=self._time(stamp_ns), frame_id=frame_id)
+
+    def _image(self, pixels: NDArray[Any], encoding: str, header: Any) -> Any:
+        pixels = np.ascontiguousarray(pixels)
+        height, width = pixels.shape[:2]
+        return self._make(
+            "sensor_msgs/msg/Image", header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
+            step=pixels.nbytes // height, data=pixels.view(np.uint8).ravel(),
+        )  # fmt: skip
+
+    def _result(self, inspection: Inspection, header: Any) -> Any:
+        times = inspection.timings_ms
+        return self._make(
+            "pad_ros/msg/InspectionResult", header=header, part_id="", model_name=self._model.name,
+            model_hash=self._model.hash, verdict=int(inspection.verdict), reason=int(inspection.reason),
+            reason_text=inspection.reason_text, score=float(inspection.score), threshold=float(inspection.threshold),
+            defects=[self._defect(defect) for defect in inspection.defects], pose=self._pose(inspection.localization),
+            localize_ms=times.get("localize", 0.0), render_ms=times.get("render", 0.0),
+            score_ms=times.get("score", 0.0), total_ms=times.get("total", 0.0), trigger_stamp=self._time(0),
+        )  # fmt: skip
+
+    def _defect(self, defect: DefectRegion) -> Any:
+        x, y, width, height = (int(v) for v in defect.box)
+        cx, cy, cz = (float(v) for v in defect.centroid or (float("nan"),) * 3)
+        box = self._make(
+            "sensor_msgs/msg/RegionOfInterest", x_offset=x, y_offset=y, width=width, height=height, do_rectify=False
+        )
+        return self._make(
+            "pad_ros/msg/DefectRegion", box=box, centroid=self._make("geometry_msgs/msg/Point", x=cx, y=cy, z=cz),
+            peak_score=float(defect.peak_score), area=int(defect.area), kind=defect.kind.value,
+        )  # fmt: skip
+
+    def _pose(self, localization: Localization | None) -> Any:
+        pose = None if localization is None else localization.pose
+        covariance = np.zeros(36)
+        covariance[0] = UNKNOWN_COVARIANCE
+        w, x, y, z = (1.0, 0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.quaternion())
+        px, py, pz = (0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.translation)
+        if pose is not None and localization is not None and localization.covariance is not None:
+            covariance = covariance_to_ros(localization.covariance, pose).ravel()
+        point = self._make("geometry_msgs/msg/Point", x=px, y=py, z=pz)
+        turn = self._make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
+        inner = self._make("geometry_msgs/msg/Pose", position=point, orientation=turn)
+        return self._make("geometry_msgs/msg/PoseWithCovariance", pose=inner, covariance=covariance)

@@ -1,0 +1,128 @@
+"""What `pad inspect`, `pad bag` and `pad info` print and leave on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..decision.inspection import Inspection
+from ..imaging import images
+from ..model import ReferenceModel
+from ..verdicts import Verdict
+from .gallery import GalleryEntry, write_gallery
+from .pictures import heatmap_image, heatmap_overlay
+
+
+def inspection_to_dict(name: str, result: Inspection) -> dict[str, Any]:
+    """One inspection as JSON values (NaN becomes null); angles and lengths as in the part frame."""
+    pose = None
+    if result.localization is not None and result.localization.pose is not None:
+        pose = result.localization.pose.matrix.tolist()
+    return {
+        "image": name,
+        "verdict": result.verdict.name,
+        "reason": result.reason.name,
+        "reason_text": result.reason_text,
+        "score": _finite(result.score),
+        "threshold": _finite(result.threshold),
+        "p_value": _finite(result.p_value),
+        "defects": [
+            {"box": list(d.box), "area": d.area, "peak_score": round(d.peak_score, 4), "centroid": d.centroid,
+             "kind": d.kind.name}
+            for d in result.defects
+        ],
+        "camera_from_part": pose,
+        "timings_ms": {stage: round(ms, 2) for stage, ms in result.timings_ms.items()},
+    }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
+class InspectionWriter:
+    """Collects inspections in a folder: pictures per image, results.json, and index.html to look at.
+
+    Prints a line (or a JSON object) per image as it comes.
+    """
+
+    def __init__(self, folder: Path, model: ReferenceModel, json_lines: bool = False) -> None:
+        self.folder = folder
+        self.model = model
+        self.json_lines = json_lines
+        self.all_passed = True
+        self._results: list[dict[str, Any]] = []
+        self._entries: list[GalleryEntry] = []
+        self._stems: set[str] = set()  # of picture files
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, result: Inspection) -> None:
+        """Record one inspection under a name unique in this run."""
+        stem = self._stem(name)
+        values = inspection_to_dict(name, result)
+        self._results.append(values)
+        self._entries.append(GalleryEntry.of(name, result))
+        self.all_passed &= result.verdict is Verdict.PASS
+        if result.image is not None and result.anomaly_map is not None and result.rendering is not None:
+            heat = result.anomaly_map.values
+            images.save(self.folder / f"{stem}_heatmap.png", heatmap_image(heat, result.threshold))
+            overlay = heatmap_overlay(result.image, heat, result.threshold, result.defects)
+            images.save(self.folder / f"{stem}_overlay.png", overlay)
+            images.save(self.folder / f"{stem}_reference.png", result.rendering.rgb8)
+        if self.json_lines:
+            print(json.dumps(values), flush=True)
+        else:
+            total = result.timings_ms.get("total", 0.0)
+            print(f"{name:<32} {result.verdict.name:<7} {result.reason_text}  [{total:.0f} ms]", flush=True)
+
+    def _stem(self, name: str) -> str:
+        stem = wanted = Path(name).stem
+        number = len(self._results)
+        while stem in self._stems:
+            stem = f"{number:04d}_{wanted}"
+            number += 1
+        self._stems.add(stem)
+        return stem
+
+    def __enter__(self) -> InspectionWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        document = {"model": self.model.name, "model_hash": self.model.hash, "results": self._results}
+        (self.folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+        write_gallery(self._entries, self.folder / "index.html", f"Inspection with {self.model.name}")
+
+
+def model_summary(model: ReferenceModel) -> list[str]:
+    """A few lines that say what a reference model knows and promises."""
+    training, calibration = model.training, model.calibration
+    quality = training.get("held_out", {})
+    lines = [
+        f"model       {model.name} (method {model.method}, {model.created})",
+        f"hash        {model.hash or 'not saved yet'}",
+        f"camera      {model.camera.width}x{model.camera.height}, f = {model.camera.fx:.1f} px",
+        f"map         {len(model.sfm_map.view_names)} views, {len(model.sfm_map.points)} landmarks",
+        f"gaussians   {len(model.gaussians)}, SH degree {model.gaussians.sh_degree}",
+    ]
+    for network in model.networks:
+        lines.append(f"network     {network.name} ({network.licence}, commercial use: {network.commercial})")
+    if quality:
+        lines.append(
+            f"rendering   {quality['psnr']:.1f} dB on {quality['views']} held-out views "
+            f"({quality['psnr_part']:.1f} dB on the part), SSIM {quality['ssim']:.3f}"
+        )
+    if calibration is None or not math.isfinite(calibration.threshold):
+        lines.append("threshold   none: every verdict will be HOLD")
+    else:
+        lines.append(
+            f"threshold   {calibration.threshold:.3f} for {100 * calibration.false_reject_rate:g} % false rejects, "
+            f"from {len(calibration.scores)} held-out views (enough to promise {100 * calibration.promised_rate:.1f} %)"
+        )
+    if "seconds" in training:
+        lines.append(f"training    {training['seconds']} s on {training.get('device', '?')}")
+    return lines

@@ -1,0 +1,133 @@
+"""Features beside colours, and the recipe of SplatPose+."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from benchmark_modules import benchmark
+from model_factory import make_calibration
+from published_networks import random_backbone
+from splat_scenes import CAMERA, WHITE, box, orbit
+
+from pad_ros.comparison.deep import cues, feature_difference, recipe_map
+from pad_ros.decision.scorer import Scorer, ScoringSettings, evidence
+from pad_ros.errors import InputError
+from pad_ros.methods.presets import load_method
+from pad_ros.networks.architectures import IMAGENET_DEVIATION
+from pad_ros.networks.backbones import Backbone
+from pad_ros.rendering.renderer import Renderer
+
+DEEP = ScoringSettings(backbone="mobilenet_v2")
+RECIPE = ScoringSettings(comparison="recipe", backbone="mobilenet_v2", scales=(4.0,))
+GAUSSIANS = box(1500)
+PATCH = np.s_[60:72, 66:78]
+
+
+@pytest.fixture(scope="module")
+def rendering():
+    return Renderer(GAUSSIANS, WHITE).render(CAMERA, orbit(7)[1])
+
+
+@pytest.fixture(scope="module")
+def patched(rendering):
+    image = rendering.rgb8
+    image[PATCH] = np.where(np.indices((12, 12)).sum(axis=0)[..., None] % 4 < 2, 255, 0)
+    return image
+
+
+@pytest.fixture(scope="module")
+def backbone(shared) -> Backbone:
+    coral = benchmark("stand_in")
+    if not (shared / "weights" / coral.FILE).is_file():
+        pytest.skip(f"no {coral.FILE} in {shared / 'weights'}")
+    return Backbone(coral.stand_in(shared / "weights"))
+
+
+def test_equal_images_do_not_differ(rendering):
+    assert np.abs(feature_difference(rendering.rgb8, rendering, random_backbone())).max() < 2e-3
+    exact = replace(rendering, rgb=rendering.rgb8.astype(np.float32) / 255)
+    assert np.abs(recipe_map(rendering.rgb8, exact, random_backbone())).max() < 1e-5
+
+
+@pytest.mark.parametrize("settings", [DEEP, RECIPE], ids=["calibrated", "recipe"])
+def test_the_cues_are_largest_at_the_defect(rendering, patched, backbone, settings):
+    found = cues(patched, rendering, settings, backbone)
+    assert found.shape == (128, 128, 1 if settings is RECIPE else 2) and found.dtype == np.float32
+    for c in range(found.shape[2]):
+        y, x = np.unravel_index(found[..., c].argmax(), (128, 128))
+        assert 56 <= y < 76 and 62 <= x < 82
+        assert found[..., c].min() >= 0
+
+
+def test_features_away_from_the_part_are_not_compared(rendering):
+    image = rendering.rgb8
+    image[:4, :4] = 0
+    assert not feature_difference(image, rendering, random_backbone())[:4, :4].any()
+
+
+def test_a_photograph_that_explains_the_query_clears_it(rendering, patched, backbone):
+    seen = np.zeros((1, 128, 128), np.bool_)
+    seen[0][PATCH] = True
+    explained = replace(rendering, photographs=patched[None], seen=seen)
+    assert feature_difference(patched, explained, backbone).max() < 0.01
+    assert feature_difference(patched, rendering, backbone).max() > 0.1
+    hidden = replace(explained, seen=np.zeros_like(seen))  # what a photograph did not see it cannot explain
+    assert np.array_equal(
+        feature_difference(patched, hidden, backbone), feature_difference(patched, rendering, backbone)
+    )
+
+
+def test_a_rendering_without_the_part_is_compared_in_full(rendering):
+    empty = replace(rendering, alpha=np.zeros_like(rendering.alpha))
+    image = rendering.rgb8
+    image[:4, :4] = 0
+    assert feature_difference(image, empty, random_backbone())[:4, :4].any()
+
+
+class Flat:
+    """A backbone whose features are all equal: only the colours differ."""
+
+    def levels(self, images):
+        return [np.zeros((len(images), 4, 7 >> i or 1, 7 >> i or 1), np.float32) for i in range(5)]
+
+
+def test_the_recipe_adds_squared_differences_of_normalised_colours_and_blurs_at_224_px(rendering):
+    image = rendering.rgb8
+    image[PATCH] = (255, 0, 255)
+    exact = replace(rendering, rgb=rendering.rgb8.astype(np.float32) / 255)
+    difference = (image.astype(np.float32) / 255 - exact.rgb) / np.array(IMAGENET_DEVIATION, np.float32)
+    big = np.sum(cv2.resize(difference, (224, 224)) ** 2, axis=2)
+    expected = cv2.resize(cv2.GaussianBlur(big, (9, 9), 4), (128, 128))
+    assert recipe_map(image, exact, Flat()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_statistics_the_residual_is_the_evidence(rendering):
+    calibration = replace(
+        make_calibration(1500), residual_mean=np.zeros((1500, 0), np.float32),
+        knots=np.zeros((0, 6, 7), np.float32), factors=np.zeros((0, 6, 7), np.float32), floors=(), beside=(),
+        level=2.0,
+    )  # fmt: skip
+    residual = np.random.default_rng(0).uniform(0, 1, (128, 128, 1)).astype(np.float32)
+    found, expected = evidence(residual, rendering, calibration, RECIPE)
+    assert expected == 0
+    assert np.array_equal(found, residual[..., 0])
+    image = rendering.rgb8
+    image[PATCH] = 0
+    scorer = Scorer(calibration, WHITE, RECIPE, random_backbone())
+    values = scorer.anomaly_map(image, CAMERA, rendering).values
+    assert values == pytest.approx(recipe_map(image, rendering, random_backbone()) / 2)
+
+
+def test_presets_name_their_networks_and_settings_are_checked():
+    assert load_method("pad").networks == ()
+    assert load_method("pad_deep").networks == ("xfeat", "mobilenet-v2")
+    plus = load_method("splatpose_plus")
+    assert plus.networks == ("aliked-n16", "lightglue-aliked", "netvlad", "efficientnet-b4")
+    assert (plus.splatting.steps, plus.splatting.sh_degree, plus.scoring.comparison) == (15_000, 3, "recipe")
+    with pytest.raises(InputError, match="backbone: expected one of none, mobilenet_v2, efficientnet_b4, got 'vgg'"):
+        load_method("pad", ["scoring.backbone=vgg"])
+    with pytest.raises(InputError, match="comparison: expected one of calibrated, uniform, recipe"):
+        load_method("pad", ["scoring.comparison=1"])
+    with pytest.raises(InputError, match="scoring.backbone must name a network"):
+        load_method("pad", ["scoring.comparison=recipe"])

@@ -1,0 +1,78 @@
+"""Gain and offset between query and rendering: found, undone, and not fooled by defects."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from splat_scenes import CAMERA, WHITE, box, orbit
+
+from pad_ros.photometry.light import SAME, SAME_LIGHT, Light, fit_light
+from pad_ros.rendering.renderer import Renderer
+
+
+@pytest.fixture(scope="module")
+def rendering():
+    return Renderer(box(1500), WHITE).render(CAMERA, orbit(7)[1])
+
+
+def lit(rendering, gain, offset=(0.0, 0.0, 0.0)):
+    return ((rendering.rgb * gain + offset) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+
+
+@given(
+    st.floats(0.8, 1.1),
+    st.tuples(*[st.floats(0.88, 1.12)] * 3),
+    st.tuples(*[st.floats(-0.03, 0.03)] * 3),
+)
+def test_gain_and_offset_are_found_and_undone(rendering, exposure, balance, offset):
+    gain = tuple(exposure * of_channel for of_channel in balance)
+    image = lit(rendering, gain, offset)
+    light = fit_light(image, rendering)
+    undone = light.undo(image).astype(float)
+    inside = (rendering.alpha > 0.95) & (image.max(axis=2) < 250) & (image.min(axis=2) > 5)
+    left = np.abs(undone - 255.0 * rendering.rgb)[inside].mean()
+    if light.same:  # what is within SAME is left as it is
+        assert left < 255 * SAME + 1
+    else:
+        assert left < 6
+        assert np.abs(np.array(light.gain) - gain).max() < 0.05 and np.abs(np.array(light.offset) - offset).max() < 0.03
+
+
+def test_the_same_light_leaves_every_pixel_as_it_is(rendering):
+    image = lit(rendering, 1.005)
+    assert fit_light(image, rendering) == SAME_LIGHT
+    assert SAME_LIGHT.undo(image) is image
+
+
+def test_a_large_defect_is_not_explained_away(rendering):
+    image = lit(rendering, 1.0)
+    inside = np.argwhere(rendering.alpha > 0.95)
+    chosen = inside[: len(inside) // 4]
+    image[chosen[:, 0], chosen[:, 1]] = (255, 0, 255)
+    assert fit_light(image, rendering) == SAME_LIGHT
+    image = lit(rendering, 0.8)
+    image[chosen[:, 0], chosen[:, 1]] = (250, 0, 250)
+    assert fit_light(image, rendering).gain == pytest.approx((0.8, 0.8, 0.8), abs=0.05)
+
+
+def test_another_thing_altogether_is_not_lit_differently(rendering):
+    """A gain beyond what light does, or nothing to tell it from, leaves the query alone."""
+    assert fit_light(np.zeros_like(lit(rendering, 1.0)), rendering) == SAME_LIGHT
+    assert fit_light(lit(rendering, 0.3), rendering) == SAME_LIGHT
+    nothing = Renderer(box(1500), WHITE).render(CAMERA, orbit(7)[1])
+    nothing.alpha[:] = 0
+    assert fit_light(lit(rendering, 0.7), nothing) == SAME_LIGHT
+
+
+@pytest.mark.parametrize("gain", [(1.3, 0.8, 0.8), (0.7, 1.1, 1.1), (1.0, 1.0, 0.6)])
+def test_a_part_of_another_colour_is_not_another_white_balance(rendering, gain):
+    assert fit_light(lit(rendering, gain), rendering) == SAME_LIGHT
+
+
+def test_undoing_stays_within_8_bits():
+    image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    undone = Light((0.5, 1.0, 2.0), (0.1, 0.0, -0.1)).undo(image)
+    assert undone.dtype == np.uint8 and undone.shape == image.shape
+    np.testing.assert_array_equal(undone[..., 1], image[..., 1])
+    assert undone[0, 100, 0] == round((100 - 25.5) / 0.5) and undone[0, 100, 2] == round((100 + 25.5) / 2)
+    assert undone[0, 0, 0] == 0 and undone[0, 255, 0] == 255
