@@ -15,15 +15,17 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging import images
-from ..imaging.geometry import Camera, Pose
-from ..inspector import TRACKED, Inspector
+from ..imaging.geometry import Pose
+from ..inspector import Inspector
+from ..localization.cascade import TRACKED
 from ..localization.result import Localization
+from ..photometry.prepared_query import PreparedQuery
 from ..verdicts import Reason
 from .machine import describe_machine, peak_memory_mb
 
 MIN_RUNS = 50  # inspections, so that the tail says something; few images are taken again and again
 PERCENTILES = (50, 95, 99)
-BESIDE = 0.005  # of the distance to the part: how far the pose lies beside the one expected, when tracking
+MOVED = 0.005  # of the distance to the part: how far the pose lies beside the one expected, when tracking
 
 
 def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str, Any]:
@@ -32,7 +34,7 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
     Returns {"model", "device", "machine", "load_average", "images", "runs", "latency_ms": {stage: {"p50", "p95",
     "p99"}}, "tracking_ms": the same, "tracked", "throughput_fps", "peak_memory_mb", "load_s", "warm_up_s"}; on a GPU
     also "peak_gpu_memory_mb". latency_ms "total" runs from reading the file to the verdict, nothing left out.
-    tracking_ms is that of frames that show the part BESIDE of where the frame before did; tracked, the share in which
+    tracking_ms is that of frames that show the part MOVED of where the frame before did; tracked, the share in which
     that one served. throughput_fps is that of a queue of images whose stages overlap, as in the ROS 2 cell. load_s
     is the reading and checking of the bundle; warm_up_s, building the stages and compiling kernels, comes before the
     first inspection that counts. ModelError, or ImageError for an image that cannot be read.
@@ -86,37 +88,36 @@ def _track(inspector: Inspector, poses: Mapping[Path, Pose], runs: int) -> tuple
     """(time of each inspection from file to verdict [ms], share tracked); nothing where no image has a pose."""
     times, tracked = [], 0
     for file, pose in itertools.islice(itertools.cycle(poses.items()), runs):
-        before = _beside(inspector, images.load(file), pose)
+        before = _moved_by(inspector, images.load(file), pose)
         start = time.perf_counter()
-        result = inspector.inspect(images.load(file), near=before)
+        result = inspector.inspect(images.load(file), prior=before)
         times.append(1000 * (time.perf_counter() - start))
-        tracked += result.localization is not None and result.localization.reason_text == TRACKED
+        tracked += result.localization is not None and result.localization.reason_text == TRACKED.reason_text
     return times, tracked / len(times) if times else None
 
 
-def _beside(inspector: Inspector, image: images.Image, pose: Pose) -> Localization:
-    """What a frame before would have left that showed the part BESIDE of `pose`."""
-    beside = pose.retract(np.array([0, 0, 0, BESIDE * float(np.linalg.norm(pose.translation)), 0, 0]))
-    found = Localization(beside, Reason.NONE, "")
-    return replace(found, rendering=inspector.render(found, inspector.query_camera(image, None)))
+def _moved_by(inspector: Inspector, image: images.Image, pose: Pose) -> Localization:
+    """What a frame before would have left that showed the part MOVED of `pose`."""
+    moved = pose.retract(np.array([0, 0, 0, MOVED * float(np.linalg.norm(pose.translation)), 0, 0]))
+    found = Localization(moved, Reason.NONE, "")
+    return replace(found, rendering=inspector.render(inspector.prepare(image), found))
 
 
 def _throughput(inspector: Inspector, files: Sequence[Path], runs: int) -> float:
     """Images per second of a full queue: while one is rendered and scored, the next is localized."""
 
-    def localize(file: Path) -> tuple[images.Image, Camera, Localization]:
-        image = images.load(file)
-        camera = inspector.query_camera(image, None)
-        return image, camera, inspector.localize(image, camera)
+    def localize(file: Path) -> tuple[PreparedQuery, Localization]:
+        query = inspector.prepare(images.load(file))
+        return query, inspector.localize(query)
 
     start = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(localize, files[0])
         for i in range(1, runs + 1):
-            image, camera, found = ahead.result()
+            query, found = ahead.result()
             if i < runs:
                 ahead = pool.submit(localize, files[i % len(files)])
-            inspector.score(image, camera, found, inspector.render(found, camera) if found.localized else None)
+            inspector.score(query, found, inspector.render(query, found) if found.localized else None)
     return runs / (time.perf_counter() - start)
 
 
