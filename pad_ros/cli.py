@@ -204,7 +204,7 @@ def _seed(text: str) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from .imaging.views import read_views
+    from .io.read_views import read_views
     from .methods.presets import load_method
     from .model import ReferenceModel
     from .networks.backbones import exported

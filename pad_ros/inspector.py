@@ -17,7 +17,8 @@ from .decision.inspection import Inspection
 from .decision.scorer import Scorer
 from .errors import ImageError, InputError
 from .imaging.geometry import Camera, Pose, largest_cosine, undistort_image
-from .imaging.images import Box, Image, validate
+from .imaging.images import Image, validate
+from .imaging.rect import Rect
 from .imaging.scene import Scene
 from .localization.appearance import Appearance
 from .localization.localizer import MIN_WINDOW, FirstLook, Localizer
@@ -194,7 +195,7 @@ class Inspector:
             return None
         return self._trusted(refined, found, self._largest_loss)
 
-    def _by_looks(self, image: Image, camera: Camera, roi: Box | None) -> Localization | None:
+    def _by_looks(self, image: Image, camera: Camera, roi: Rect | None) -> Localization | None:
         """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""
         part = self._localizer.part_in_view(image, roi)
         if part is None or not math.isfinite(self._convincing_loss) or self.method.refinement.renderings <= 1:
@@ -330,7 +331,7 @@ class Inspector:
         return self.hold(Reason.BAD_IMAGE, text)
 
 
-def _within(roi: Box, camera: Camera) -> Box:
+def _within(roi: Rect, camera: Camera) -> Rect:
     """The region inside the image; InputError where nothing to look at is left of it."""
     x0, y0, x1, y1 = max(roi[0], 0), max(roi[1], 0), min(roi[2], camera.width), min(roi[3], camera.height)
     if min(x1 - x0, y1 - y0) < MIN_WINDOW:
@@ -338,7 +339,7 @@ def _within(roi: Box, camera: Camera) -> Box:
             f"the region of interest {','.join(map(str, roi))} leaves less than {MIN_WINDOW} px of the image of "
             f"{camera.width}x{camera.height}; give X0,Y0,X1,Y1 in pixels"
         )
-    return x0, y0, x1, y1
+    return Rect(x0, y0, x1, y1)
 
 
 def _contrast(image: Image) -> float:

@@ -10,8 +10,8 @@ from published_networks import random_network, random_state
 from pad_ros.cli import main
 from pad_ros.errors import ModelError
 from pad_ros.imaging import images
-from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train

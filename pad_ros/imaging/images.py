@@ -17,12 +17,11 @@ from ..errors import ImageError, InputError
 from .headers import image_size
 
 Image = NDArray[np.uint8]  # [H, W, 3] RGB
-Box = tuple[int, int, int, int]  # px (x0, y0, x1, y1), exclusive ends
 
 MIN_SIDE = 32
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 8 * MAX_PIXELS
-BEHIND_ALPHA = (255.0, 255.0, 255.0)  # the ground that what is transparent is put on
+BEHIND_ALPHA = (255.0, 255.0, 255.0)  # what is transparent is put on this
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # OpenCV's remarks on damaged files would stand beside the one line that the user gets.

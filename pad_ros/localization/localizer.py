@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..imaging.background import Background, Mask, mask_box, part_mask
 from ..imaging.geometry import Array, Camera, Pose
-from ..imaging.images import Box, Image
+from ..imaging.images import Image
+from ..imaging.rect import Rect
 from ..networks.network import Network, by_name
 from ..verdicts import Reason
 from .choices import (
@@ -144,7 +145,7 @@ class Localizer:
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
-    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> FirstLook | None:
+    def quick_look(self, image: Image, camera: Camera, roi: Rect | None = None) -> FirstLook | None:
         """A pose from a small window, for whoever can refine and verify it: often within a pixel, sometimes wrong.
 
         Before another ground than the trained one, or without one, from the whole frame or `roi`. None where looking
@@ -155,7 +156,7 @@ class Localizer:
             return None
         part = self.part_in_view(image, roi)
         if part is None:
-            frame = roi or (0, 0, image.shape[1], image.shape[0])
+            frame = roi or Rect.of_image(image.shape)
             features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
             pairs = self._match(features, _cut(image, frame))
             coarse, least = self._coarse_pose(features, pairs, camera), s.min_coarse_inliers
@@ -190,7 +191,7 @@ class Localizer:
         return apart <= self.settings.quick_error / look.features.scale
 
     def localize(
-        self, image: Image, camera: Camera, roi: Box | None = None, look: FirstLook | None = None
+        self, image: Image, camera: Camera, roi: Rect | None = None, look: FirstLook | None = None
     ) -> Localization:
         """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
 
@@ -208,10 +209,9 @@ class Localizer:
             if found.localized or found.reason is Reason.SEVERAL_PARTS:
                 return found
         # Another ground than the trained one, or none that tells the part.
-        height, width = image.shape[:2]
-        return self._search(image, camera, roi or (0, 0, width, height), look)
+        return self._search(image, camera, roi or Rect.of_image(image.shape), look)
 
-    def part_in_view(self, image: Image, roi: Box | None = None) -> tuple[Mask, Box] | None:
+    def part_in_view(self, image: Image, roi: Rect | None = None) -> tuple[Mask, Rect] | None:
         """The part's silhouette [H, W] and its box with a margin; None where it is not seen before its plain ground."""
         mask = part_mask(image, self.background)
         if mask is None:
@@ -224,7 +224,7 @@ class Localizer:
         grown = _grown(box, self.settings.box_margin, mask.shape)
         return None if grown is None else (mask, grown)
 
-    def _search(self, image: Image, camera: Camera, frame: Box, look: FirstLook | None) -> Localization:
+    def _search(self, image: Image, camera: Camera, frame: Rect, look: FirstLook | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
         s = self.settings
         if look is not None and look.of_frame:
@@ -237,14 +237,15 @@ class Localizer:
             box = self._densest_window(features, pairs, image.shape[:2])
         else:
             low, high = self._extent(coarse.pose, camera)
-            box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
+            around = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+            box = _grown(around, s.box_margin, image.shape[:2])
         if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
             found = self._fine_pose(features, camera, coarse, len(pairs))
         else:
             found = self._in_window(image, camera, box, None)
         return self._alone(found, features, pairs, camera)
 
-    def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
+    def _in_window(self, image: Image, camera: Camera, box: Rect, mask: Mask | None) -> Localization:
         s = self.settings
         features = extract_window(self._features, image, box, s.window_pixels, s.max_scale)
         if mask is not None:
@@ -361,7 +362,7 @@ class Localizer:
     def _inside(self, centres: Array) -> NDArray[np.bool_]:
         return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))
 
-    def _densest_window(self, features: Features, pairs: Pairs, shape: tuple[int, int]) -> Box | None:
+    def _densest_window(self, features: Features, pairs: Pairs, shape: tuple[int, int]) -> Rect | None:
         """Half the frame's short side around the place where most features match the map."""
         if len(pairs) < self.settings.min_coarse_inliers:
             return None
@@ -370,26 +371,26 @@ class Localizer:
         near = np.abs(points[:, None] - points[None]).max(axis=2) < half
         centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
         corner = (int(centre[0] - half), int(centre[1] - half))
-        return _grown((*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+        return _grown(Rect(*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
 
 
-def _inside_box(shape: tuple[int, ...], box: Box) -> Mask:
+def _inside_box(shape: tuple[int, ...], box: Rect) -> Mask:
     inside = np.zeros(shape, bool)
     inside[box[1] : box[3], box[0] : box[2]] = True
     return inside
 
 
-def _cut(image: Image, box: Box) -> Image:
+def _cut(image: Image, box: Rect) -> Image:
     return image[box[1] : box[3], box[0] : box[2]]
 
 
-def _area(box: Box) -> int:
+def _area(box: Rect) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _grown(box: Box, margin: float, shape: tuple[int, int]) -> Box | None:
+def _grown(box: Rect, margin: float, shape: tuple[int, int]) -> Rect | None:
     """The box grown by a share of its longer side and clipped to the image; None where too little is left."""
     grow = round(margin * max(box[2] - box[0], box[3] - box[1]))
     x0, y0 = max(box[0] - grow, 0), max(box[1] - grow, 0)
     x1, y1 = min(box[2] + grow, shape[1]), min(box[3] + grow, shape[0])
-    return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_WINDOW else None
+    return Rect(x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_WINDOW else None

@@ -142,7 +142,7 @@ def _read(name: str, folder: Path | None) -> Network:
 def _state(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors of a published checkpoint, read without running any of its code."""
     if path.suffix == ".mat":
-        from ..localization.netvlad import read_matlab
+        from .netvlad_file import read_matlab
 
         return read_matlab(path, content)
     import torch

@@ -14,9 +14,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from pad_ros.errors import ImageError, InputError, PadError
 from pad_ros.imaging.geometry import Camera, undistort_image
-from pad_ros.imaging.views import read_views
 from pad_ros.io import bags
 from pad_ros.io.bags import is_bag, read_images
+from pad_ros.io.read_views import read_views
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 WIDTH, HEIGHT = 48, 40

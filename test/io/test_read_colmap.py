@@ -14,8 +14,8 @@ from view_files import HEIGHT, WIDTH, picture, poses
 from pad_ros.errors import InputError, PadError
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera, undistort_image
-from pad_ros.imaging.views import read_views
 from pad_ros.io.colmap import find_colmap
+from pad_ros.io.read_views import read_views
 
 PARAMETERS = {
     "SIMPLE_PINHOLE": [60, 24, 20],

@@ -10,9 +10,9 @@ from view_files import HEIGHT, WIDTH, picture, write_nerf
 from pad_ros.errors import ImageError, InputError
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera
-from pad_ros.imaging.views import read_views
 from pad_ros.io import loading
 from pad_ros.io.loading import collect, guess_camera, make_view
+from pad_ros.io.read_views import read_views
 
 
 def write_folder(folder, count=3, suffix=".png"):

@@ -15,8 +15,8 @@ from view_files import HEIGHT, WIDTH, picture, poses, write_json, write_nerf
 from pad_ros.errors import ImageError, InputError, PadError
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import undistort_image
-from pad_ros.imaging.views import read_views
 from pad_ros.io.nerf import read_intrinsics
+from pad_ros.io.read_views import read_views
 
 
 def test_mad(tmp_path):
