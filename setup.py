@@ -31,6 +31,7 @@ setup(
         "rosbags>=0.11",
         "safetensors>=0.4.3",
         "scipy>=1.11",
+        "simplejpeg>=1.7",
         "threadpoolctl>=3.5",
         "torch>=2.4",
         "tqdm>=4.66",

@@ -236,7 +236,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
         for path in files:
             try:
-                image = images.load(path)
+                image = images.load(path, inspector.model.max_query_pixels)
             except InputError as error:
                 writer.add(path.name, inspector.bad_image(str(error)))
                 continue

@@ -36,6 +36,7 @@ SPLATS = "splats.ply"
 CALIBRATION = "calibration.safetensors"
 REQUIRED = (SPLATS, PHOTOGRAPHS_FILE, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
 MAX_DISTORTION = 10.0
+QUERY_PIXELS_RATIO = 4  # of the largest query to the reference camera
 MAX_MANIFEST_BYTES = 4_000_000
 MAX_BUNDLE_BYTES = 4_000_000_000
 
@@ -63,6 +64,11 @@ class ReferenceModel:
     photographs: tuple[Photograph, ...] = ()
     networks: tuple[Network, ...] = ()
     hash: str = ""  # sha256 of the manifest, which holds those of all files; empty before saving
+
+    @property
+    def max_query_pixels(self) -> int:
+        """Images of more pixels are refused before they are decoded: they cannot be of a camera like the model's."""
+        return min(QUERY_PIXELS_RATIO * self.camera.width * self.camera.height, MAX_PIXELS)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest without the files' hashes."""
