@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..imaging.geometry import Camera, Pose
 from ..imaging.views import ReferenceViews
 from ..progress import progress
-from .loading import collect, load_view
+from .loading import check_inside, collect, load_view
 
 T = TypeVar("T")
 
@@ -71,9 +71,10 @@ def read_colmap(folder: Path, model: Path, max_side: int | None) -> ReferenceVie
             raise InputError(f"{model}: image {shot.name} is listed twice")
         if shot.camera not in cameras:
             raise InputError(f"{model}: image {shot.name} was taken by camera {shot.camera}, which does not exist")
-        file = next((root / shot.name for root in roots if (root / shot.name).is_file()), None)
-        if file is None:
+        root = next((root for root in roots if (root / shot.name).is_file()), None)
+        if root is None:
             raise InputError(f"{model}: image {shot.name} is not in {folder / 'images'}")
+        check_inside(file := root / shot.name, root)
         entries[shot.name] = (file, cameras[shot.camera], shot.pose)
     return collect(
         (

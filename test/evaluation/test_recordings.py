@@ -167,11 +167,21 @@ def test_label_of(text, label):
     assert label_of(text).name == label and label_of(text).mask_path is None
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "stamp,label\nx,good\n", "{", '{"stamp": 1}', "[1]", "\0"])
-def test_damaged_label_files(tmp_path, text):
-    (tmp_path / "labels").write_text(text)
-    with pytest.raises(InputError, match="labels"):
+DAMAGED_LABELS = {
+    "empty": "", "other columns": "a,b\n1,2\n", "stamp is text": "stamp,label\nx,good\n", "cut off": "{",
+    "no label": '{"stamp": 1}', "a list": "[1]", "NUL": "\0",
+    "infinite stamp": '{"stamp": Infinity, "label": "good"}',
+    "stamp of 5000 digits": f"stamp,label\n{'9' * 5000},good\n",
+    "huge field": f"stamp,label\n1,{'x' * 200_000}\n", "deep JSON": '{"stamp": ' + "[" * 100_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGED_LABELS)
+def test_damaged_label_files(tmp_path, kind):
+    (tmp_path / "labels").write_text(DAMAGED_LABELS[kind])
+    with pytest.raises(InputError, match="labels") as caught:
         read_labels(tmp_path / "labels")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
 def test_every_image_needs_a_label(tmp_path, model, capsys):

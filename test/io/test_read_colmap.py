@@ -105,6 +105,22 @@ def test_missing_image(tmp_path):
         read_views(tmp_path)
 
 
+def test_images_outside_of_the_data_set_are_not_read(tmp_path):
+    write_colmap(tmp_path / "set")
+    (tmp_path / "set/images/ring/1.png").rename(tmp_path / "outside.png")
+    (tmp_path / "set/images/ring/1.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InputError, match="ring/1.png: lies outside of .*images; copy it"):
+        read_views(tmp_path / "set")
+    listed = tmp_path / "set/sparse/0"
+    data = (listed / "images.bin").read_bytes()
+    images.save(tmp_path / "set/images/1.png", picture())
+    (listed / "images.bin").write_bytes(data.replace(b"ring/1.png", b"../../o.pn"))
+    images.save(tmp_path / "o.png", picture())
+    (tmp_path / "o.png").rename(tmp_path / "o.pn")
+    with pytest.raises(InputError, match="o.pn: lies outside of .*images; copy it"):
+        read_views(tmp_path / "set")
+
+
 def test_size_that_contradicts_the_camera(tmp_path):
     write_colmap(tmp_path)
     images.save(tmp_path / "images/ring/1.png", picture(1, 96, 80))

@@ -69,6 +69,14 @@ def test_damaged_image(tmp_path):
         read_views(tmp_path)
 
 
+def test_links_out_of_the_folder_are_refused(tmp_path):
+    write_folder(tmp_path / "set", 2)
+    images.save(tmp_path / "outside.png", picture())
+    (tmp_path / "set" / "2.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InputError, match="2.png: lies outside of .*set; copy it"):
+        read_views(tmp_path / "set")
+
+
 def test_images_of_different_sizes(tmp_path):
     write_folder(tmp_path, 2)
     images.save(tmp_path / "9.png", picture(0, 64, 64))
