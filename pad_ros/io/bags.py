@@ -139,6 +139,10 @@ def _open(path: Path) -> Reader:
             raise InputError(f"metadata.yaml is larger than {MAX_METADATA_BYTES // 10**6} MB")
         reader = Reader(path)
         reader.open()
+        for c in reader.connections:  # metadata.yaml is not checked by rosbags
+            if not isinstance(c.topic, str) or not isinstance(c.msgtype, str) or not isinstance(c.msgcount, int):
+                reader.close()
+                raise ValueError(f"odd topic {str(c.topic)[:80]!r} in metadata.yaml")
     return reader
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from model_factory import CAMERA, make_model
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
@@ -182,6 +184,19 @@ def test_damaged_label_files(tmp_path, kind):
     with pytest.raises(InputError, match="labels") as caught:
         read_labels(tmp_path / "labels")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+LABEL_STARTS = ["", "stamp,label\n", '{"stamp": ', '{"label": "x", "stamp": 1, "mask": ']
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.sampled_from(LABEL_STARTS), rest=st.text())
+def test_any_label_file_is_read_or_refused(tmp_path, start, rest):
+    (tmp_path / "labels").write_text(start + rest, encoding="utf-8")
+    try:
+        read_labels(tmp_path / "labels")
+    except InputError as error:
+        assert "\n" not in str(error)
 
 
 def test_every_image_needs_a_label(tmp_path, model, capsys):

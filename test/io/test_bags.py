@@ -138,6 +138,22 @@ def test_damaged_metadata(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_any_changed_metadata(tmp_path_factory, data):
+    """One line of it is something else, or is not there."""
+    bag = write_bag(tmp_path_factory.mktemp("metadata") / "bag", [("/image", raw(0, 1))])
+    lines = (bag / "metadata.yaml").read_text().splitlines()
+    at = data.draw(st.integers(0, len(lines) - 1))
+    value = data.draw(st.sampled_from(["", "[]", "{}", "null", "-1", "1e400", "&a [*a]", "!!timestamp 9", "x" * 1000]))
+    lines[at] = data.draw(st.sampled_from(["", f"{lines[at].partition(':')[0]}: {value}", value]))
+    (bag / "metadata.yaml").write_text("\n".join(lines))
+    try:
+        list(read_images(bag))
+    except PadError as error:
+        assert "\n" not in str(error)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_truncated_file(tmp_path, storage, share):

@@ -209,3 +209,38 @@ def test_any_changed_byte_is_read_or_refused(binary, name, where, value):
         refuse_or_read(folder)
     finally:
         (model / name).write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    return folder, write_colmap(folder, text=True)
+
+
+TOKENS = ["", "0", "-1", "1e400", "nan", "inf", "9" * 5000, "x", "#", "\0", "\n", "\u2028", "PINHOLE", "OPENCV"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["cameras.txt", "images.txt"]), data=st.data())
+def test_any_changed_word_of_text_is_read_or_refused(written, name, data):
+    folder, model = written
+    whole = (model / name).read_text()
+    words = whole.split(" ")
+    words[data.draw(st.integers(0, len(words) - 1))] = data.draw(st.sampled_from(TOKENS) | st.text(max_size=5))
+    (model / name).write_text(" ".join(words))
+    try:
+        refuse_or_read(folder)
+    finally:
+        (model / name).write_text(whole)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["cameras.txt", "images.txt"]), content=st.binary(max_size=100))
+def test_any_bytes_of_text_are_read_or_refused(written, name, content):
+    folder, model = written
+    whole = (model / name).read_bytes()
+    (model / name).write_bytes(content)
+    try:
+        refuse_or_read(folder)
+    finally:
+        (model / name).write_bytes(whole)
