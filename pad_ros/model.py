@@ -265,7 +265,7 @@ def _camera(values: Mapping[str, Any]) -> Camera:
     distortion = [_number(x, "distortion") for x in values["distortion"]]
     width, height = values["width"], values["height"]
     if len(distortion) not in (4, 8) or any(abs(x) > MAX_DISTORTION for x in distortion):
-        raise ValueError(f"impossible lens distortion {distortion}")
+        raise ValueError(f"impossible distortion {distortion}")
     if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS:
         raise ValueError(f"impossible camera {dict(values)}")
     fx, fy, cx, cy = (_number(values[key], key) for key in ("fx", "fy", "cx", "cy"))

@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 8 * MAX_PIXELS
 BEHIND_ALPHA = (255.0, 255.0, 255.0)  # what is transparent is put on this
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
-# OpenCV's remarks on damaged files would stand beside the one line that the user gets.
+# OpenCV's remarks on damaged files would come on top of the one line that the user gets.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -92,8 +92,8 @@ def collect(views: Iterable[View], source: str) -> ReferenceViews:
                 "shrink them with --max-side 1600, or give fewer"
             )
     cut_out = bool(kept) and all(view.mask is not None for view in kept)
-    ground = Background(images.BEHIND_ALPHA, MIN_TOLERANCE) if cut_out else None
-    return ReferenceViews(tuple(kept), source, ground)
+    background = Background(images.BEHIND_ALPHA, MIN_TOLERANCE) if cut_out else None
+    return ReferenceViews(tuple(kept), source, background)
 
 
 def _check_camera(camera: Camera, width: int, height: int) -> None:
