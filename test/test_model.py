@@ -122,6 +122,13 @@ def test_calibration_that_could_reject_nothing_is_refused(tmp_path):
         ReferenceModel.load(tmp_path / "m")
 
 
+def test_queries_may_have_four_times_the_pixels_of_the_camera():
+    model = make_model()
+    assert model.max_query_pixels == 4 * model.camera.width * model.camera.height
+    huge = dataclasses.replace(model, camera=dataclasses.replace(model.camera, width=8000, height=8000))
+    assert huge.max_query_pixels == 64_000_000
+
+
 def test_hash_names_the_content(tmp_path):
     first = make_model().save(tmp_path / "a")
     assert first.hash == make_model().save(tmp_path / "b").hash
