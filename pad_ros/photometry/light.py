@@ -35,15 +35,21 @@ LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of anoth
 
 @dataclass(frozen=True)
 class Light:
-    """query = gain * reference + offset, per channel, colours in 0..1."""
+    """query = gain * reference + offset, per channel, colours in 0..1.
+
+    change: mean change of the part's colours by it, of full scale, also where that is too little, or too much, to be
+    undone; known: false where it is too much: gain and offset are then 1 and 0.
+    """
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    change: float = 0.0
+    known: bool = True
 
     @property
     def same(self) -> bool:
         """No difference beyond what is normal under one light."""
-        return self == SAME_LIGHT
+        return self.gain == SAME_LIGHT.gain and self.offset == SAME_LIGHT.offset
 
     def undo(self, image: Image) -> Image:
         """The query [H, W, 3] as it would look under the light of the reference views."""
@@ -98,9 +104,9 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     gains = [gain for gain, _ in lines]
     possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
     if change <= SAME_CHANGE or not possible:
-        return SAME_LIGHT
+        return Light(change=change, known=change <= SAME_CHANGE)
     (a, x), (b, y), (c, z) = lines
-    return Light((a, b, c), (x, y, z))
+    return Light((a, b, c), (x, y, z), change)
 
 
 @kernel
