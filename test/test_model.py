@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from pad_ros import model as model_module
 from pad_ros.errors import InputError, ModelError
 from pad_ros.methods.presets import method_from_dict
-from pad_ros.model import CALIBRATION, MANIFEST, SPLATS, ReferenceModel, seal_manifest
+from pad_ros.model import CALIBRATION, FORMAT_VERSION, MANIFEST, SPLATS, ReferenceModel, seal_manifest
 from pad_ros.rendering.photographs import PHOTOGRAPHS_FILE
 
 FEATURES = "features.safetensors"
@@ -94,8 +94,21 @@ def test_round_trip(tmp_path, calibrated):
     if model.calibration is None:
         assert loaded.calibration is None
         return
-    for field in dataclasses.fields(model.calibration):
-        np.testing.assert_array_equal(getattr(loaded.calibration, field.name), getattr(model.calibration, field.name))
+    for found, given in ((loaded.calibration, model.calibration), (loaded.calibration.state, model.calibration.state)):
+        for field in dataclasses.fields(given):
+            if field.name != "state":
+                np.testing.assert_array_equal(getattr(found, field.name), getattr(given, field.name))
+
+
+def test_without_one_view_the_gaussians_and_the_other_views_stay():
+    model = make_model()
+    left = model.without_view("train/good/1.png")
+    assert left.sfm_map.view_names == ("train/good/0.png", "train/good/2.png")
+    assert left.photographs == model.photographs[:1] and len(model.photographs) == 2
+    assert left.gaussians is model.gaussians and left.calibration is model.calibration
+    assert left.settings == model.settings and left.camera == model.camera
+    same = model.without_view("train/good/other.png")
+    assert same.sfm_map is model.sfm_map and same.photographs == model.photographs
 
 
 def test_other_users_may_read_it(pristine):
@@ -113,7 +126,8 @@ def test_threshold_of_too_few_views_survives(tmp_path):
 def test_calibration_that_could_reject_nothing_is_refused(tmp_path):
     """The bound on a pixel's evidence must leave room above the threshold: else every part would pass."""
     model = make_model()
-    blind = dataclasses.replace(model.calibration, strongest=model.calibration.threshold)
+    state = dataclasses.replace(model.calibration.state, max_evidence=model.calibration.threshold)
+    blind = dataclasses.replace(model.calibration, state=state)
     dataclasses.replace(model, calibration=blind).save(tmp_path / "m")
     with pytest.raises(ModelError, match="no evidence could exceed the threshold"):
         ReferenceModel.load(tmp_path / "m")
@@ -328,7 +342,7 @@ def test_oversized(bundle, monkeypatch):
     assert "larger" in refused(bundle)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None, [2]])
+@pytest.mark.parametrize("version", [0, 1, FORMAT_VERSION - 1, FORMAT_VERSION + 1, str(FORMAT_VERSION), None, [FORMAT_VERSION]])
 def test_other_versions(bundle, version):
     edit(bundle, lambda m: m.update(format_version=version))
     assert "version" in refused(bundle)
