@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from box_model import POSES, located, make_box_inspector, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from box_model import POSES, located, make_box_inspector, photograph
 from hypothesis.extra import numpy as hnp
 from model_factory import CAMERA, make_model
 from splat_scenes import WHITE, put_off

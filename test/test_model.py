@@ -94,10 +94,10 @@ def test_round_trip(tmp_path, calibrated):
     if model.calibration is None:
         assert loaded.calibration is None
         return
-    for found, given in ((loaded.calibration, model.calibration), (loaded.calibration.state, model.calibration.state)):
-        for field in dataclasses.fields(given):
+    for theirs, ours in ((loaded.calibration, model.calibration), (loaded.calibration.state, model.calibration.state)):
+        for field in dataclasses.fields(ours):
             if field.name != "state":
-                np.testing.assert_array_equal(getattr(found, field.name), getattr(given, field.name))
+                np.testing.assert_array_equal(getattr(theirs, field.name), getattr(ours, field.name))
 
 
 def test_without_one_view_the_gaussians_and_the_other_views_stay():
@@ -342,7 +342,9 @@ def test_oversized(bundle, monkeypatch):
     assert "larger" in refused(bundle)
 
 
-@pytest.mark.parametrize("version", [0, 1, FORMAT_VERSION - 1, FORMAT_VERSION + 1, str(FORMAT_VERSION), None, [FORMAT_VERSION]])
+@pytest.mark.parametrize(
+    "version", [0, 1, FORMAT_VERSION - 1, FORMAT_VERSION + 1, str(FORMAT_VERSION), None, [FORMAT_VERSION]]
+)
 def test_other_versions(bundle, version):
     edit(bundle, lambda m: m.update(format_version=version))
     assert "version" in refused(bundle)

@@ -111,6 +111,7 @@ def test_the_inspector_tries_the_cheapest_first(inspector):
 
 # --- tracking ---
 
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("degrees", [0.0, 1.0, 3.0])
 @pytest.mark.parametrize("rendered", [False, True])

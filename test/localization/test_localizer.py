@@ -154,9 +154,7 @@ def test_retrieval_for_large_maps() -> None:
 
 def test_the_same_image_gives_the_same_pose(localizer: Localizer) -> None:
     image = draw(query_poses()[0])
-    first, second = (
-        one.localize(query(image)) for one in (localizer, Localizer(cube_map(), GROUND))
-    )
+    first, second = (one.localize(query(image)) for one in (localizer, Localizer(cube_map(), GROUND)))
     assert first.pose is not None
     assert second.pose is not None
     np.testing.assert_array_equal(first.pose.matrix, second.pose.matrix)
