@@ -11,10 +11,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pad_ros.compute.threads import only_our_threads
+import numpy as np
+
+from pad_ros.comparison.calibrated import CalibratedComparison
+from pad_ros.comparison.choices import COMPARISONS
+from pad_ros.comparison.protocol import Sample
+from pad_ros.comparison.state import ComparisonState
 from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.evaluation.evaluate import evaluate
 from pad_ros.imaging.background import part_mask
@@ -23,6 +29,7 @@ from pad_ros.inspector import Inspector
 from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
+from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.calibration import calibrate
 from pad_ros.training.train import split
 
@@ -38,6 +45,18 @@ COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization",
            "hold_rate")  # fmt: skip
 
 
+class UniformComparison(CalibratedComparison):
+    """Expects the same residual all over the part: the mean of all Gaussians, whatever the view."""
+
+    def fit(self, samples: Iterable[Sample], renderer: Renderer) -> ComparisonState:
+        state = super().fit(samples, renderer)
+        mean = np.tile(state.residual_mean.mean(axis=0), (len(state.residual_mean), 1))
+        return dataclasses.replace(state, residual_mean=mean)
+
+    def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
+        return state
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", type=Path)
@@ -45,6 +64,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--blurred", type=Path)
     arguments = parser.parse_args()
+    COMPARISONS["uniform"] = UniformComparison
     views, dataset = read_views(arguments.dataset), read_dataset(arguments.dataset)
     model = ReferenceModel.load(arguments.model)
     rows: dict[str, dict[str, Any]] = {}
@@ -67,13 +87,9 @@ def judge(
     poses = dict(zip(model.sfm_map.view_names, model.sfm_map.poses, strict=True))
     registered = tuple(with_pose_and_mask(view, model, poses) for view in views.views if view.name in poses)
     fitted, held_out = split(registered)
-    with only_our_threads():
-        calibration = calibrate(
-            model.gaussians, fitted, held_out, model.background, method.scoring, method.refinement, 0.01,
-            model.photographs, "cpu", 0,
-        )  # fmt: skip
-    changed = dataclasses.replace(model, settings=method.to_dict(), calibration=calibration)
-    return evaluate(Inspector(changed), dataset, out)
+    changed = dataclasses.replace(model, settings=method.to_dict(), calibration=None)
+    calibration = calibrate(changed, fitted, held_out, 0.01)
+    return evaluate(Inspector(dataclasses.replace(changed, calibration=calibration)), dataset, out)
 
 
 def with_pose_and_mask(view: View, model: ReferenceModel, poses: dict[str, Any]) -> View:

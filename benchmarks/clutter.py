@@ -19,12 +19,13 @@ from unittest.mock import patch
 
 import numpy as np
 
-from pad_ros.compute.threads import only_our_threads
-from pad_ros.decision import scorer
+from pad_ros.comparison import measurement
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.metrics import Judged, count_pixels, image_auroc
 from pad_ros.imaging import images
 from pad_ros.inspector import Inspector
+from pad_ros.photometry import prepared_query
+from pad_ros.photometry.prepared_query import LitQuery
 from pad_ros.verdicts import Verdict
 
 ROWS = ("no mask", "reference mask", "union", "union + composition", "union + composition + shading")
@@ -41,13 +42,13 @@ def main() -> None:
     judged: dict[str, list[Judged]] = {row: [] for row in ROWS}
     for item in dataset.images:
         image = images.load(item.path)
-        camera = inspector.query_camera(image, None)
-        localization = inspector.localize(image, camera)
+        query = inspector.prepare(image)
+        localization = inspector.localize(query)
         mask = item.load_mask((image.shape[0], image.shape[1]))
-        rendering = inspector.render(localization, camera) if localization.localized else None
+        rendering = inspector.render(query, localization) if localization.localized else None
         for row in ROWS:
-            with without_later_steps(row), only_our_threads():
-                found = inspector.score(image, camera, localization, rendering)
+            with without_later_steps(row):  # a query anew: it keeps what it was composed of
+                found = inspector.score(inspector.prepare(image), localization, rendering)
             values = None if found.anomaly_map is None else found.anomaly_map.values
             shape = (image.shape[0], image.shape[1])
             judged[row].append(Judged(item.defective, found.verdict, float(found.score), values, mask, shape))
@@ -63,17 +64,18 @@ def main() -> None:
 
 @contextmanager
 def without_later_steps(row: str) -> Iterator[None]:
-    """The scorer without the steps that come after `row`."""
+    """The comparison without the steps that come after `row`."""
     kept = ROWS.index(row)
     with ExitStack() as stack:
         if kept < 4:
-            stack.enter_context(patch.object(scorer, "shaded", lambda query, rendering, background: rendering))
+            stack.enter_context(patch.object(LitQuery, "shaded", property(lambda lit: lit.rendering)))
         if kept < 3:
-            stack.enter_context(patch.object(scorer, "on_ground", lambda rendering, ground, background: rendering))
-        if kept < 2:  # nothing is said of the ground
-            stack.enter_context(patch.object(scorer, "strangeness", lambda query, rendering: None))
+            for module in (prepared_query, measurement):
+                stack.enter_context(patch.object(module, "on_ground", lambda rendering, ground, background: rendering))
+        if kept < 2:  # nothing is known of the ground
+            stack.enter_context(patch.object(measurement, "distance_from_ground", lambda query, rendering: None))
         if kept < 1:
-            stack.enter_context(patch.object(scorer, "is_plain_ground", lambda empty, rendering: True))
+            stack.enter_context(patch.object(prepared_query, "is_plain_background", lambda mask, rendering: True))
         yield
 
 

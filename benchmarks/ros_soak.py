@@ -48,7 +48,7 @@ from textured_cube import draw, ring_poses  # noqa: E402
 SIDE, VIEWS = 160, 24  # px, reference views of the toy
 CHEAP = (
     "splatting.steps=400", "splatting.gaussians=2000", "splatting.sh_degree=0", "localization.window_pixels=20000",
-    "localization.max_scale=1.0", "localization.guided_views=4", "refinement.renderings=1", "scoring.photographs=0",
+    "localization.max_scale=1.0", "refinement.renderings=1", "scoring.photographs=0",
 )  # fmt: skip
 READY = 300.0  # seconds for the nodes to start; the first start on a machine compiles kernels
 CELL_DEADLINE = 0.8  # seconds

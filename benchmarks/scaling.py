@@ -118,8 +118,9 @@ def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
         g = Gaussians(g.means + shift, g.quats, g.scales / np.float32(parts**0.25), opacities, g.sh, g.footprint)
     calibration = model.calibration
     if calibration is not None:
+        state = calibration.state
         calibration = replace(
-            calibration, residual_mean=calibration.residual_mean[chosen], rarity=calibration.rarity[chosen],
+            calibration, state=replace(state, residual_mean=state.residual_mean[chosen], rarity=state.rarity[chosen]),
             max_loss=1.0,  # such a model explains no image well
         )  # fmt: skip
     return replace(model, gaussians=g, calibration=calibration)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from network_states import aliked_state, netvlad_state, superpoint_state
+from pad_ros.training.residuals import residual_statistics
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
 from pad_ros.compute.threads import only_our_threads
@@ -25,7 +26,6 @@ from pad_ros.rendering.tensors import GaussianTensors
 from pad_ros.training import splatting
 from pad_ros.training.initialise import initial_gaussians
 from pad_ros.training.losses import SsimTarget, photometric_gradient
-from pad_ros.training.residuals import residual_statistics
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
 from pad_ros.training.splatting_settings import SplattingSettings
 

@@ -4,17 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from box_model import POSES, located, make_box_inspector, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from model_factory import CAMERA, make_model
+from splat_scenes import WHITE, put_off
 
-from pad_ros.errors import InputError
+from pad_ros.errors import CameraError, ImageError, InputError, SceneError
 from pad_ros.imaging.geometry import Camera, Pose, rotation_angle
 from pad_ros.imaging.scene import Scene
 from pad_ros.inspector import Inspector
 from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.result import Localization
+from pad_ros.photometry.ground import on_ground
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.verdicts import Reason, Verdict
 
@@ -32,7 +35,7 @@ def noise(height=SIZE[0], width=SIZE[1]):
 
 def found(pose):
     """A localizer that always gives this answer."""
-    return lambda self, *frame: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
+    return lambda self, query, estimate=None: Localization(pose, Reason.NONE, "", 50, 60, 0.5, np.eye(6))
 
 
 def assert_held(result, *reasons):
@@ -55,8 +58,9 @@ def test_the_models_camera_serves_images_of_its_shape(inspector):
 @pytest.mark.parametrize("height, width, camera", [(64, 64, None), (64, 48, None), (96, 128, CAMERA), (48, 65, CAMERA)])
 def test_intrinsics_of_another_image_are_refused(inspector, height, width, camera):
     image = noise(height, width)
-    with pytest.raises(InputError, match=f"{width}x{height}.*64x48"):
-        inspector.query_camera(image, camera)
+    for refuse in (inspector.query_camera, inspector.prepare):
+        with pytest.raises(CameraError, match=f"{width}x{height}.*64x48"):
+            refuse(image, camera)
     assert_held(inspector.inspect(image, camera), Reason.CAMERA_MISMATCH)
 
 
@@ -147,8 +151,8 @@ def test_a_model_without_calibration_holds_everything(monkeypatch):
 def test_without_a_pose_nothing_is_rendered(inspector):
     nowhere = Localization(None, Reason.WEAK_POSE, "too few inliers")
     with pytest.raises(ValueError, match="no pose"):
-        inspector.render(nowhere, CAMERA)
-    result = inspector.score(noise(), CAMERA, nowhere, None)
+        inspector.render(inspector.prepare(noise()), nowhere)
+    result = inspector.score(inspector.prepare(noise()), nowhere, None)
     assert (result.verdict, result.reason, result.reason_text) == (Verdict.HOLD, Reason.WEAK_POSE, "too few inliers")
 
 
@@ -170,6 +174,90 @@ def test_settings_of_the_model_that_are_not_known_here_are_refused():
 @pytest.mark.parametrize("roi", [(0, 0, 8, 8), (100, 0, 200, 40), (30, 30, 20, 20)])
 def test_a_region_of_interest_outside_the_image_is_refused(inspector, roi):
     looking_there = Inspector(inspector.model, scene=Scene(roi=roi))
-    with pytest.raises(InputError, match="region of interest"):
-        looking_there.localize(noise())
-    assert_held(looking_there.inspect(noise()), Reason.CAMERA_MISMATCH)
+    with pytest.raises(SceneError, match="region of interest"):
+        looking_there.prepare(noise())
+    assert_held(looking_there.inspect(noise()), Reason.SCENE_MISMATCH)
+
+
+def test_views_of_the_empty_cell_from_another_camera_are_refused(inspector):
+    other = Inspector(inspector.model, scene=Scene(empty=(noise(96, 128),)))
+    with pytest.raises(SceneError, match="128x96 pixels, the image has 64x48"):
+        other.prepare(noise())
+    assert_held(other.inspect(noise()), Reason.SCENE_MISMATCH)
+
+
+# --- what the stages take ---
+
+
+def test_a_prepared_query_holds_what_is_known_of_it(inspector):
+    image, distorted = noise(), replace(CAMERA, distortion=(0.1, 0.0, 0.0, 0.0))
+    query = inspector.prepare(image)
+    assert query.image is image and query.camera == CAMERA and query.background == inspector.model.background
+    assert query.empty == () and query.region is None
+    assert inspector.prepare(image, distorted).camera is distorted
+    in_cell = Inspector(inspector.model, scene=Scene((noise(),), roi=(8, 4, 90, 40))).prepare(image)
+    assert len(in_cell.empty) == 1 and in_cell.region == (8, 4, 64, 40)  # clipped to the image
+    with pytest.raises(ImageError):
+        inspector.prepare(image.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def boxed():
+    return make_box_inspector()
+
+
+def by_another_process(inspector, image, localization):
+    """The rendering as made from what a message holds: poses, but no pictures."""
+    pose, made_at = (
+        Pose.from_quaternion(p.quaternion(), p.translation) for p in (localization.pose, localization.rendered_from)
+    )
+    sent = replace(localization, pose=pose, rendered_from=made_at, rendering=None)
+    return inspector.render(inspector.prepare(image), sent)
+
+
+def assert_same_picture(first, second):
+    for name in ("rgb", "alpha", "depth", "features"):
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-4)
+    np.testing.assert_allclose(first.pose.matrix, second.pose.matrix, atol=1e-12)
+    assert first.window == second.window and first.photographs.shape == second.photographs.shape
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("before", ["nothing", "a pose", "a rendering"])
+def test_another_process_renders_the_same(boxed, monkeypatch, seed, before):
+    """What refining left, shifted by a part of a pixel, can be made anew from the poses alone."""
+    truth = POSES[seed]
+    start = put_off(truth, 1.0, 0.005, np.random.default_rng(seed))
+    monkeypatch.setattr(Localizer, "coarse_estimate", lambda self, query: None)
+    monkeypatch.setattr(Localizer, "localize", found(start))
+    image = photograph(truth)
+    prior = None if before == "nothing" else replace(found(start)(None, None), rendering=None)
+    if before == "a rendering":
+        prior = located(boxed, photograph(start), prior)
+    localization = located(boxed, image, prior)
+    assert localization.localized and localization.rendering.features.shape[2] == 2
+    assert localization.rendered_from is not None
+    with_rendering = boxed.render(boxed.prepare(image), localization)
+    assert_same_picture(by_another_process(boxed, image, localization), with_rendering)
+
+
+def test_another_process_renders_the_same_in_front_of_another_background(boxed, monkeypatch):
+    start = put_off(POSES[0], 0.5, 0.003, np.random.default_rng(0))
+    monkeypatch.setattr(Localizer, "coarse_estimate", lambda self, query: None)
+    monkeypatch.setattr(Localizer, "localize", found(start))
+    rendering = boxed.renderer.part(boxed.model.camera, POSES[0])
+    grey = np.full_like(rendering.rgb, 0.4) + np.random.default_rng(0).normal(0, 0.01, rendering.rgb.shape)
+    image = on_ground(rendering, grey.astype(np.float32), WHITE).rgb8
+    localization = located(boxed, image)
+    assert localization.localized and localization.rendered_from is localization.pose
+    with_rendering = boxed.render(boxed.prepare(image), localization)
+    corner = with_rendering.rgb[0, 0]
+    np.testing.assert_array_equal(corner, np.ones(3, np.float32))  # the reference stays on its own background
+    assert_same_picture(by_another_process(boxed, image, localization), with_rendering)
+
+
+def test_a_pose_from_elsewhere_is_rendered_as_it_is(boxed):
+    pose = put_off(POSES[1], 0.1, 0.001, np.random.default_rng(0))
+    given = Localization(pose, Reason.NONE, "")
+    rendering = boxed.render(boxed.prepare(photograph(pose)), given)
+    np.testing.assert_array_equal(rendering.rgb, boxed.renderer.part(boxed.model.camera, pose).rgb)

@@ -73,7 +73,9 @@ class ConditionLimits:
         if not found.light_known:
             return Reason.LIGHT, "the light differs more from that of the reference views than can be undone"
         if found.clipped > MAX_CLIPPED:
-            text = f"{100 * found.clipped:.0f} % of the part are over- or underexposed, {100 * MAX_CLIPPED:.0f} % may be"
+            text = (
+                f"{100 * found.clipped:.0f} % of the part are over- or underexposed, {100 * MAX_CLIPPED:.0f} % may be"
+            )
             return Reason.LIGHT, text
         if found.view_share < min_view_share:
             text = f"{100 * found.view_share:.0f} % of the part are in view, {100 * min_view_share:.0f} % are needed"

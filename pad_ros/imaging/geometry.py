@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import CameraError, InputError
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class Camera:
             self.width >= 1 and self.height >= 1 and len(self.distortion) in (4, 8) and all(map(math.isfinite, values))
         )
         if not possible or min(self.fx, self.fy) <= 0:
-            raise InputError(f"impossible camera intrinsics: {self}")
+            raise CameraError(f"impossible camera intrinsics: {self}")
 
     @staticmethod
     def from_fov(width: int, height: int, angle_x: float) -> Camera:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, InputError
+from ..errors import CameraError, ImageError
 from ..imaging import images
 from ..imaging.geometry import Camera, Pose
 from ..imaging.images import Image
@@ -86,7 +86,7 @@ def image_to_rgb(msg: RawImage) -> Image:
 def camera_from_info(info: RawCameraInfo) -> Camera | None:
     """The raw camera of a camera_info, region of interest and binning applied; None if it is uncalibrated.
 
-    ROS calibrations put pixel centres at integers, ours lie at +0.5. Raises InputError for a distortion
+    ROS calibrations put pixel centres at integers, ours lie at +0.5. Raises CameraError for a distortion
     model other than plumb_bob and rational_polynomial, or impossible values.
     """
     k = np.asarray(info.k, np.float64)
@@ -94,7 +94,7 @@ def camera_from_info(info: RawCameraInfo) -> Camera | None:
         return None
     coefficients = np.asarray(info.d, np.float64)
     if coefficients.any() and (info.distortion_model not in DISTORTIONS or coefficients[8:].any()):
-        raise InputError(
+        raise CameraError(
             f"camera_info: distortion '{info.distortion_model}' {coefficients.tolist()} is not supported; calibrate "
             f"with {' or '.join(DISTORTIONS)}, or rectify the images first"
         )

@@ -9,7 +9,7 @@ pose: residuals are weighted after Huber, with a scale from their median.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from ..imaging.geometry import Array, Camera, Pose, rotation_angle
 from ..imaging.images import Image
-from ..photometry.prepared_query import RenderFunction
 from ..rendering.result import ReferenceRendering
 from ..settings import RefinementSettings
 from .alignment import Linearisation, Window, nudged
+
+RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
 SETTLED = 0.99  # of the loss before: less gain than this ends the refinement
 SUBPIXEL = 0.15  # px: a correction that moves the part by less is made on the picture, without rendering anew

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compute.threads import only_our_threads
-from ..imaging.geometry import Pose, largest_cosine
+from ..imaging.geometry import Camera, Pose, largest_cosine
 from ..photometry.prepared_query import PreparedQuery
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
@@ -76,9 +76,14 @@ class PoseVerifier:
         with only_our_threads():
             first = self._coarse.part(reduced_camera(camera, settings), pose) if last is None else last
             lit = query.lit_by(first)
-            render, coarse = lit.over_ground(self._renderer.part), lit.over_ground(self._coarse.part)
-            if last is not None:
-                last = render(camera, pose)  # itself, over the query's ground
+
+            def render(camera: Camera, at: Pose) -> ReferenceRendering:
+                return lit.over_ground(self._renderer.part(camera, at))
+
+            def coarse(camera: Camera, at: Pose) -> ReferenceRendering:
+                return lit.over_ground(first if at is pose else self._coarse.part(camera, at))
+
+            last = None if last is None else lit.over_ground(last)
             refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last)
             if lit.plain:
                 return refined

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.background import Background, Mask, background_mask, part_mask
-from ..imaging.geometry import Camera, Pose, undistort_image
+from ..imaging.geometry import Camera, undistort_image
 from ..imaging.images import Image
 from ..imaging.rect import Rect
 from ..rendering.result import ReferenceRendering
@@ -21,7 +21,6 @@ from .light import Light, fit_light
 from .shading import Shading, fit_shading
 
 Floats = NDArray[np.float32]
-RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,20 +75,14 @@ class LitQuery:
         lit.__dict__.update(kept)
         return lit
 
-    def over_ground(self, render: RenderFunction) -> RenderFunction:
-        """`render`, of any resolution, with the query's ground in place of the background of the reference views."""
-
-        def composed(camera: Camera, pose: Pose) -> ReferenceRendering:
-            known = pose is self.rendering.pose and camera == self.rendering.camera
-            rendering = self.rendering if known else render(camera, pose)
-            if self.plain:
-                return rendering
-            ground = self.behind
-            if ground.shape[:2] != (camera.height, camera.width):
-                ground = cv2.resize(ground, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-            return on_ground(rendering, ground, self.background)
-
-        return composed
+    def over_ground(self, rendering: ReferenceRendering) -> ReferenceRendering:
+        """A rendering of any size over the query's ground in place of the background of the reference views."""
+        if self.plain:
+            return rendering
+        ground, (height, width) = self.behind, rendering.alpha.shape
+        if ground.shape[:2] != (height, width):
+            ground = cv2.resize(ground, (width, height), interpolation=cv2.INTER_AREA)
+        return on_ground(rendering, ground, self.background)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +136,8 @@ class PreparedQuery:
         if self._lit and self._lit[0].rendering is rendering:
             return self._lit[0]
         if self._lit and self._lit[0].rendering.rgb is rendering.rgb:
-            return self._lit[0].with_photographs(rendering)
+            self._lit[0] = self._lit[0].with_photographs(rendering)
+            return self._lit[0]
         image = self.undistorted
         size = (rendering.camera.width, rendering.camera.height)
         shrunk = image

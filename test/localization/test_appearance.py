@@ -1,28 +1,20 @@
-"""Poses from the looks of the part as a whole, and what the inspector makes of them."""
-
-from dataclasses import replace
+"""Poses from the appearance of the part as a whole."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_factory import make_calibration, make_map, make_model
-from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of, put_off
+from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
 from pad_ros.imaging.background import part_mask
 from pad_ros.imaging.geometry import Pose, rotation_angle
-from pad_ros.inspector import Inspector
 from pad_ros.localization.appearance import Appearance
-from pad_ros.localization.localizer import Localizer
-from pad_ros.localization.result import Localization
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.calibration import take_photographs
-from pad_ros.verdicts import Reason
 
 PART = box()
 VIEWS = photographs_of(PART, 24)
 PHOTOGRAPHS = take_photographs(PART, VIEWS, WHITE, "cpu")
-LOST = Localization(None, Reason.NOT_LOCALIZED, "no features")
 
 
 @pytest.fixture(scope="module")
@@ -73,36 +65,3 @@ def test_nothing_to_compare():
     known = Appearance(PHOTOGRAPHS[:2], WHITE, np.zeros(3))
     assert known.poses(image, np.zeros_like(mask), CAMERA, 4) == []
     assert len(known.poses(image, mask, CAMERA, 4)) == 2
-
-
-@pytest.fixture
-def inspector(monkeypatch):
-    """Its features never tell a pose."""
-    monkeypatch.setattr(Localizer, "quick_look", lambda self, *frame: None)
-    monkeypatch.setattr(Localizer, "localize", lambda self, *frame: LOST)
-    known = replace(make_calibration(len(PART)), max_loss=0.05, coverage=3.0)
-    sfm_map = replace(make_map(), poses=tuple(view.pose for view in VIEWS[:3]))
-    model = replace(
-        make_model(len(PART)), gaussians=PART, camera=CAMERA, sfm_map=sfm_map, calibration=known,
-        photographs=PHOTOGRAPHS,
-    )  # fmt: skip
-    return Inspector(model, "cpu")
-
-
-def test_the_inspector_finds_a_part_without_features(inspector):
-    truth = put_off(VIEWS[5].pose, 4.0, 0.01, np.random.default_rng(0))
-    found = inspector.localize(picture(truth))
-    assert found.reason_text == "localized by its looks" and found.covariance.shape == (6, 6)
-    assert rotation_angle(found.pose, truth) < np.radians(0.2)
-
-
-def test_another_part_is_not_found_by_its_looks(inspector):
-    other = Renderer(box(seed=7), WHITE).render(CAMERA, VIEWS[5].pose).rgb8  # the same shape, other colours
-    assert inspector.localize(other) is LOST
-    assert inspector.localize(np.full_like(other, 255)).reason is Reason.NO_CONTENT
-
-
-def test_two_parts_are_not_one(inspector, monkeypatch):
-    several = Localization(None, Reason.SEVERAL_PARTS, "two")
-    monkeypatch.setattr(Localizer, "localize", lambda self, *frame: several)
-    assert inspector.localize(picture(VIEWS[5].pose)) is several

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,11 +12,13 @@ from textured_cube import CAMERA, GROUND, cube_map, cube_views, draw, ring_poses
 
 from pad_ros.errors import InputError, MissingDependencyError, ModelError
 from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
-from pad_ros.localization.choices import FeatureName, create_features, needed_networks
-from pad_ros.localization.localizer import LocalizationSettings, Localizer
-from pad_ros.methods.presets import load_method
+from pad_ros.localization.choices import FEATURES, create_features, needed_networks
+from pad_ros.localization.localizer import Localizer, check_map
+from pad_ros.methods.presets import load_method, networks_of
 from pad_ros.networks.network import Network, read_networks
 from pad_ros.networks.registry import REGISTRY
+from pad_ros.photometry.prepared_query import PreparedQuery
+from pad_ros.settings import LocalizationSettings
 from pad_ros.training.mapping import build_map
 
 
@@ -26,7 +27,7 @@ def test_what_each_choice_needs() -> None:
     assert needed_networks("aliked", "lightglue", "netvlad") == ("aliked-n16", "lightglue-aliked", "netvlad")
     assert needed_networks("xfeat", "lighterglue", "vlad") == ("xfeat", "lighterglue")
     assert needed_networks("superpoint", "lightglue", "vlad") == ("superpoint", "lightglue-superpoint")
-    for name in get_args(FeatureName):
+    for name in FEATURES:
         assert set(needed_networks(name, "nearest", "netvlad")) <= set(REGISTRY)
 
 
@@ -61,7 +62,7 @@ def test_a_map_of_other_features_is_refused() -> None:
         Localizer(cube_map(), GROUND, settings)
     with pytest.raises(ModelError, match="retrieval by netvlad"):
         Localizer(cube_map(), GROUND, LocalizationSettings(retrieval="netvlad"))
-    replace(settings, features="aliked").check_map(replace(cube_map(), features="aliked-n16"))
+    check_map(replace(cube_map(), features="aliked-n16"), replace(settings, features="aliked"))
     assert create_features("sift", {}).name == "sift"
 
 
@@ -73,7 +74,7 @@ def assert_localizes(settings: LocalizationSettings, networks: tuple[Network, ..
     localizer = Localizer(sfm_map, GROUND, settings, networks)
     for reference in ring_poses(40, 3.8)[1:22:10]:
         pose = Pose.look_at(reference.centre, np.array([0.05, 0, 0]), np.array([0, 0, 1.0]), roll=0.1)
-        found = localizer.localize(draw(pose), CAMERA)
+        found = localizer.localize(PreparedQuery(draw(pose), CAMERA, GROUND))
         assert found.pose is not None, found.reason_text
         assert np.degrees(rotation_angle(found.pose, pose)) < 0.5
         assert translation_error(found.pose, pose) < 0.01
@@ -92,7 +93,7 @@ def test_poses_with_xfeat(shared: Path, settings: LocalizationSettings, names: l
 @pytest.mark.slow
 def test_poses_with_aliked(shared: Path, weights_folder: Callable[[str], Path]) -> None:
     settings = LocalizationSettings(features="aliked-t16")
-    assert_localizes(settings, read_networks(settings.networks, weights_folder("aliked-t16")))
+    assert_localizes(settings, read_networks(networks_of(settings), weights_folder("aliked-t16")))
 
 
 @pytest.mark.slow

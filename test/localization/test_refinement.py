@@ -6,7 +6,7 @@ from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
 from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
 from pad_ros.localization.alignment import Window, nudged, seen_window
-from pad_ros.localization.refinement import RefinementSettings, refine_pose
+from pad_ros.localization.refinement import MAX_ROTATION_DEG, MAX_TRANSLATION, refine_pose
 from pad_ros.rendering.renderer import Renderer
 
 DEGREES, SHARE = 0.6, 0.006  # what a pose from landmarks is wrong by
@@ -113,12 +113,11 @@ def test_an_image_of_something_else_never_leads_far_away(render, kind):
         "noise": np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8),
         "another view": photograph(render, orbit(6)[4]),
     }[kind]
-    settings = RefinementSettings()
-    found = refine_pose(image, CAMERA, start, render, settings)
+    found = refine_pose(image, CAMERA, start, render)
     assert np.all(np.isfinite(found.pose.matrix))
     assert found.loss <= found.loss_before
-    assert rotation_angle(found.pose, start) <= np.radians(settings.max_rotation_deg) + 1e-6
-    assert translation_error(found.pose, start) <= settings.max_translation + 1e-6
+    assert rotation_angle(found.pose, start) <= np.radians(MAX_ROTATION_DEG) + 1e-6
+    assert translation_error(found.pose, start) <= MAX_TRANSLATION + 1e-6
     if not found.accepted:
         assert found.pose is start
 

@@ -70,6 +70,42 @@ def test_colmap_reads_the_map(tmp_path: Path) -> None:
             np.testing.assert_allclose(pixel, original.keypoints[own][0], atol=1e-5)
 
 
+@pytest.mark.parametrize("v", range(3))
+def test_a_map_without_one_view(v: int, tmp_path: Path) -> None:
+    original = small_map()
+    left = original.without(original.view_names[v])
+    kept, others = original.descriptor_view != v, [i for i in range(3) if i != v]
+    assert left.view_names == tuple(original.view_names[i] for i in others)
+    assert left.poses == tuple(original.poses[i] for i in others)
+    assert left.cameras == tuple(original.cameras[i] for i in others)
+    np.testing.assert_array_equal(left.view_descriptors, original.view_descriptors[others])
+    for name in ("descriptors", "keypoints"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(original, name)[kept])
+    # Each observation is still that of the same landmark by the same view.
+    seen_by = [left.view_names[i] for i in left.descriptor_view]
+    assert seen_by == [original.view_names[i] for i in original.descriptor_view[kept]]
+    for name in ("points", "colours", "errors"):
+        mine, theirs = getattr(left, name), getattr(original, name)
+        np.testing.assert_array_equal(mine[left.descriptor_landmark], theirs[original.descriptor_landmark[kept]])
+    assert (left.vocabulary is original.vocabulary) and left.features == "sift"
+    save_map(left, tmp_path)
+    assert load_map(tmp_path).view_names == left.view_names  # a valid map
+
+
+def test_landmarks_that_only_one_view_saw_go_with_it() -> None:
+    original = small_map()
+    alone = replace(original, descriptor_view=np.array([1, 1, 1, 2, 2, 0, 0, 2, 1, 0], np.int32))  # landmark 0
+    left = alone.without("good/ü.png")
+    np.testing.assert_array_equal(left.points, original.points[1:])
+    assert left.descriptor_landmark.dtype == left.descriptor_view.dtype == np.int32
+    assert set(left.descriptor_landmark) == {0, 1, 2, 3} and set(left.descriptor_view) == {0, 1}
+
+
+def test_a_map_without_a_view_that_it_does_not_have() -> None:
+    original = small_map()
+    assert original.without("good/other.png") is original
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_missing_file(name: str, tmp_path: Path) -> None:
     save_map(small_map(), tmp_path)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from splat_scenes import CAMERA, WHITE, box, orbit
 
-from pad_ros.photometry.light import SAME, SAME_LIGHT, Light, fit_light
+from pad_ros.photometry.light import SAME_CHANGE, SAME_LIGHT, Light, fit_light
 from pad_ros.rendering.renderer import Renderer
 
 
@@ -31,8 +31,8 @@ def test_gain_and_offset_are_found_and_undone(rendering, exposure, balance, offs
     undone = light.undo(image).astype(float)
     inside = (rendering.alpha > 0.95) & (image.max(axis=2) < 250) & (image.min(axis=2) > 5)
     left = np.abs(undone - 255.0 * rendering.rgb)[inside].mean()
-    if light.same:  # what is within SAME is left as it is
-        assert left < 255 * SAME + 1
+    if light.same:  # what is within SAME_CHANGE is left as it is
+        assert left < 255 * SAME_CHANGE + 1
     else:
         assert left < 6
         assert np.abs(np.array(light.gain) - gain).max() < 0.05 and np.abs(np.array(light.offset) - offset).max() < 0.03

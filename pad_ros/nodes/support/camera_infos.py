@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
-from ...errors import InputError
+from ...errors import CameraError
 from ...imaging.geometry import Camera
 from .convert import camera_from_info
 from .parameters import Parameters
@@ -62,14 +62,14 @@ class CameraInfos:
     def camera(self, stamp_ns: int) -> Camera | None:
         """The raw camera for an image; None: nobody publishes camera_info. Waits; not to be called by the executor.
 
-        Raises InputError for an unusable camera_info, or one that is announced but does not come.
+        Raises CameraError for an unusable camera_info, or one that is announced but does not come.
         """
         info = self._find(stamp_ns)
         if info is None:
             return None
         camera = camera_from_info(info)
         if camera is None:
-            raise InputError(
+            raise CameraError(
                 "camera_info is uncalibrated (K is zero); calibrate the camera, or remap camera_info away to use the "
                 "intrinsics of the model"
             )
@@ -84,7 +84,7 @@ class CameraInfos:
                 left = end - time.monotonic()
                 if left <= 0 or not self._arrived.wait(left):
                     self._patient = False  # the images behind are not kept waiting as well
-                    raise InputError(self._missing())
+                    raise CameraError(self._missing())
             self._patient = True
             return info
 

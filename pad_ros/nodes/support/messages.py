@@ -65,6 +65,7 @@ def _message_class(kind: str) -> Any:
 
 def frame_to_localized(frame: Frame) -> LocalizedView:
     localization = frame.localization
+    rendered_from = localization.rendered_from or localization.pose
     return LocalizedView(
         header=frame.header,
         part_id=frame.part_id,
@@ -79,7 +80,7 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
         reason=int(localization.reason),
         reason_text=localization.reason_text,
         pose=pose_message(make, localization),
-        rendered_from=PoseMsg() if localization.rendered_from is None else pose_to_msg(localization.rendered_from),
+        rendered_from=PoseMsg() if rendered_from is None else pose_to_msg(rendered_from),
         inliers=localization.inliers,
         matches=localization.matches,
         residual_px=float(localization.residual_px),

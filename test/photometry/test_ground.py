@@ -9,7 +9,8 @@ from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 from pad_ros.imaging.background import Background, background_mask
 from pad_ros.imaging.geometry import rotation_angle
 from pad_ros.localization.refinement import refine_pose
-from pad_ros.photometry.ground import around, as_seen, filled, is_plain_ground, on_ground
+from pad_ros.photometry.ground import around_part, filled, is_plain_background, on_ground
+from pad_ros.photometry.prepared_query import PreparedQuery
 from pad_ros.rendering.renderer import Renderer
 
 POSE = orbit(7)[1]
@@ -28,10 +29,10 @@ def stripes():
 
 
 def plain(image, rendering, background):
-    return is_plain_ground(background_mask(image, background), rendering)
+    return is_plain_background(background_mask(image, background), rendering)
 
 
-def test_a_plain_ground_is_known_beside_the_part(rendering):
+def test_a_plain_background_is_known_around_the_part(rendering):
     assert plain(rendering.rgb8, rendering, WHITE)
     foreign = on_ground(rendering, stripes(), WHITE).rgb8
     assert not plain(foreign, rendering, WHITE)
@@ -60,21 +61,22 @@ def test_the_part_is_put_over_another_ground(rendering):
 
 def test_the_ground_goes_on_behind_the_part(rendering):
     query = on_ground(rendering, stripes(), WHITE).rgb
-    ground = filled(query, around(rendering))
+    ground = filled(query, around_part(rendering))
     outside = rendering.alpha == 0
     assert np.mean(np.all(ground[outside] == query[outside], axis=1)) > 0.8  # all but the margin around it
     colours = {tuple(c) for c in stripes().reshape(-1, 3).round(3)}
     assert {tuple(c) for c in ground.reshape(-1, 3).round(3)} <= colours
     everywhere = replace(rendering, alpha=np.ones_like(rendering.alpha))
-    np.testing.assert_array_equal(filled(query, around(everywhere)), query)
+    np.testing.assert_array_equal(filled(query, around_part(everywhere)), query)
 
 
 def test_a_pose_is_refined_over_a_foreign_ground_and_in_other_light(rendering):
     truth = orbit(7)[1]
     image = (on_ground(rendering, stripes(), WHITE).rgb * (0.75, 0.7, 0.8) * 255 + 0.5).astype(np.uint8)
     wrong = put_off(truth, 0.5, 0.003, np.random.default_rng(0))
-    seen = as_seen(image, RENDERER.render(CAMERA.resized(64, 64), wrong), WHITE)
-    refined = refine_pose(seen.image, CAMERA, wrong, seen.over(RENDERER.render))
+    lit = PreparedQuery(image, CAMERA, WHITE).lit_by(RENDERER.render(CAMERA.resized(64, 64), wrong))
+    assert not lit.plain
+    refined = refine_pose(lit.image, CAMERA, wrong, lambda *view: lit.over_ground(RENDERER.render(*view)))
     assert rotation_angle(refined.pose, truth) < 0.5 * rotation_angle(wrong, truth)
     assert refined.loss < 0.03
     plain = refine_pose(image, CAMERA, wrong, RENDERER.render)
