@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 WHITE = 1.0
-BANDS = 16
+RASTER_BANDS = 16
 NO_FACE = -1
 
 
@@ -53,8 +53,10 @@ def rasterize(xy: Any, nearness: Any, faces: Any, height: int, width: int) -> An
     """The face in front at every sample [height, width] (int32, NO_FACE where there is none)."""
     best = np.full((height, width), -np.inf, np.float32)
     face_of = np.full((height, width), NO_FACE, np.int32)
-    for band in numba.prange(BANDS):
-        _raster_rows(xy, nearness, faces, band * height // BANDS, (band + 1) * height // BANDS, best, face_of)
+    for band in numba.prange(RASTER_BANDS):
+        _raster_rows(
+            xy, nearness, faces, band * height // RASTER_BANDS, (band + 1) * height // RASTER_BANDS, best, face_of
+        )
     return face_of
 
 
@@ -216,16 +218,16 @@ def _lit(maps: Any, frames: Any, k: int, position: Any, normal: Any, extent: flo
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _room(x: float, y: float, z: float, blur: float) -> float:
-    """The studio as a mirror sees it in direction (x, y, z): bright floor and ceiling, a darker belt, two softboxes."""
+def _room(rx: float, ry: float, z: float, blur: float, room: Any) -> Any:
+    """What a mirror shows in direction (rx, ry, z): (the room: bright floor and ceiling, a darker belt, a softbox;
+    the large lamp)."""
+    x, y = room[0] * rx + room[1] * ry, room[0] * ry - room[1] * rx
     up = 0.55 * _step(0.1 - blur, 0.5 + blur, z) + 0.8 * _step(0.02 - blur, 0.25 + blur, -z)
     wall = 0.12 + 0.25 * _step(0.55 - blur, 0.75 + blur, abs(x * 0.8 + y * 0.6))
-    key = x * 0.45 - y * 0.55 + z * 0.704
-    side = -x * 0.8 + y * 0.5 + z * 0.33
-    boxes = 5.0 * _step(0.95 - 0.6 * blur, 0.965 + 0.035 * blur, key) + 2.5 * _step(
-        0.93 - 0.6 * blur, 0.95 + 0.05 * blur, side
-    )
-    return wall + up + boxes / (1 + 60 * blur * blur)
+    key = 5.0 * _step(0.95 - 0.6 * blur, 0.965 + 0.035 * blur, x * room[2] + y * room[3] + z * room[4])
+    side = 2.5 * _step(0.93 - 0.6 * blur, 0.95 + 0.05 * blur, -x * 0.8 + y * 0.5 + z * 0.33)
+    soft = 1.0 / (1 + 60 * blur * blur)
+    return wall + up + side * soft, key * soft
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -255,7 +257,7 @@ def _tone(x: float) -> float:
 @numba.njit(cache=True, parallel=True, error_model="numpy")
 def shade(face_of: Any, factor: int, xy: Any, nearness: Any, faces: Any, face_part: Any, vertices: Any, normals: Any,
           local: Any, materials: Any, decals: Any, marks: Any, centre: Any, lights: Any, frames: Any, maps: Any,
-          extent: float) -> Any:  # fmt: skip
+          extent: float, room: Any) -> Any:  # fmt: skip
     """Colours [H, W, 3] (uint8) and the share of each pixel that marks cover [H, W], from faces at
     factor x factor samples per pixel. `centre` [3] is the camera's."""
     height, width = face_of.shape[0] // factor, face_of.shape[1] // factor
@@ -289,7 +291,7 @@ def shade(face_of: Any, factor: int, xy: Any, nearness: Any, faces: Any, face_pa
                     openness = _light(position, normal, lights, frames, maps, extent, irradiance)
                     last_part = part
                     last_normal[:] = normal
-                _reflect(material, position, normal, centre, albedo, irradiance, openness, total)
+                _reflect(material, position, normal, centre, albedo, irradiance, openness, room, total)
             for c in range(3):
                 image[row, column, c] = int(255.0 * total[c] / (factor * factor) + 0.5)
             covered[row, column] = cover / (factor * factor)
@@ -321,18 +323,20 @@ def _interpolate(face: int, px: float, py: float, xy: Any, nearness: Any, faces:
 
 @numba.njit(cache=True, error_model="numpy")
 def _reflect(m: Any, position: Any, normal: Any, centre: Any, albedo: Any, irradiance: Any, openness: float,
-             total: Any) -> None:  # fmt: skip
+             room: Any, total: Any) -> None:  # fmt: skip
     """Adds what one sample sends to the camera: Lambert's law, and the mirrored room with Schlick's Fresnel term."""
     vx, vy, vz = centre[0] - position[0], centre[1] - position[1], centre[2] - position[2]
     s = 1.0 / math.sqrt(vx * vx + vy * vy + vz * vz)
     vx, vy, vz = vx * s, vy * s, vz * s
     cosine = max(normal[0] * vx + normal[1] * vy + normal[2] * vz, 0.02)
     rx, ry, rz = 2 * cosine * normal[0] - vx, 2 * cosine * normal[1] - vy, 2 * cosine * normal[2] - vz
-    room = _room(rx, ry, rz, m[9]) * (0.25 + 0.75 * openness)
+    around, lamp = _room(rx, ry, rz, m[9], room)
+    unhidden = 0.25 + 0.75 * openness
     grazing = (1.0 - cosine) ** 5 * (1.0 - m[9])
     metal = m[10]
     for c in range(3):
         f0 = m[8] * (1 - metal) + metal * min(albedo[c] * 0.9, 1.0)
         mirror = f0 + (1.0 - f0) * grazing * (0.5 + 0.5 * metal)
         diffuse = albedo[c] * irradiance[c] * (1.0 - metal * (0.95 - 0.8 * m[9]))
-        total[c] += _tone(diffuse + mirror * room)
+        mirrored = (around * room[8 + c] + lamp * room[5 + c]) * unhidden
+        total[c] += _tone(diffuse + mirror * mirrored)
