@@ -29,7 +29,7 @@ class Lamps:
     turntable: bool = False
 
     def for_view(self, pose: Pose) -> Lamps:
-        """The lamps as they stand around the part when the camera is at `pose`: without `turntable` the same for all."""
+        """The lamps as they stand around the part when the camera is at `pose`; the same for all but on a turntable."""
         if not self.turntable:
             return self
         turned = float(np.arctan2(pose.centre[1], pose.centre[0]))

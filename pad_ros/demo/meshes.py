@@ -64,7 +64,7 @@ def box(x: float, y: float, z: float, radius: float = 0.02, steps: int = 3) -> M
             inner = np.clip(cube, -(half - radius), half - radius)
             normals = cube - inner
             normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-            faces = _grid_faces(len(u), len(v))
+            faces = grid_faces(len(u), len(v))
             vertices = (inner + radius * normals).reshape(-1, 3)
             meshes.append(Mesh(vertices, normals.reshape(-1, 3), faces if sign > 0 else faces[:, ::-1]))
     return join(meshes)
@@ -75,7 +75,7 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 40) -> Mesh:
     (bottom to top on the outside)."""
     angle = np.linspace(0, 2 * np.pi, segments + 1)
     around = np.stack([np.cos(angle), np.sin(angle), np.ones_like(angle)], axis=-1)
-    faces = _grid_faces(2, segments + 1)[:, ::-1]
+    faces = grid_faces(2, segments + 1)[:, ::-1]
     strips = zip(*_strips(np.array(profile, dtype=np.float64), closed=False))
     swept = [[pairs[:, None, [0, 0, 1]] * around for pairs in strip] for strip in strips]  # [2, S, 3] each
     return join([Mesh(ring.reshape(-1, 3), normals.reshape(-1, 3), faces) for ring, normals in swept])
@@ -127,7 +127,7 @@ def sweep(path: Array, radius: float, sides: int = 14, closed: bool = False) -> 
     t = np.linspace(0, 2 * np.pi, sides + 1)
     normals = side[:, None] * np.cos(t)[:, None] + other[:, None] * np.sin(t)[:, None]  # [P, S, 3]
     rings = path[:, None] + radius * normals
-    meshes = [Mesh(rings.reshape(-1, 3), normals.reshape(-1, 3), _grid_faces(len(path), sides + 1)[:, ::-1])]
+    meshes = [Mesh(rings.reshape(-1, 3), normals.reshape(-1, 3), grid_faces(len(path), sides + 1)[:, ::-1])]
     if not closed:
         fan = np.stack([np.zeros(sides), np.arange(1, sides + 1), np.arange(2, sides + 2)], axis=1).astype(np.int32)
         for end, sign in ((0, -1.0), (-1, 1.0)):
@@ -214,7 +214,8 @@ def _rounded_samples(half: float, radius: float, steps: int) -> Array:
     return np.concatenate([-bevel[::-1], bevel])
 
 
-def _grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
+def grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
+    """Triangles [F, 3] between neighbouring vertices of a grid of rows x columns."""
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]
     return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([c, b, d], -1).reshape(-1, 3)])

@@ -39,6 +39,7 @@ class SubPart:
     mesh: Mesh
     transform: Array  # [4, 4] part_from_own, rigid
     material: Material
+    label: bool = False  # glued on by hand: its place varies
 
     @property
     def group(self) -> str:
@@ -55,7 +56,7 @@ class Scene:
     local: Array  # [V, 3] own frame of the sub-part
     faces: NDArray[np.int32]  # [F, 3]
     face_part: NDArray[np.int32]  # [F] index into subparts
-    materials: Array  # [P, 16]
+    materials: Array  # [P, 17]
     decals: NDArray[np.float32]  # [D, S, S, 3]
     marks: Array  # [M, 15]
 
@@ -129,7 +130,7 @@ def render(scene: Scene, camera: Camera, pose: Pose, lamps: Lamps = STUDIO) -> R
     sampled = camera.resized(camera.width * SAMPLES_PER_SIDE, camera.height * SAMPLES_PER_SIDE)
     xy, nearness = _project(scene, sampled, pose)
     face_of = rasterize(xy, nearness, scene.faces, sampled.height, sampled.width)
-    lights = _lights(scene, lamps)
+    lights = _lights(scene, lamps.for_view(pose))
     image, marked = shade(
         face_of, SAMPLES_PER_SIDE, xy, nearness, scene.faces, scene.face_part, scene.vertices, scene.normals,
         scene.local, scene.materials, scene.decals, scene.marks, pose.centre, lights.colours, lights.frames,

@@ -157,7 +157,7 @@ def _albedo(m: Any, decals: Any, local: Any, out: Any) -> None:
         p = _pattern(m, x, y, z)
         for k in range(3):
             out[k] = m[2 + k] * (1 - p) + m[5 + k] * p
-    seed = m[15]
+    seed = m[16]
     fine = 0.6 * noise(x * 26 + seed, y * 26, z * 26) + 0.4 * noise(x * 61, y * 61 + seed, z * 61)
     for k in range(3):
         out[k] *= 1.0 + 2.0 * m[11] * (fine - 0.5)
