@@ -23,25 +23,25 @@ GLOVE = np.array([
 
 
 def partly_out_of_frame(scene: Scene, camera: Camera, pose: Pose, share: float, direction: float = 0.0) -> Pose:
-    """`pose` with the camera moved sideways until `share` of the part that it sees is left in the frame.
+    """`pose` with the camera turned aside until `share` of what it sees of the part is left in the frame.
 
-    share: 0 to 1, of the pixels that show the part at `pose`. direction: radians from the image's x towards its y, in
-    which the part leaves. Raises InputError where no part is in view or the share is not in 0 to 1.
+    share: 0 to 1, of the pixels that show the part at `pose`; the camera's place stays, so the same surface is seen.
+    direction: radians from the image's x towards its y, in which the part leaves. Raises InputError where no part is
+    in view or the share is not in 0 to 1.
     """
     visible = surface(scene, camera, pose)
     points = visible.points[visible.subpart >= 0]
-
-    def shifted(distance: float) -> Pose:
-        return pose.retract(distance * np.array([0, 0, 0, np.cos(direction), np.sin(direction), 0]))
-
-    def hidden(distance: float) -> float:
-        x, y = camera.project(shifted(distance).transform(points)).T
-        return 1 - float(np.mean((x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)))
-
     if len(points) == 0:
         raise InputError("no part is in view")
-    farthest = 2 * float(np.linalg.norm(pose.translation)) * max(camera.width / camera.fx, camera.height / camera.fy)
-    return shifted(_smallest(hidden, 1 - share, farthest))
+
+    def turned(angle: float) -> Pose:
+        return pose.retract(angle * np.array([-np.sin(direction), np.cos(direction), 0, 0, 0, 0]))
+
+    def hidden(angle: float) -> float:
+        x, y = camera.project(turned(angle).transform(points)).T
+        return 1 - float(np.mean((x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)))
+
+    return turned(_smallest(hidden, 1 - share, np.pi / 2))
 
 
 def behind_cable(image: Image, part: Mask, share: float, seed: int = 0) -> tuple[Image, Mask]:
