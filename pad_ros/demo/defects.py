@@ -21,22 +21,10 @@ from .render import Rendering, Scene, SubPart, Surface
 Mask = NDArray[np.bool_]  # [H, W]
 
 MASK_COVERAGE = 0.3  # a pixel belongs to a defect from this share of it on
-STAIN_COLOURS: tuple[Colour, ...] = (
-    (0.1, 0.07, 0.04),
-    (0.42, 0.19, 0.07),
-    (0.82, 0.82, 0.78),
-    (0.1, 0.24, 0.12),
-    (0.55, 0.5, 0.3),
-)
-WRONG_COLOURS: tuple[Colour, ...] = (
-    (0.75, 0.1, 0.1),
-    (0.1, 0.3, 0.7),
-    (0.9, 0.72, 0.12),
-    (0.15, 0.55, 0.25),
-    (0.12, 0.12, 0.13),
-    (0.72, 0.72, 0.72),
-    (0.8, 0.4, 0.1),
-)
+STAIN_COLOURS: tuple[Colour, ...] = ((0.1, 0.07, 0.04), (0.42, 0.19, 0.07), (0.82, 0.82, 0.78), (0.1, 0.24, 0.12),
+                                     (0.55, 0.5, 0.3))  # fmt: skip
+WRONG_COLOURS: tuple[Colour, ...] = ((0.75, 0.1, 0.1), (0.1, 0.3, 0.7), (0.9, 0.72, 0.12), (0.15, 0.55, 0.25),
+                                     (0.12, 0.12, 0.13), (0.72, 0.72, 0.72), (0.8, 0.4, 0.1))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from .defects import KINDS, Limits, Mask, defect_mask, propose
 from .lamps import STUDIO, Lamps
 from .part_kit import CAMERA_ANGLE_X, Part
 from .parts import make_part
-from .render import Rendering, Scene, build_scene, render, surface
+from .render import Scene, build_scene, render, surface
 from .variation import Variation
 
 DEMO_QUERIES: Mapping[str, int] = {"good": 4, **dict.fromkeys(KINDS, 2)}
@@ -42,6 +42,69 @@ class Conditions:
 
 
 VARIED = Conditions(variation=Variation())
+
+
+@dataclass(frozen=True, eq=False)
+class Shoot:
+    """What all images of a data set share."""
+
+    part: Part
+    scene: Scene  # of the nominal part
+    camera: Camera
+    reference: list[Pose]
+    near: list[Pose]  # reference views near which queries lie
+    conditions: Conditions
+
+    @staticmethod
+    def prepare(part: Part, views: int, size: int, conditions: Conditions = Conditions()) -> Shoot:
+        """See `make_dataset`."""
+        if views < 3 or not images.MIN_SIDE <= size <= 4096:
+            raise InputError(
+                f"a data set needs at least 3 views (not {views}) of {images.MIN_SIDE} to 4096 px (not {size})"
+            )
+        reference = reference_poses(views, part.distance)
+        lowest = part.distance * np.sin(np.radians(conditions.lowest))
+        near = [pose for pose in reference if pose.centre[2] >= lowest]
+        camera = Camera.from_fov(size, size, CAMERA_ANGLE_X)
+        return Shoot(part, build_scene(part.subparts), camera, reference, near, conditions)
+
+    def unit(self, name: str) -> tuple[Part, Scene]:
+        """The unit that the query of this name shows."""
+        if self.conditions.variation is None:
+            return self.part, self.scene
+        unit = self.conditions.variation.unit(self.part, name)
+        return unit, build_scene(unit.subparts)
+
+    @property
+    def query_lamps(self) -> Lamps:
+        return self.conditions.query_lamps or self.conditions.lamps
+
+    def query(self, scene: Scene, pose: Pose) -> images.Image:
+        """The image of a query."""
+        return render(scene, self.camera, pose, self.query_lamps).image
+
+    def query_pose(self, rng: np.random.Generator) -> Pose:
+        """A random pose near one of the reference views `near` that has the whole part in the image."""
+        known = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in self.reference])
+        starts = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in self.near])
+        margin = 0.01 * self.camera.width
+        for _ in range(MAX_DRAWS):
+            axis = rng.normal(size=3)
+            start = starts[rng.integers(len(starts))]
+            side = np.cross(start, axis)
+            angle = rng.uniform(MIN_VIEW_GAP, MAX_VIEW_GAP)
+            direction = np.cos(angle) * start + np.sin(angle) * side / np.linalg.norm(side)
+            far = self.part.distance * rng.uniform(0.92, 1.08)
+            roll = np.radians(rng.uniform(-20, 20))
+            pose = Pose.look_at(far * direction, np.zeros(3), np.array([0.0, 0.0, 1.0]), roll)
+            offset = rng.uniform(-0.12, 0.12, 2) * self.camera.width * far / self.camera.fx
+            pose = pose.retract(np.array([0.0, 0.0, 0.0, *offset, 0.0]))
+            nearest = np.arccos(np.clip((known @ pose.centre).max() / np.linalg.norm(pose.centre), -1, 1))
+            pixels = self.camera.project(pose.transform(self.scene.vertices))
+            inside = margin <= pixels.min() and pixels.max() <= self.camera.width - margin
+            if inside and MIN_VIEW_GAP <= nearest <= MAX_VIEW_GAP:
+                return pose
+        raise RuntimeError("the part does not fit into the image from its own distance")
 
 
 # Eight parameters: all have defaults, and callers name them.
@@ -68,19 +131,20 @@ def make_dataset(
     unknown = sorted(set(queries) - {"good", *KINDS})
     if unknown:
         raise InputError(f"no such defect: {', '.join(unknown)}; there are {', '.join(KINDS)}")
-    shoot = _Shoot.prepare(out, part, views, size, conditions)
+    shoot = Shoot.prepare(make_part(part), views, size, conditions)
+    _check_new(out)
     total, done = views + sum(queries.values()), 0
 
-    def save(name: str, pose: Pose, rendering: Rendering) -> tuple[str, Pose]:
+    def save(name: str, pose: Pose, image: images.Image) -> tuple[str, Pose]:
         nonlocal done
-        images.save(out / name, rendering.image)
+        images.save(out / name, image)
         done += 1
         if progress is not None:
             progress(done, total)
         return name, pose
 
     reference = [
-        save(f"train/good/{k}.png", pose, render(shoot.scene, shoot.camera, pose, conditions.lamps))
+        save(f"train/good/{k}.png", pose, render(shoot.scene, shoot.camera, pose, conditions.lamps).image)
         for k, pose in enumerate(shoot.reference)
     ]
     test = []
@@ -89,12 +153,13 @@ def make_dataset(
         unit, scene = shoot.unit(f"{kind}/{k}")
         if kind == "good":
             pose = shoot.query_pose(rng)
+            image = shoot.query(scene, pose)
         else:
-            pose, scene, mask = _defective(kind, shoot, unit, scene, rng)
+            pose, image, mask = _defective(kind, shoot, unit, scene, rng)
             target = out / f"ground_truth/{kind}/{k}_mask.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(target), mask.astype(np.uint8) * 255)
-        test.append(save(f"test/{kind}/{k}.png", pose, shoot.query(scene, pose)))
+        test.append(save(f"test/{kind}/{k}.png", pose, image))
     _write_poses(out / "test_poses.json", test)
     _write_poses(out / "transforms.json", reference)
 
@@ -116,21 +181,19 @@ def make_good_units(
     They lie near the reference views of a data set of `views` views, like its queries, and show none of its units.
     Raises InputError as `make_dataset` does.
     """
-    shoot = _Shoot.prepare(out, part, views, size, conditions)
+    shoot = Shoot.prepare(make_part(part), views, size, conditions)
+    _check_new(out)
     for k in range(units):
         _, scene = shoot.unit(f"unit/{k}")
         for i in range(images_per_unit):
             pose = shoot.query_pose(_random(seed, f"{part}/unit/{k}", i))
-            images.save(out / f"good/{k}/{i}.png", shoot.query(scene, pose).image)
+            images.save(out / f"good/{k}/{i}.png", shoot.query(scene, pose))
 
 
 def make_foreign(out: Path, part: str = "bracket", *, size: int = 400, seed: int = 0) -> None:
     """Writes one image of another part than `part`, for a query that must not pass."""
-    other = make_part("toy" if part != "toy" else "gearbox")
-    scene, camera = build_scene(other.subparts), Camera.from_fov(size, size, CAMERA_ANGLE_X)
-    poses = reference_poses(24, other.distance)
-    pose = query_pose(scene, camera, other.distance, poses, poses, np.random.default_rng([seed, 1]))
-    images.save(out, render(scene, camera, pose).image)
+    shoot = Shoot.prepare(make_part("toy" if part != "toy" else "gearbox"), 24, size)
+    images.save(out, shoot.query(shoot.scene, shoot.query_pose(np.random.default_rng([seed, 1]))))
 
 
 def make_black(out: Path, *, size: int = 400) -> None:
@@ -147,79 +210,9 @@ def reference_poses(count: int, distance: float) -> list[Pose]:
     return [Pose.look_at(centre, np.zeros(3), np.array([0.0, 0.0, 1.0])) for centre in centres]
 
 
-def query_pose(
-    scene: Scene,
-    camera: Camera,
-    distance: float,
-    reference: Sequence[Pose],
-    near: Sequence[Pose],
-    rng: np.random.Generator,
-) -> Pose:
-    """A random pose near one of the reference views `near` that has the whole part in the image."""
-    known = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in reference])
-    starts = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in near])
-    margin = 0.01 * camera.width
-    for _ in range(MAX_DRAWS):
-        axis = rng.normal(size=3)
-        start = starts[rng.integers(len(starts))]
-        side = np.cross(start, axis)
-        angle = rng.uniform(MIN_VIEW_GAP, MAX_VIEW_GAP)
-        direction = np.cos(angle) * start + np.sin(angle) * side / np.linalg.norm(side)
-        far = distance * rng.uniform(0.92, 1.08)
-        roll = np.radians(rng.uniform(-20, 20))
-        pose = Pose.look_at(far * direction, np.zeros(3), np.array([0.0, 0.0, 1.0]), roll)
-        offset = rng.uniform(-0.12, 0.12, 2) * camera.width * far / camera.fx
-        pose = pose.retract(np.array([0.0, 0.0, 0.0, *offset, 0.0]))
-        nearest = np.arccos(np.clip((known @ pose.centre).max() / np.linalg.norm(pose.centre), -1, 1))
-        pixels = camera.project(pose.transform(scene.vertices))
-        inside = margin <= pixels.min() and pixels.max() <= camera.width - margin
-        if inside and MIN_VIEW_GAP <= nearest <= MAX_VIEW_GAP:
-            return pose
-    raise RuntimeError("the part does not fit into the image from its own distance")
-
-
-@dataclass(frozen=True, eq=False)
-class _Shoot:
-    """What all images of a data set share."""
-
-    part: Part
-    scene: Scene  # of the nominal part
-    camera: Camera
-    reference: list[Pose]
-    near: list[Pose]  # reference views near which queries lie
-    conditions: Conditions
-
-    @staticmethod
-    def prepare(out: Path, name: str, views: int, size: int, conditions: Conditions) -> _Shoot:
-        if views < 3 or not images.MIN_SIDE <= size <= 4096:
-            raise InputError(
-                f"a data set needs at least 3 views (not {views}) of {images.MIN_SIDE} to 4096 px (not {size})"
-            )
-        part = make_part(name)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out} is in use; name a new folder or empty that one")
-        reference = reference_poses(views, part.distance)
-        lowest = part.distance * np.sin(np.radians(conditions.lowest))
-        near = [pose for pose in reference if pose.centre[2] >= lowest]
-        camera = Camera.from_fov(size, size, CAMERA_ANGLE_X)
-        return _Shoot(part, build_scene(part.subparts), camera, reference, near, conditions)
-
-    def unit(self, name: str) -> tuple[Part, Scene]:
-        if self.conditions.variation is None:
-            return self.part, self.scene
-        unit = self.conditions.variation.unit(self.part, name)
-        return unit, build_scene(unit.subparts)
-
-    def query_pose(self, rng: np.random.Generator) -> Pose:
-        return query_pose(self.scene, self.camera, self.part.distance, self.reference, self.near, rng)
-
-    def query(self, scene: Scene, pose: Pose) -> Rendering:
-        return render(scene, self.camera, pose, self.conditions.query_lamps or self.conditions.lamps)
-
-
 def _defective(
-    kind: str, shoot: _Shoot, unit: Part, scene: Scene, rng: np.random.Generator
-) -> tuple[Pose, Scene, Mask]:
+    kind: str, shoot: Shoot, unit: Part, scene: Scene, rng: np.random.Generator
+) -> tuple[Pose, images.Image, Mask]:
     """Draws poses and defects until one keeps the limits in the light of the studio."""
     camera = shoot.camera
     limits = Limits(camera.width)
@@ -239,8 +232,13 @@ def _defective(
         good, bad = render(scene, camera, pose), render(bad_scene, camera, pose)
         mask = defect_mask(variant.changed, good, scene, bad, bad_scene)
         if limits.area_fits(int(np.count_nonzero(mask))) and limits.visible(mask, good.image, bad.image):
-            return pose, bad_scene, mask
+            return pose, bad.image if shoot.query_lamps == STUDIO else shoot.query(bad_scene, pose), mask
     raise RuntimeError(f"no {kind} on {unit.name} keeps the limits")
+
+
+def _check_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is in use; name a new folder or empty that one")
 
 
 def _random(seed: int, what: str, k: int) -> np.random.Generator:

@@ -55,18 +55,16 @@ def box(x: float, y: float, z: float, radius: float = 0.02, steps: int = 3) -> M
     half = np.array([x, y, z]) / 2
     radius = min(radius, 0.999 * float(half.min()))
     meshes = []
-    for axis in range(3):
-        for sign in (-1.0, 1.0):
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            u, v = (_rounded_samples(half[k], radius, steps) for k in (i, j))
-            cube = np.empty((len(u), len(v), 3))
-            cube[..., i], cube[..., j], cube[..., axis] = u[:, None], v[None, :], sign * half[axis]
-            inner = np.clip(cube, -(half - radius), half - radius)
-            normals = cube - inner
-            normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-            faces = grid_faces(len(u), len(v))
-            vertices = (inner + radius * normals).reshape(-1, 3)
-            meshes.append(Mesh(vertices, normals.reshape(-1, 3), faces if sign > 0 else faces[:, ::-1]))
+    for axis, sign in [(axis, sign) for axis in range(3) for sign in (-1, 1)]:
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        u, v = (_rounded_samples(half[k], radius, steps) for k in (i, j))
+        cube = np.empty((len(u), len(v), 3))
+        cube[..., i], cube[..., j], cube[..., axis] = u[:, None], v, sign * half[axis]
+        inner = np.clip(cube, -(half - radius), half - radius)
+        normals = (cube - inner) / np.linalg.norm(cube - inner, axis=-1, keepdims=True)
+        vertices = inner + radius * normals
+        faces = grid_faces(len(u), len(v))[:, ::sign]
+        meshes.append(Mesh(vertices.reshape(-1, 3), normals.reshape(-1, 3), faces))
     return join(meshes)
 
 
@@ -129,11 +127,10 @@ def sweep(path: Array, radius: float, sides: int = 14, closed: bool = False) -> 
     rings = path[:, None] + radius * normals
     meshes = [Mesh(rings.reshape(-1, 3), normals.reshape(-1, 3), grid_faces(len(path), sides + 1)[:, ::-1])]
     if not closed:
-        fan = np.stack([np.zeros(sides), np.arange(1, sides + 1), np.arange(2, sides + 2)], axis=1).astype(np.int32)
-        for end, sign in ((0, -1.0), (-1, 1.0)):
+        fan = np.arange(sides)[:, None] * [0, 1, 1] + [0, 1, 2]
+        for end, sign in ((0, -1), (-1, 1)):
             vertices = np.concatenate([path[end][None], rings[end]])
-            normal = np.repeat(sign * tangent[end][None], len(vertices), axis=0)
-            meshes.append(Mesh(vertices, normal, fan if sign > 0 else fan[:, ::-1]))
+            meshes.append(Mesh(vertices, np.tile(sign * tangent[end], (len(vertices), 1)), fan[:, ::sign]))
     return join(meshes)
 
 
@@ -153,14 +150,9 @@ def circle(radius: float, segments: int = 40, x: float = 0.0, y: float = 0.0) ->
 
 def rounded_rectangle(x: float, y: float, radius: float, steps: int = 6) -> Array:
     """An outline [N, 2] of a rectangle of edges x, y about the origin with round corners."""
-    t = np.linspace(0, np.pi / 2, steps)
-    corners = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-    pieces = [
-        np.stack([sx * (x / 2 - radius) + radius * np.cos(t + k * np.pi / 2),
-                  sy * (y / 2 - radius) + radius * np.sin(t + k * np.pi / 2)], axis=1)
-        for k, (sx, sy) in enumerate(corners)
-    ]  # fmt: skip
-    return np.concatenate(pieces)
+    t = np.linspace(0, np.pi / 2, steps) + np.pi / 2 * np.arange(4)[:, None]
+    corners = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])[:, None] * (x / 2 - radius, y / 2 - radius)
+    return (corners + radius * np.stack([np.cos(t), np.sin(t)], axis=2)).reshape(-1, 2)
 
 
 def gear_outline(teeth: int, root: float, tip: float) -> Array:
@@ -180,10 +172,9 @@ def extrude(outline: Array, height: float, holes: Sequence[Array] = (), bevel: f
     meshes = []
     for loop, small in zip(loops, inset):
         _, flat = _strips(loop, closed=True)
-        quads = (4 * np.arange(len(loop))[:, None, None] + [[0, 1, 2], [2, 1, 3]]).reshape(-1, 3).astype(np.int32)
-        rings = [
-            np.insert(xy, 2, z, axis=1) for xy, z in ((small, -h), (loop, bevel - h), (loop, h - bevel), (small, h))
-        ]
+        quads = (4 * np.arange(len(loop))[:, None, None] + [[0, 1, 2], [2, 1, 3]]).reshape(-1, 3)
+        levels = ((small, -h), (loop, bevel - h), (loop, h - bevel), (small, h))
+        rings = [np.insert(xy, 2, z, axis=1) for xy, z in levels]
         for lower, upper, tilt in zip(rings, rings[1:], (-1.0, 0.0, 1.0)):
             band = np.stack([lower, upper], axis=1)
             corners = np.stack([band, np.roll(band, -1, axis=0)], axis=2)  # [N, lower and upper, both ends, 3]
