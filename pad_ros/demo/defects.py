@@ -197,9 +197,9 @@ def _fin(rng: np.random.Generator, length: float, height: float) -> Mesh:
     ramp = np.sin(np.pi * (0.1 + 0.8 * np.linspace(0, 1, count)))
     z = height * ramp * rng.uniform(0.45, 1.0, count)
     lean = 0.5 * height * rng.normal(size=count)
-    foot = 0.3 * height
+    foot = np.full(count, 0.3 * height)
     profile = [(foot, -foot), (lean, z), (-foot, -foot), (foot, -foot)]
-    rings = np.stack([np.stack(np.broadcast_arrays(x, across, up), axis=1) for across, up in profile], axis=1)
+    rings = np.stack([np.stack([x, across, up], axis=1) for across, up in profile], axis=1)
     index = np.arange(4 * count).reshape(count, 4)
     faces = np.concatenate([index[:1, :3], index[-1:, [0, 2, 1]], grid_faces(count, 4)]).astype(np.int32)
     return faceted(Mesh(rings.reshape(-1, 3), np.zeros((4 * count, 3)), faces))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -46,7 +45,7 @@ class Material:
     decal: Decal | None = None
     texture: int = 0
 
-    def tinted(self, gain: Sequence[float]) -> Material:
+    def tinted(self, gain: Vector) -> Material:
         """The material with each channel [3] of its colours multiplied by `gain`, up to .95."""
 
         def tint(colour: Colour) -> Colour:

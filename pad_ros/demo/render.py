@@ -18,14 +18,12 @@ from ..imaging.images import Image
 from .lamps import STUDIO, Lamps
 from .materials import DECAL_SIZE, Mark, Material
 from .meshes import Mesh, join
-from .shading import NO_FACE, rasterize, shade, shadow_maps
+from .shading import NO_FACE, Geometry, Lights, Looks, rasterize, shade, shadow_maps
 
 Array = NDArray[np.float64]
 Maps = NDArray[np.float32]
 
 SAMPLES_PER_SIDE = 3  # of a pixel
-SHADOW_MAP_SIZE = 320
-SHADOW_EXTENT = 1.25  # half the side of a shadow map: the same for all scenes, so that a defect changes no other place
 KEY_LIGHTS, SKY_LIGHTS = 20, 60  # directions that stand for the large lamp and for the room
 KEY_DISC_RADIUS = 0.16
 GOLDEN_ANGLE = 2.39996
@@ -55,10 +53,7 @@ class Scene:
     normals: Array  # [V, 3]
     local: Array  # [V, 3] own frame of the sub-part
     faces: NDArray[np.int32]  # [F, 3]
-    face_part: NDArray[np.int32]  # [F] index into subparts
-    materials: Array  # [P, 17]
-    decals: NDArray[np.float32]  # [D, S, S, 3]
-    marks: Array  # [M, 15]
+    looks: Looks
 
     @cached_property
     def sky_maps(self) -> Maps:
@@ -68,16 +63,6 @@ class Scene:
     def indices(self, groups: Collection[str]) -> list[int]:
         """The sub-parts that belong to the named groups."""
         return [k for k, subpart in enumerate(self.subparts) if subpart.group in groups]
-
-
-@dataclass(frozen=True, eq=False)
-class Lights:
-    """Directional lights with their depth maps, and what glossy faces mirror."""
-
-    colours: Array  # [L, 3] irradiance
-    frames: Array  # [L, 3, 3] rows: right, down, forward
-    maps: Maps  # [L, S, S]
-    room: Array  # [11], see `Lamps.row`
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,17 +97,14 @@ def build_scene(subparts: Sequence[SubPart], marks: Sequence[Mark] = ()) -> Scen
         rows.append(s.material.row(s.name, len(decals) if s.material.decal else NO_FACE))
         if s.material.decal:
             decals.append(s.material.decal.texels())
-    return Scene(
-        subparts=tuple(subparts),
-        vertices=whole.vertices,
-        normals=whole.normals,
-        local=np.concatenate([s.mesh.vertices for s in subparts]),
-        faces=whole.faces,
+    looks = Looks(
         face_part=np.repeat(np.arange(len(subparts), dtype=np.int32), [len(s.mesh.faces) for s in subparts]),
         materials=np.array(rows),
         decals=np.stack(decals),
         marks=np.array([mark.row() for mark in marks]).reshape(-1, 15),
     )
+    local = np.concatenate([s.mesh.vertices for s in subparts])
+    return Scene(tuple(subparts), whole.vertices, whole.normals, local, whole.faces, looks)
 
 
 def render(scene: Scene, camera: Camera, pose: Pose, lamps: Lamps = STUDIO) -> Rendering:
@@ -130,12 +112,9 @@ def render(scene: Scene, camera: Camera, pose: Pose, lamps: Lamps = STUDIO) -> R
     sampled = camera.resized(camera.width * SAMPLES_PER_SIDE, camera.height * SAMPLES_PER_SIDE)
     xy, nearness = _project(scene, sampled, pose)
     face_of = rasterize(xy, nearness, scene.faces, sampled.height, sampled.width)
+    geometry = Geometry(xy, nearness, scene.faces, scene.vertices, scene.normals, scene.local)
     lights = _lights(scene, lamps.for_view(pose))
-    image, marked = shade(
-        face_of, SAMPLES_PER_SIDE, xy, nearness, scene.faces, scene.face_part, scene.vertices, scene.normals,
-        scene.local, scene.materials, scene.decals, scene.marks, pose.centre, lights.colours, lights.frames,
-        lights.maps, SHADOW_EXTENT, lights.room,
-    )  # fmt: skip
+    image, marked = shade(face_of, SAMPLES_PER_SIDE, geometry, scene.looks, lights, pose.centre)
     return Rendering(image, _subparts(scene, face_of), marked)
 
 
@@ -157,7 +136,7 @@ def surface(scene: Scene, camera: Camera, pose: Pose) -> Surface:
 
 
 def _subparts(scene: Scene, face_of: NDArray[np.int32]) -> NDArray[np.int32]:
-    return np.where(face_of == NO_FACE, NO_FACE, scene.face_part[face_of]).astype(np.int32)
+    return np.where(face_of == NO_FACE, NO_FACE, scene.looks.face_part[face_of]).astype(np.int32)
 
 
 def _project(scene: Scene, camera: Camera, pose: Pose) -> tuple[Array, Array]:
@@ -173,7 +152,7 @@ def _frames(directions: Array, spins: Array) -> Array:
 
 
 def _shadow_maps(scene: Scene, frames: Array) -> Maps:
-    return np.asarray(shadow_maps(scene.vertices, scene.faces, frames, SHADOW_EXTENT, SHADOW_MAP_SIZE))
+    return np.asarray(shadow_maps(scene.vertices, scene.faces, frames))
 
 
 SPINS = np.random.default_rng(7).normal(size=(KEY_LIGHTS + SKY_LIGHTS, 3))

@@ -79,7 +79,7 @@ def _hide(
 ) -> tuple[Image, Mask]:
     """Draws `shape(amount)`, round bars [K, 5], with the smallest amount up to `largest` that hides the share."""
     rows, columns = np.nonzero(part)
-    on_part = np.stack([columns, rows], axis=1) + 0.5
+    on_part = np.stack([columns + 0.5, rows + 0.5], axis=1)
     amount = _smallest(lambda amount: float(np.mean(_bars(on_part, shape(amount))[0] > 0)), share, largest)
     x, y = np.meshgrid(np.arange(part.shape[1]) + 0.5, np.arange(part.shape[0]) + 0.5)
     depth, across = _bars(np.stack([x.ravel(), y.ravel()], axis=1), shape(amount))

@@ -7,7 +7,8 @@ from pad_ros.demo.materials import Mark, Material, Pattern, label
 from pad_ros.demo.meshes import at
 from pad_ros.demo.part_kit import plastic
 from pad_ros.demo.parts import PARTS, make_part
-from pad_ros.demo.render import SHADOW_EXTENT, Scene, SubPart, build_scene, render, surface
+from pad_ros.demo.render import Scene, SubPart, build_scene, render, surface
+from pad_ros.demo.shading import SHADOW_EXTENT
 from pad_ros.errors import InputError
 from pad_ros.imaging.geometry import Camera, Pose
 
