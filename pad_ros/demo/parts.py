@@ -45,6 +45,8 @@ def bracket() -> list[SubPart]:
                    barcode=True)
     casting = m.label(["TYPE 7B  CAST 2291", "MADE IN EU  2024", "Rev. C"], 0.8, 0.5, (0.16, 0.16, 0.18),
                       (0.68, 0.69, 0.71), barcode=True)
+    left, right = (m.label([text], 0.14, 0.14, (0.9, 0.9, 0.85), paper)
+                   for text, paper in (("L2", (0.5, 0.1, 0.1)), ("R2", (0.1, 0.3, 0.2))))
     warning = m.label(["DANGER", "24 V"], 0.24, 0.15, (0.1, 0.08, 0.05), (0.95, 0.76, 0.12))
     subparts = [
         SubPart("base", g.extrude(g.rounded_rectangle(1.5, 1.0, 0.12), 0.13, bevel=0.015), at(z=-0.42), BRUSHED),
@@ -68,10 +70,8 @@ def bracket() -> list[SubPart]:
         plate("label", name, at(-0.287, 0, -0.21, 90, 0, -90)),
         plate("warning", warning, at(-0.113, 0.0, -0.18, 90, 0, 90)),
         plate("scale", m.ruler(0.72, 0.09, (0.1, 0.1, 0.1), (0.8, 0.8, 0.8)), at(0.2, -0.44, -0.352)),
-        plate("mark_left", m.label(["L2"], 0.14, 0.14, (0.9, 0.9, 0.85), (0.5, 0.1, 0.1)),
-              at(-0.41, 0.37, -0.352, rz=90)),
-        plate("mark_right", m.label(["R2"], 0.14, 0.14, (0.9, 0.9, 0.85), (0.1, 0.3, 0.2)),
-              at(-0.41, -0.37, -0.352, rz=90)),
+        plate("mark_left", left, at(-0.41, 0.37, -0.352, rz=90)),
+        plate("mark_right", right, at(-0.41, -0.37, -0.352, rz=90)),
         plate("underside", casting, at(0, 0, -0.487, 180)),
     ]
     for k, (x, y) in enumerate([(0.45, 0.36), (0.45, -0.25), (-0.62, 0.38), (-0.62, -0.38)]):
@@ -167,12 +167,10 @@ def pcb() -> list[SubPart]:
     for k, colour in enumerate([(0.85, 0.12, 0.1), (0.2, 0.75, 0.2), (0.92, 0.7, 0.1)]):
         subparts.append(SubPart(f"led_{k}", g.box(0.06, 0.04, 0.045, 0.008), at(0.55 + 0.09 * k, -0.42, 0.045),
                                 plastic(colour)))
-    for k in range(8):
-        pin = g.box(0.022, 0.022, 0.2, 0.004, 1)
-        name = f"header/pin_{k}" if k else "header/pins"
-        subparts.append(SubPart(name, pin, at(0.1 + 0.06 * k, 0.5, 0.1), BRASS))
-    subparts.append(SubPart("header/body", g.box(0.5, 0.06, 0.06, 0.006), at(0.31, 0.5, 0.055), BLACK))
-    return subparts
+    pin = g.box(0.022, 0.022, 0.2, 0.004, 1)
+    subparts += [SubPart(f"header/pin_{k}" if k else "header/pins", pin, at(0.1 + 0.06 * k, 0.5, 0.1), BRASS)
+                 for k in range(8)]
+    return [*subparts, SubPart("header/body", g.box(0.5, 0.06, 0.06, 0.006), at(0.31, 0.5, 0.055), BLACK)]
 
 
 def valve() -> list[SubPart]:
@@ -219,16 +217,11 @@ def toy() -> list[SubPart]:
     grey, dark, green = plastic((0.55, 0.56, 0.58)), plastic((0.16, 0.16, 0.17)), plastic((0.12, 0.5, 0.2))
     u = 0.16  # one stud: the pitch
     bricks: list[tuple[str, int, int, float, float, float, float, Material]] = [
-        ("chassis", 9, 4, 0, 0, -0.34, 0.5, grey),
-        ("bed", 5, 4, 2, 0, -0.244, 1, red),
-        ("cabin", 4, 4, -2.5, 0, -0.244, 1, blue),
-        ("cabin_top", 2, 4, -2.5, 0, -0.052, 1, blue),
-        ("roof", 3, 4, -2.5, 0, 0.14, 0.4, yellow),
-        ("bonnet", 1, 2, -4, -1, -0.052, 0.5, yellow),
-        ("crate", 2, 2, 1.5, 1, -0.052, 1, green),
-        ("load", 2, 2, 3.5, -1, -0.052, 1, yellow),
-        ("load_top", 1, 2, 3.0, -1, 0.14, 0.8, red),
-        ("step", 2, 1, 0.5, -1.5, -0.052, 0.4, dark),
+        ("chassis", 9, 4, 0, 0, -0.34, 0.5, grey), ("bed", 5, 4, 2, 0, -0.244, 1, red),
+        ("cabin", 4, 4, -2.5, 0, -0.244, 1, blue), ("cabin_top", 2, 4, -2.5, 0, -0.052, 1, blue),
+        ("roof", 3, 4, -2.5, 0, 0.14, 0.4, yellow), ("bonnet", 1, 2, -4, -1, -0.052, 0.5, yellow),
+        ("crate", 2, 2, 1.5, 1, -0.052, 1, green), ("load", 2, 2, 3.5, -1, -0.052, 1, yellow),
+        ("load_top", 1, 2, 3.0, -1, 0.14, 0.8, red), ("step", 2, 1, 0.5, -1.5, -0.052, 0.4, dark),
         ("beacon", 1, 1, -2, 1.5, 0.217, 0.5, Material((0.93, 0.45, 0.06), roughness=0.1, reflectance=0.06)),
         ("tail", 1, 1, 4, 1.5, -0.052, 0.5, dark),
     ]

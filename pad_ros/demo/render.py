@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from ..imaging.images import Image
 from .lamps import STUDIO, Lamps
 from .materials import DECAL_SIZE, Mark, Material
 from .meshes import Mesh, join
-from .shading import NO_FACE, Geometry, Lights, Looks, rasterize, shade, shadow_maps
+from .shading import NO_FACE, rasterize, shade, shadow_maps
 
 Array = NDArray[np.float64]
 Maps = NDArray[np.float32]
@@ -27,6 +28,35 @@ SAMPLES_PER_SIDE = 3  # of a pixel
 KEY_LIGHTS, SKY_LIGHTS = 20, 60  # directions that stand for the large lamp and for the room
 KEY_DISC_RADIUS = 0.16
 GOLDEN_ANGLE = 2.39996
+
+
+class Geometry(NamedTuple):
+    """Triangles on the screen and in space."""
+
+    xy: Array  # [V, 2] px
+    nearness: Array  # [V] one over the depth
+    faces: NDArray[np.int32]  # [F, 3]
+    vertices: Array  # [V, 3] part frame
+    normals: Array  # [V, 3]
+    local: Array  # [V, 3] own frame of the sub-part
+
+
+class Looks(NamedTuple):
+    """What surfaces look like."""
+
+    face_part: NDArray[np.int32]  # [F] row of materials
+    materials: Array  # [P, 17] see `Material.row`
+    decals: NDArray[np.float32]  # [D, S, S, 3]
+    marks: Array  # [M, 15] see `Mark.row`
+
+
+class Lights(NamedTuple):
+    """Directional lights with their depth maps, and what glossy faces mirror."""
+
+    colours: Array  # [L, 3] irradiance
+    frames: Array  # [L, 3, 3] rows: right, down, forward
+    maps: Maps  # [L, S, S]
+    room: Array  # [11], see `Lamps.row`
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pad_ros.demo.defects import Limits
-from pad_ros.demo.generator import VARIED, Conditions, make_dataset, make_good_units
+from pad_ros.demo.generator import VARIED, make_dataset, make_good_units
 from pad_ros.demo.part_kit import CAMERA_ANGLE_X, Part
 from pad_ros.demo.parts import PARTS, make_part
 from pad_ros.demo.render import build_scene, render
@@ -93,7 +93,3 @@ def test_defects_lie_on_varied_units_and_masks_mark_the_defect_alone(tmp_path: P
     for kind in ("Missing", "Stains"):
         mask = cv2.imread(str(tmp_path / f"varied/ground_truth/{kind}/0_mask.png"), cv2.IMREAD_UNCHANGED)
         assert Limits(96).area_fits(int(np.count_nonzero(mask)))
-
-
-def test_conditions_are_those_of_the_nominal_part_by_default() -> None:
-    assert Conditions().variation is None and VARIED.variation == Variation()
