@@ -150,7 +150,7 @@ def make_dataset(
     test = []
     for kind, k in [(kind, k) for kind, count in queries.items() for k in range(count)]:
         rng = _random(seed, f"{part}/{kind}", k)
-        unit, scene = shoot.unit(f"{kind}/{k}")
+        unit, scene = shoot.unit(f"{seed}/{kind}/{k}")
         if kind == "good":
             pose = shoot.query_pose(rng)
             image = shoot.query(scene, pose)
@@ -178,13 +178,13 @@ def make_good_units(
 ) -> None:
     """Writes images good/<unit>/<i>.png, without poses, of good units into the folder `out`: what a line's camera sees.
 
-    They lie near the reference views of a data set of `views` views, like its queries, and show none of its units.
+    They lie near the reference views of a data set of `views` views, as its queries do, and show none of its units.
     Raises InputError as `make_dataset` does.
     """
     shoot = Shoot.prepare(make_part(part), views, size, conditions)
     _check_new(out)
     for k in range(units):
-        _, scene = shoot.unit(f"unit/{k}")
+        _, scene = shoot.unit(f"{seed}/unit/{k}")
         for i in range(images_per_unit):
             pose = shoot.query_pose(_random(seed, f"{part}/unit/{k}", i))
             images.save(out / f"good/{k}/{i}.png", shoot.query(scene, pose))

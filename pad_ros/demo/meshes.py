@@ -127,7 +127,7 @@ def sweep(path: Array, radius: float, sides: int = 14, closed: bool = False) -> 
     rings = path[:, None] + radius * normals
     meshes = [Mesh(rings.reshape(-1, 3), normals.reshape(-1, 3), grid_faces(len(path), sides + 1)[:, ::-1])]
     if not closed:
-        fan = (np.arange(sides)[:, None] * [0, 1, 1] + [0, 1, 2]).astype(np.int32)
+        fan = np.asarray(np.arange(sides)[:, None] * [0, 1, 1] + [0, 1, 2], dtype=np.int32)
         for end, sign in ((0, -1), (-1, 1)):
             vertices = np.concatenate([path[end][None], rings[end]])
             meshes.append(Mesh(vertices, np.tile(sign * tangent[end], (len(vertices), 1)), fan[:, ::sign]))
@@ -172,7 +172,7 @@ def extrude(outline: Array, height: float, holes: Sequence[Array] = (), bevel: f
     meshes = []
     for loop, small in zip(loops, inset):
         _, flat = _strips(loop, closed=True)
-        quads = (4 * np.arange(len(loop))[:, None, None] + [[0, 1, 2], [2, 1, 3]]).astype(np.int32).reshape(-1, 3)
+        quads = np.asarray(4 * np.arange(len(loop))[:, None, None] + [[0, 1, 2], [2, 1, 3]], np.int32).reshape(-1, 3)
         levels = ((small, -h), (loop, bevel - h), (loop, h - bevel), (small, h))
         rings = [np.insert(xy, 2, z, axis=1) for xy, z in levels]
         for lower, upper, tilt in zip(rings, rings[1:], (-1.0, 0.0, 1.0)):
