@@ -22,6 +22,7 @@ setup(
     install_requires=[
         "jinja2>=3.1",
         "lz4>=4.3",
+        "mapbox-earcut>=1.0",
         "numba>=0.60",
         "numpy>=1.26",
         "onnx>=1.15",

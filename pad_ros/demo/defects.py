@@ -13,30 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.images import Image
-from .materials import Colour, Mark, Material, recoloured
-from .meshes import Array, Mesh, at, faceted, sphere
+from .materials import Colour, Mark, recoloured
+from .meshes import Array, Mesh, at, faceted, grid_faces, sphere
 from .part_kit import Part
 from .render import Rendering, Scene, SubPart, Surface
 
 Mask = NDArray[np.bool_]  # [H, W]
 
-COVERED = 0.3  # a pixel belongs to a defect from this share of it on
-STAINS: tuple[Colour, ...] = (
-    (0.1, 0.07, 0.04),
-    (0.42, 0.19, 0.07),
-    (0.82, 0.82, 0.78),
-    (0.1, 0.24, 0.12),
-    (0.55, 0.5, 0.3),
-)
-COLOURS: tuple[Colour, ...] = (
-    (0.75, 0.1, 0.1),
-    (0.1, 0.3, 0.7),
-    (0.9, 0.72, 0.12),
-    (0.15, 0.55, 0.25),
-    (0.12, 0.12, 0.13),
-    (0.72, 0.72, 0.72),
-    (0.8, 0.4, 0.1),
-)
+MASK_COVERAGE = 0.3  # a pixel belongs to a defect from this share of it on
+STAIN_COLOURS: tuple[Colour, ...] = ((0.1, 0.07, 0.04), (0.42, 0.19, 0.07), (0.82, 0.82, 0.78), (0.1, 0.24, 0.12),
+                                     (0.55, 0.5, 0.3))  # fmt: skip
+WRONG_COLOURS: tuple[Colour, ...] = ((0.75, 0.1, 0.1), (0.1, 0.3, 0.7), (0.9, 0.72, 0.12), (0.15, 0.55, 0.25),
+                                     (0.12, 0.12, 0.13), (0.72, 0.72, 0.72), (0.8, 0.4, 0.1))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +66,7 @@ class Limits:
 def defect_mask(changed: frozenset[str], good: Rendering, good_scene: Scene, bad: Rendering, bad_scene: Scene) -> Mask:
     """Pixels that show a changed group in the good or in the defective part, or a mark."""
     share = np.maximum(good.coverage(good_scene.indices(changed)), bad.coverage(bad_scene.indices(changed)))
-    return np.asarray(np.maximum(share, bad.marked) >= COVERED)
+    return np.asarray(np.maximum(share, bad.marked) >= MASK_COVERAGE)
 
 
 def propose(kind: str, part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
@@ -94,17 +82,11 @@ def _burrs(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | Non
             return None
         point, outward, tangent, index = edge
         mesh = _fin(rng, length=rng.uniform(0.08, 0.26), height=rng.uniform(0.025, 0.06))
-        frame = np.eye(4)
-        frame[:3, :3] = np.stack([tangent, np.cross(outward, tangent), outward], axis=1)
-        frame[:3, 3] = point
-        solids = [(mesh, frame)]
+        solids = [(mesh, _frame(point, tangent, outward))]
     else:
         point, normal, index = _random_point(seen, rng)
         first = np.cross(normal, np.eye(3)[np.argmin(np.abs(normal))])
-        first /= np.linalg.norm(first)
-        frame = np.eye(4)
-        frame[:3, :3] = np.stack([first, np.cross(normal, first), normal], axis=1)
-        frame[:3, 3] = point
+        frame = _frame(point, first / np.linalg.norm(first), normal)
         size = rng.uniform(0.022, 0.05)
         solids = []
         for _ in range(rng.integers(1, 4)):
@@ -112,7 +94,7 @@ def _burrs(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | Non
             solids.append((_lump(rng, size * rng.uniform(0.5, 1.0)), frame @ at(x, y, rz=rng.uniform(0, 360))))
     parent = part.subparts[index].material
     tone = float(rng.choice([1.0, rng.uniform(0.7, 0.9), rng.uniform(1.15, 1.4)]))
-    burr = replace(_toned(parent, tone), decal=None)
+    burr = replace(parent, decal=None).tinted((tone, tone, tone))
     added = [SubPart(f"burr/{k}", mesh, frame, burr) for k, (mesh, frame) in enumerate(solids)]
     return Variant((*part.subparts, *added), changed=frozenset({"burr"}))
 
@@ -137,7 +119,7 @@ def _shifted(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | N
 def _wrong_colour(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
     """A group in another colour, otherwise alike."""
     group = str(rng.choice(part.loose))
-    colour = COLOURS[rng.integers(len(COLOURS))]
+    colour = WRONG_COLOURS[rng.integers(len(WRONG_COLOURS))]
     subparts = tuple(
         replace(s, material=recoloured(s.material, colour)) if s.group == group else s for s in part.subparts
     )
@@ -147,29 +129,25 @@ def _wrong_colour(part: Part, seen: Surface, rng: np.random.Generator) -> Varian
 def _stains(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
     """One to three blotches of oil, rust or paint close together."""
     point, normal, _ = _random_point(seen, rng)
-    colour = STAINS[rng.integers(len(STAINS))]
+    colour = STAIN_COLOURS[rng.integers(len(STAIN_COLOURS))]
     radius, opacity = rng.uniform(0.035, 0.085), rng.uniform(0.6, 0.95)
-    marks = [Mark(_triple(point), _triple(normal), radius, colour, opacity)]
+    marks = [Mark(point, normal, radius, colour, opacity)]
     for _ in range(rng.integers(0, 3)):
-        step = rng.normal(size=3)
-        step -= normal * (step @ normal)
-        step *= radius * rng.uniform(1.0, 1.7) / np.linalg.norm(step)
-        marks.append(Mark(_triple(point + step), _triple(normal), radius * rng.uniform(0.2, 0.5), colour, opacity))
+        centre = point + _along(normal, rng) * radius * rng.uniform(1.0, 1.7)
+        marks.append(Mark(centre, normal, radius * rng.uniform(0.2, 0.5), colour, opacity))
     return Variant(part.subparts, tuple(marks))
 
 
 def _scratches(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
     """A thin line with a bend or two."""
     point, normal, _ = _random_point(seen, rng)
-    heading = rng.normal(size=3)
-    heading -= normal * (heading @ normal)
-    heading /= np.linalg.norm(heading)
+    heading = _along(normal, rng)
     colour: Colour = (0.9, 0.9, 0.9) if rng.random() < 0.6 else (0.06, 0.06, 0.06)
     half_width, opacity = rng.uniform(0.007, 0.012), rng.uniform(0.75, 0.95)
     marks = []
     for _ in range(rng.integers(1, 4)):
         end = point + heading * rng.uniform(0.1, 0.22)
-        marks.append(Mark(_triple(point), _triple(normal), half_width, colour, opacity, _triple(end)))
+        marks.append(Mark(point, normal, half_width, colour, opacity, end))
         turn = rng.uniform(-0.5, 0.5)
         heading = np.cos(turn) * heading + np.sin(turn) * np.cross(normal, heading)
         point = end
@@ -220,14 +198,11 @@ def _fin(rng: np.random.Generator, length: float, height: float) -> Mesh:
     z = height * ramp * rng.uniform(0.45, 1.0, count)
     lean = 0.5 * height * rng.normal(size=count)
     foot = np.full(count, 0.3 * height)
-    rings = np.stack([np.stack([x, foot, -foot], 1), np.stack([x, lean, z], 1), np.stack([x, -foot, -foot], 1)], axis=1)
-    index = np.arange(3 * count).reshape(count, 3)
-    faces = [[index[0, 0], index[0, 1], index[0, 2]], [index[-1, 0], index[-1, 2], index[-1, 1]]]
-    for k in range(count - 1):
-        for i in range(3):
-            j = (i + 1) % 3
-            faces += [[index[k, i], index[k + 1, i], index[k, j]], [index[k, j], index[k + 1, i], index[k + 1, j]]]
-    return faceted(Mesh(rings.reshape(-1, 3), np.zeros((3 * count, 3)), np.array(faces, np.int32)))
+    profile = [(foot, -foot), (lean, z), (-foot, -foot), (foot, -foot)]
+    rings = np.stack([np.stack([x, across, up], axis=1) for across, up in profile], axis=1)
+    index = np.arange(4 * count).reshape(count, 4)
+    faces = np.concatenate([index[:1, :3], index[-1:, [0, 2, 1]], grid_faces(count, 4)]).astype(np.int32)
+    return faceted(Mesh(rings.reshape(-1, 3), np.zeros((4 * count, 3)), faces))
 
 
 def _lump(rng: np.random.Generator, radius: float) -> Mesh:
@@ -241,12 +216,15 @@ def _lump(rng: np.random.Generator, radius: float) -> Mesh:
     return faceted(Mesh(vertices, ball.normals, ball.faces))
 
 
-def _toned(material: Material, factor: float) -> Material:
-    def tone(c: Colour) -> Colour:
-        return (min(c[0] * factor, 0.95), min(c[1] * factor, 0.95), min(c[2] * factor, 0.95))
+def _frame(origin: Array, x: Array, z: Array) -> Array:
+    """Rigid matrix [4, 4] of a frame with these axes (unit, at right angles)."""
+    frame = np.eye(4)
+    frame[:3] = np.stack([x, np.cross(z, x), z, origin], axis=1)
+    return frame
 
-    return replace(material, colour=tone(material.colour), second=tone(material.second))
 
-
-def _triple(v: Array) -> tuple[float, float, float]:
-    return (float(v[0]), float(v[1]), float(v[2]))
+def _along(normal: Array, rng: np.random.Generator) -> Array:
+    """A random unit direction [3] within the face of this normal."""
+    step = rng.normal(size=3)
+    step -= normal * (step @ normal)
+    return np.asarray(step / np.linalg.norm(step))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,20 +13,101 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging import images
-from ..imaging.geometry import Array, Camera, Pose
+from ..imaging.geometry import Camera, Pose
 from .defects import KINDS, Limits, Mask, defect_mask, propose
-from .part_kit import Part
+from .lamps import STUDIO, Lamps
+from .part_kit import CAMERA_ANGLE_X, Part
 from .parts import make_part
-from .render import Rendering, Scene, build_scene, render, surface
+from .render import Scene, build_scene, render, surface
+from .variation import Variation
 
-CAMERA_ANGLE_X = 0.6911112070083618  # that of MAD and of the NeRF synthetic scenes
 DEMO_QUERIES: Mapping[str, int] = {"good": 4, **dict.fromkeys(KINDS, 2)}
-NEAREST, FARTHEST = np.radians(2.0), np.radians(12.0)  # of a query from the nearest reference view
+MIN_VIEW_GAP, MAX_VIEW_GAP = np.radians(2.0), np.radians(12.0)  # of a query from the nearest reference view
 MAX_DRAWS = 2000
 
-Progress = Callable[[int, int], None]  # images done, images in all
+
+@dataclass(frozen=True)
+class Conditions:
+    """How the images of a data set are taken.
+
+    lowest: degrees; queries lie near reference views of at least this elevation. lamps: of the reference views, and of
+    the queries where `query_lamps` is None. variation: each query shows a unit of its own; None: all show the nominal
+    part, as the reference views do. Poses depend on neither lamps nor variation, defects not on lamps.
+    """
+
+    lowest: float = -90.0
+    lamps: Lamps = STUDIO
+    query_lamps: Lamps | None = None
+    variation: Variation | None = None
 
 
+VARIED = Conditions(variation=Variation())
+
+
+@dataclass(frozen=True, eq=False)
+class Shoot:
+    """What all images of a data set share."""
+
+    part: Part
+    scene: Scene  # of the nominal part
+    camera: Camera
+    reference: list[Pose]
+    near: list[Pose]  # reference views near which queries lie
+    conditions: Conditions
+
+    @staticmethod
+    def prepare(part: Part, views: int, size: int, conditions: Conditions = Conditions()) -> Shoot:
+        """See `make_dataset`."""
+        if views < 3 or not images.MIN_SIDE <= size <= 4096:
+            raise InputError(
+                f"a data set needs at least 3 views (not {views}) of {images.MIN_SIDE} to 4096 px (not {size})"
+            )
+        reference = reference_poses(views, part.distance)
+        lowest = part.distance * np.sin(np.radians(conditions.lowest))
+        near = [pose for pose in reference if pose.centre[2] >= lowest]
+        camera = Camera.from_fov(size, size, CAMERA_ANGLE_X)
+        return Shoot(part, build_scene(part.subparts), camera, reference, near, conditions)
+
+    def unit(self, name: str) -> tuple[Part, Scene]:
+        """The unit that the query of this name shows."""
+        if self.conditions.variation is None:
+            return self.part, self.scene
+        unit = self.conditions.variation.unit(self.part, name)
+        return unit, build_scene(unit.subparts)
+
+    @property
+    def query_lamps(self) -> Lamps:
+        return self.conditions.query_lamps or self.conditions.lamps
+
+    def query(self, scene: Scene, pose: Pose) -> images.Image:
+        """The image of a query."""
+        return render(scene, self.camera, pose, self.query_lamps).image
+
+    def query_pose(self, rng: np.random.Generator) -> Pose:
+        """A random pose near one of the reference views `near` that has the whole part in the image."""
+        known = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in self.reference])
+        starts = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in self.near])
+        margin = 0.01 * self.camera.width
+        for _ in range(MAX_DRAWS):
+            axis = rng.normal(size=3)
+            start = starts[rng.integers(len(starts))]
+            side = np.cross(start, axis)
+            angle = rng.uniform(MIN_VIEW_GAP, MAX_VIEW_GAP)
+            direction = np.cos(angle) * start + np.sin(angle) * side / np.linalg.norm(side)
+            far = self.part.distance * rng.uniform(0.92, 1.08)
+            roll = np.radians(rng.uniform(-20, 20))
+            pose = Pose.look_at(far * direction, np.zeros(3), np.array([0.0, 0.0, 1.0]), roll)
+            offset = rng.uniform(-0.12, 0.12, 2) * self.camera.width * far / self.camera.fx
+            pose = pose.retract(np.array([0.0, 0.0, 0.0, *offset, 0.0]))
+            nearest = np.arccos(np.clip((known @ pose.centre).max() / np.linalg.norm(pose.centre), -1, 1))
+            pixels = self.camera.project(pose.transform(self.scene.vertices))
+            inside = margin <= pixels.min() and pixels.max() <= self.camera.width - margin
+            if inside and MIN_VIEW_GAP <= nearest <= MAX_VIEW_GAP:
+                return pose
+        raise RuntimeError("the part does not fit into the image from its own distance")
+
+
+# Eight parameters: all have defaults, and callers name them.
 def make_dataset(
     out: Path,
     part: str = "bracket",
@@ -34,69 +116,84 @@ def make_dataset(
     size: int = 400,
     queries: Mapping[str, int] = DEMO_QUERIES,
     seed: int = 0,
-    lowest: float = -90.0,
-    progress: Progress | None = None,
+    conditions: Conditions = Conditions(),
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Writes a data set of the named part (see `parts.PARTS`) into the folder `out`, which must be new or empty.
 
     views: reference views, spread evenly from above to 30 degrees below the part's equator.
     size: images are `size` x `size` pixels. queries: how many test images of "good" and of each defect of
     `defects.KINDS`; a query lies 2 to 12 degrees from the nearest reference view, rolled by up to 20 degrees, at 0.92
-    to 1.08 of the distance, off the centre of the image, beside a reference view of at least `lowest` degrees of
-    elevation. Which defects are kept, `defects.Limits` says. The same arguments give the same files on any number of
+    to 1.08 of the distance, off the centre of the image. Which defects are kept, `defects.Limits` says.
+    progress: called with (images done, images in all). The same arguments give the same files on any number of
     threads. Raises InputError for an unknown part or defect, a folder in use, or sizes that make no sense.
     """
     unknown = sorted(set(queries) - {"good", *KINDS})
     if unknown:
         raise InputError(f"no such defect: {', '.join(unknown)}; there are {', '.join(KINDS)}")
-    if views < 3 or not images.MIN_SIDE <= size <= 4096:
-        raise InputError(
-            f"a data set needs at least 3 views (not {views}) of {images.MIN_SIDE} to 4096 px (not {size})"
-        )
-    model = make_part(part)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is in use; name a new folder or empty that one")
-    camera = Camera.from_fov(size, size, CAMERA_ANGLE_X)
-    scene = build_scene(model.subparts)
-    reference = reference_poses(views, model.distance)
-    above = [pose for pose in reference if pose.centre[2] >= model.distance * np.sin(np.radians(lowest))]
+    shoot = Shoot.prepare(make_part(part), views, size, conditions)
+    _check_new(out)
     total, done = views + sum(queries.values()), 0
 
-    def save(relative: str, rendering: Rendering) -> None:
+    def save(name: str, pose: Pose, image: images.Image) -> tuple[str, Pose]:
         nonlocal done
-        images.save(out / relative, rendering.image)
+        images.save(out / name, image)
         done += 1
         if progress is not None:
             progress(done, total)
+        return name, pose
 
-    for k, pose in enumerate(reference):
-        save(f"train/good/{k}.png", render(scene, camera, pose))
-    truth: list[tuple[str, Pose]] = []
-    for kind, count in queries.items():
-        for k in range(count):
-            rng = np.random.default_rng([seed, zlib.crc32(f"{part}/{kind}".encode()), k])
-            name = f"test/{kind}/{k}.png"
-            if kind == "good":
-                pose = query_pose(scene, camera, model.distance, reference, above, rng)
-                save(name, render(scene, camera, pose))
-            else:
-                pose, rendering, mask = _defective(kind, model, scene, camera, reference, above, rng)
-                target = out / f"ground_truth/{kind}/{k}_mask.png"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(target), mask.astype(np.uint8) * 255)
-                save(name, rendering)
-            truth.append((name, pose))
-    _write_poses(out / "test_poses.json", truth)
-    _write_poses(out / "transforms.json", [(f"train/good/{k}.png", pose) for k, pose in enumerate(reference)])
+    reference = [
+        save(f"train/good/{k}.png", pose, render(shoot.scene, shoot.camera, pose, conditions.lamps).image)
+        for k, pose in enumerate(shoot.reference)
+    ]
+    test = []
+    for kind, k in [(kind, k) for kind, count in queries.items() for k in range(count)]:
+        rng = _random(seed, f"{part}/{kind}", k)
+        unit, scene = shoot.unit(f"{seed}/{kind}/{k}")
+        if kind == "good":
+            pose = shoot.query_pose(rng)
+            image = shoot.query(scene, pose)
+        else:
+            pose, image, mask = _defective(kind, shoot, unit, scene, rng)
+            target = out / f"ground_truth/{kind}/{k}_mask.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), mask.astype(np.uint8) * 255)
+        test.append(save(f"test/{kind}/{k}.png", pose, image))
+    _write_poses(out / "test_poses.json", test)
+    _write_poses(out / "transforms.json", reference)
+
+
+# Eight parameters: all have defaults, and callers name them.
+def make_good_units(
+    out: Path,
+    part: str = "bracket",
+    *,
+    units: int = 20,
+    images_per_unit: int = 3,
+    views: int = 60,
+    size: int = 400,
+    seed: int = 0,
+    conditions: Conditions = VARIED,
+) -> None:
+    """Writes images good/<unit>/<i>.png, without poses, of good units into the folder `out`: what a line's camera sees.
+
+    They lie near the reference views of a data set of `views` views, as its queries do, and show none of its units.
+    Raises InputError as `make_dataset` does.
+    """
+    shoot = Shoot.prepare(make_part(part), views, size, conditions)
+    _check_new(out)
+    for k in range(units):
+        _, scene = shoot.unit(f"{seed}/unit/{k}")
+        for i in range(images_per_unit):
+            pose = shoot.query_pose(_random(seed, f"{part}/unit/{k}", i))
+            images.save(out / f"good/{k}/{i}.png", shoot.query(scene, pose))
 
 
 def make_foreign(out: Path, part: str = "bracket", *, size: int = 400, seed: int = 0) -> None:
     """Writes one image of another part than `part`, for a query that must not pass."""
-    other = make_part("toy" if part != "toy" else "gearbox")
-    scene, camera = build_scene(other.subparts), Camera.from_fov(size, size, CAMERA_ANGLE_X)
-    poses = reference_poses(24, other.distance)
-    pose = query_pose(scene, camera, other.distance, poses, poses, np.random.default_rng([seed, 1]))
-    images.save(out, render(scene, camera, pose).image)
+    shoot = Shoot.prepare(make_part("toy" if part != "toy" else "gearbox"), 24, size)
+    images.save(out, shoot.query(shoot.scene, shoot.query_pose(np.random.default_rng([seed, 1]))))
 
 
 def make_black(out: Path, *, size: int = 400) -> None:
@@ -113,72 +210,43 @@ def reference_poses(count: int, distance: float) -> list[Pose]:
     return [Pose.look_at(centre, np.zeros(3), np.array([0.0, 0.0, 1.0])) for centre in centres]
 
 
-def query_pose(
-    scene: Scene,
-    camera: Camera,
-    distance: float,
-    reference: Sequence[Pose],
-    near: Sequence[Pose],
-    rng: np.random.Generator,
-) -> Pose:
-    """A random pose beside one of the reference views `near` that has the whole part in the image."""
-    known = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in reference])
-    starts = np.stack([pose.centre / np.linalg.norm(pose.centre) for pose in near])
-    margin = 0.01 * camera.width
-    for _ in range(MAX_DRAWS):
-        axis = rng.normal(size=3)
-        start = starts[rng.integers(len(starts))]
-        side = np.cross(start, axis)
-        angle = rng.uniform(NEAREST, FARTHEST)
-        direction = np.cos(angle) * start + np.sin(angle) * side / np.linalg.norm(side)
-        far = distance * rng.uniform(0.92, 1.08)
-        roll = np.radians(rng.uniform(-20, 20))
-        pose = Pose.look_at(far * direction, np.zeros(3), np.array([0.0, 0.0, 1.0]), roll)
-        offset = rng.uniform(-0.12, 0.12, 2) * camera.width * far / camera.fx
-        pose = pose.retract(np.array([0.0, 0.0, 0.0, *offset, 0.0]))
-        nearest = np.arccos(np.clip((known @ pose.centre).max() / np.linalg.norm(pose.centre), -1, 1))
-        pixels = camera.project(pose.transform(scene.vertices))
-        inside = margin <= pixels.min() and pixels.max() <= camera.width - margin
-        if inside and NEAREST <= nearest <= FARTHEST:
-            return pose
-    raise RuntimeError("the part does not fit into the image from its own distance")
-
-
 def _defective(
-    kind: str,
-    part: Part,
-    scene: Scene,
-    camera: Camera,
-    reference: Sequence[Pose],
-    near: Sequence[Pose],
-    rng: np.random.Generator,
-) -> tuple[Pose, Rendering, Mask]:
-    """Draws poses and defects until one keeps the limits."""
+    kind: str, shoot: Shoot, unit: Part, scene: Scene, rng: np.random.Generator
+) -> tuple[Pose, images.Image, Mask]:
+    """Draws poses and defects until one keeps the limits in the light of the studio."""
+    camera = shoot.camera
     limits = Limits(camera.width)
     for _ in range(MAX_DRAWS):
-        pose = query_pose(scene, camera, part.distance, reference, near, rng)
-        seen = surface(scene, camera, pose)
-        variant = propose(kind, part, seen, rng)
+        pose = shoot.query_pose(rng)
+        visible = surface(scene, camera, pose)
+        variant = propose(kind, unit, visible, rng)
         if variant is None:
             continue
         bad_scene = build_scene(variant.subparts, variant.marks)
-        if variant.changed:  # a look at the geometry tells most misfits before anything is shaded
+        if variant.changed:  # the geometry alone rules most misfits out, before anything is shaded
             after = surface(bad_scene, camera, pose).subpart
-            changed = np.isin(seen.subpart, scene.indices(variant.changed))
+            changed = np.isin(visible.subpart, scene.indices(variant.changed))
             changed |= np.isin(after, bad_scene.indices(variant.changed))
             if not limits.area_fits(int(np.count_nonzero(changed))):
                 continue
         good, bad = render(scene, camera, pose), render(bad_scene, camera, pose)
         mask = defect_mask(variant.changed, good, scene, bad, bad_scene)
         if limits.area_fits(int(np.count_nonzero(mask))) and limits.visible(mask, good.image, bad.image):
-            return pose, bad, mask
-    raise RuntimeError(f"no {kind} on {part.name} keeps the limits")
+            return pose, bad.image if shoot.query_lamps == STUDIO else shoot.query(bad_scene, pose), mask
+    raise RuntimeError(f"no {kind} on {unit.name} keeps the limits")
+
+
+def _check_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is in use; name a new folder or empty that one")
+
+
+def _random(seed: int, what: str, k: int) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(what.encode()), k])
 
 
 def _write_poses(path: Path, frames: Sequence[tuple[str, Pose]]) -> None:
-    def matrix(pose: Pose) -> list[list[float]]:
-        world: Array = pose.to_opengl_camera_to_world()
-        return [[float(value) for value in row] for row in world]
-
-    entries = [{"file_path": name, "transform_matrix": matrix(pose)} for name, pose in frames]
+    entries = [
+        {"file_path": name, "transform_matrix": pose.to_opengl_camera_to_world().tolist()} for name, pose in frames
+    ]
     path.write_text(json.dumps({"camera_angle_x": CAMERA_ANGLE_X, "frames": entries}, indent=1) + "\n")

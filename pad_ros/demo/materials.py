@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Colour = tuple[float, float, float]  # sRGB, 0..1
+Vector = tuple[float, float, float] | NDArray[np.float64]
 
 DECAL_SIZE = 256  # texels per side
 
@@ -30,7 +31,8 @@ class Pattern(IntEnum):
 @dataclass(frozen=True)
 class Material:
     """A surface. `reflectance` is the mirror reflectance at normal incidence of a dielectric; metals use their
-    colour. `scale` is the size of the pattern and `grain` the strength of fine noise on the colour."""
+    colour. `scale` is the size of the pattern and `grain` the strength of fine noise on the colour. `texture`
+    differs between pieces of rough skin: it moves the grain of MOTTLED and SPECKLED surfaces and the speckles."""
 
     colour: Colour
     second: Colour = (0.0, 0.0, 0.0)
@@ -41,13 +43,30 @@ class Material:
     metal: bool = False
     grain: float = 0.06
     decal: Decal | None = None
+    texture: int = 0
+
+    def tinted(self, gain: Vector) -> Material:
+        """The material with each channel [3] of its colours multiplied by `gain`, up to .95."""
+
+        def tint(colour: Colour) -> Colour:
+            r, g, b = (min(channel * factor, 0.95) for channel, factor in zip(colour, gain))
+            return r, g, b
+
+        decal = self.decal
+        if decal is not None:
+            texels = np.clip(np.round(decal.image * np.asarray(gain)), 0, 255)
+            decal = replace(decal, image=texels.astype(np.uint8))
+        return replace(self, colour=tint(self.colour), second=tint(self.second), decal=decal)
 
     def row(self, name: str, decal_index: int) -> list[float]:
         """The numbers that the shading kernel reads; `name` of the sub-part seeds its noise."""
         seed = zlib.crc32(name.encode()) % 1000 * 0.37
+        rough = self.pattern in (Pattern.MOTTLED, Pattern.SPECKLED)
+        pattern_seed = seed + self.texture * (self.pattern == Pattern.SPECKLED)
         size = (self.decal.width, self.decal.height) if self.decal else (1.0, 1.0)
         return [float(self.pattern), self.scale, *linear(self.colour), *linear(self.second), self.reflectance,
-                self.roughness, float(self.metal), self.grain, float(decal_index), *size, seed]  # fmt: skip
+                self.roughness, float(self.metal), self.grain, float(decal_index), *size,
+                pattern_seed, seed + self.texture * rough]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +76,7 @@ class Decal:
     image: NDArray[np.uint8]  # [H, W, 3] RGB, row 0 at +y
     width: float
     height: float
+    paper: Colour  # around the print
 
     def texels(self) -> NDArray[np.float32]:
         """Linear colours [DECAL_SIZE, DECAL_SIZE, 3]."""
@@ -69,16 +89,16 @@ class Mark:
     """Colour on the surface near `centre`: a blotch of `radius` with a ragged edge, or, if `end` is given, a line
     of half-width `radius` from `centre` to `end`. Only surfaces that face along `normal` take it."""
 
-    centre: tuple[float, float, float]
-    normal: tuple[float, float, float]
+    centre: Vector
+    normal: Vector
     radius: float
     colour: Colour
     opacity: float
-    end: tuple[float, float, float] | None = None
+    end: Vector | None = None
 
     def row(self) -> list[float]:
         """The numbers that the shading kernel reads."""
-        end = self.end or self.centre
+        end = self.centre if self.end is None else self.end
         return [float(self.end is not None), *self.centre, *self.normal, self.radius, *linear(self.colour),
                 self.opacity, *end]  # fmt: skip
 
@@ -116,7 +136,7 @@ def label(lines: list[str], width: float, height: float, ink: Colour, paper: Col
             bar = int(rng.integers(4, 12))
             cv2.rectangle(image, (x, int(rows * 0.7)), (x + bar, int(rows * 0.9)), _bytes(ink), -1)
             x += bar + int(rng.integers(5, 12))
-    return Decal(image, width, height)
+    return Decal(image, width, height, paper)
 
 
 def ruler(width: float, height: float, ink: Colour, paper: Colour) -> Decal:
@@ -128,7 +148,7 @@ def ruler(width: float, height: float, ink: Colour, paper: Colour) -> Decal:
         cv2.line(image, (x, 0), (x, long), _bytes(ink), 3)
         if k % 8 == 0 and k < 32:
             cv2.putText(image, str(k // 8), (x + 6, 58), cv2.FONT_HERSHEY_DUPLEX, 0.9, _bytes(ink), 2, cv2.LINE_AA)
-    return Decal(image, width, height)
+    return Decal(image, width, height, paper)
 
 
 def circuit(width: float, height: float, seed: int) -> Decal:
@@ -155,7 +175,7 @@ def circuit(width: float, height: float, seed: int) -> Decal:
         name = f"{'RCLU'[k % 4]}{int(rng.integers(10, 99))}"
         cv2.putText(image, name, (x, y - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.62, (214, 222, 214), 2, cv2.LINE_AA)
     cv2.rectangle(image, (8, 8), (columns - 9, rows - 9), (214, 222, 214), 3)
-    return Decal(image, width, height)
+    return Decal(image, width, height, (0.07, 0.33, 0.19))
 
 
 def _bytes(colour: Colour) -> tuple[int, int, int]:

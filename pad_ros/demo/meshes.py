@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import mapbox_earcut
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline
+from scipy.spatial.transform import Rotation
 
 Array = NDArray[np.float64]
 
-CREASE = np.cos(np.radians(38.0))  # neighbouring faces that meet at a smaller angle are shaded as one smooth surface
+CREASE_COSINE = np.cos(np.radians(38.0))  # neighbours that meet at a smaller angle are shaded as one smooth surface
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +45,7 @@ def join(meshes: Sequence[Mesh]) -> Mesh:
 def at(x: float = 0, y: float = 0, z: float = 0, rx: float = 0, ry: float = 0, rz: float = 0) -> Array:
     """Rigid matrix [4, 4]: turned about x, then y, then z (degrees), then moved to (x, y, z)."""
     m = np.eye(4)
-    for axis, degrees in enumerate((rx, ry, rz)):
-        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        r = np.eye(3)
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        r[i, i], r[i, j], r[j, i], r[j, j] = c, -s, s, c
-        m[:3, :3] = r @ m[:3, :3]
+    m[:3, :3] = Rotation.from_euler("xyz", (rx, ry, rz), degrees=True).as_matrix()
     m[:3, 3] = x, y, z
     return m
 
@@ -57,34 +55,28 @@ def box(x: float, y: float, z: float, radius: float = 0.02, steps: int = 3) -> M
     half = np.array([x, y, z]) / 2
     radius = min(radius, 0.999 * float(half.min()))
     meshes = []
-    for axis in range(3):
-        for sign in (-1.0, 1.0):
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            u, v = (_rounded_samples(half[k], radius, steps) for k in (i, j))
-            cube = np.empty((len(u), len(v), 3))
-            cube[..., i], cube[..., j], cube[..., axis] = u[:, None], v[None, :], sign * half[axis]
-            inner = np.clip(cube, -(half - radius), half - radius)
-            normals = cube - inner
-            normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-            faces = _grid_faces(len(u), len(v))
-            vertices = (inner + radius * normals).reshape(-1, 3)
-            meshes.append(Mesh(vertices, normals.reshape(-1, 3), faces if sign > 0 else faces[:, ::-1]))
+    for axis, sign in [(axis, sign) for axis in range(3) for sign in (-1, 1)]:
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        u, v = (_rounded_samples(half[k], radius, steps) for k in (i, j))
+        cube = np.empty((len(u), len(v), 3))
+        cube[..., i], cube[..., j], cube[..., axis] = u[:, None], v, sign * half[axis]
+        inner = np.clip(cube, -(half - radius), half - radius)
+        normals = (cube - inner) / np.linalg.norm(cube - inner, axis=-1, keepdims=True)
+        vertices = inner + radius * normals
+        faces = grid_faces(len(u), len(v))[:, ::sign]
+        meshes.append(Mesh(vertices.reshape(-1, 3), normals.reshape(-1, 3), faces))
     return join(meshes)
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 40) -> Mesh:
     """The surface swept by a profile of (radius, z) points turned about z, listed with the material on the left
     (bottom to top on the outside)."""
-    points = np.array(profile, dtype=np.float64)
-    strips = _strips(points, closed=False)
     angle = np.linspace(0, 2 * np.pi, segments + 1)
-    c, s = np.cos(angle), np.sin(angle)
-    meshes = []
-    for p, n in strips:
-        ring = np.stack([p[:, :1] * c, p[:, :1] * s, np.repeat(p[:, 1:], len(c), axis=1)], axis=-1)  # [2, S, 3]
-        normals = np.stack([n[:, :1] * c, n[:, :1] * s, np.repeat(n[:, 1:], len(c), axis=1)], axis=-1)
-        meshes.append(Mesh(ring.reshape(-1, 3), normals.reshape(-1, 3), _grid_faces(2, len(c))[:, ::-1]))
-    return join(meshes)
+    around = np.stack([np.cos(angle), np.sin(angle), np.ones_like(angle)], axis=-1)
+    faces = grid_faces(2, segments + 1)[:, ::-1]
+    strips = zip(*_strips(np.array(profile, dtype=np.float64), closed=False))
+    swept = [[pairs[:, None, [0, 0, 1]] * around for pairs in strip] for strip in strips]  # [2, S, 3] each
+    return join([Mesh(ring.reshape(-1, 3), normals.reshape(-1, 3), faces) for ring, normals in swept])
 
 
 def cylinder(radius: float, height: float, chamfer: float = 0.015, segments: int = 40) -> Mesh:
@@ -133,26 +125,21 @@ def sweep(path: Array, radius: float, sides: int = 14, closed: bool = False) -> 
     t = np.linspace(0, 2 * np.pi, sides + 1)
     normals = side[:, None] * np.cos(t)[:, None] + other[:, None] * np.sin(t)[:, None]  # [P, S, 3]
     rings = path[:, None] + radius * normals
-    meshes = [Mesh(rings.reshape(-1, 3), normals.reshape(-1, 3), _grid_faces(len(path), sides + 1)[:, ::-1])]
+    meshes = [Mesh(rings.reshape(-1, 3), normals.reshape(-1, 3), grid_faces(len(path), sides + 1)[:, ::-1])]
     if not closed:
-        fan = np.stack([np.zeros(sides), np.arange(1, sides + 1), np.arange(2, sides + 2)], axis=1).astype(np.int32)
-        for end, sign in ((0, -1.0), (-1, 1.0)):
+        fan = np.asarray(np.arange(sides)[:, None] * [0, 1, 1] + [0, 1, 2], dtype=np.int32)
+        for end, sign in ((0, -1), (-1, 1)):
             vertices = np.concatenate([path[end][None], rings[end]])
-            normal = np.repeat(sign * tangent[end][None], len(vertices), axis=0)
-            meshes.append(Mesh(vertices, normal, fan if sign > 0 else fan[:, ::-1]))
+            meshes.append(Mesh(vertices, np.tile(sign * tangent[end], (len(vertices), 1)), fan[:, ::sign]))
     return join(meshes)
 
 
 def bend(points: Sequence[tuple[float, float, float]], steps: int = 10) -> Array:
     """A smooth path [P, 3] through the given points (Catmull-Rom)."""
     p = np.array(points, dtype=np.float64)
-    p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    pieces = [
-        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-        for a, b, c, d in zip(p, p[1:], p[2:], p[3:], strict=False)
-    ]
-    return np.concatenate([*pieces, p[-2:-1]])
+    knots = np.arange(len(p))
+    path = CubicHermiteSpline(knots, p, np.gradient(p, axis=0))
+    return np.asarray(path(np.linspace(0, knots[-1], steps * knots[-1] + 1)))
 
 
 def circle(radius: float, segments: int = 40, x: float = 0.0, y: float = 0.0) -> Array:
@@ -163,14 +150,9 @@ def circle(radius: float, segments: int = 40, x: float = 0.0, y: float = 0.0) ->
 
 def rounded_rectangle(x: float, y: float, radius: float, steps: int = 6) -> Array:
     """An outline [N, 2] of a rectangle of edges x, y about the origin with round corners."""
-    t = np.linspace(0, np.pi / 2, steps)
-    corners = [(1, 1), (-1, 1), (-1, -1), (1, -1)]
-    pieces = [
-        np.stack([sx * (x / 2 - radius) + radius * np.cos(t + k * np.pi / 2),
-                  sy * (y / 2 - radius) + radius * np.sin(t + k * np.pi / 2)], axis=1)
-        for k, (sx, sy) in enumerate(corners)
-    ]  # fmt: skip
-    return np.concatenate(pieces)
+    t = np.linspace(0, np.pi / 2, steps) + np.pi / 2 * np.arange(4)[:, None]
+    corners = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])[:, None] * (x / 2 - radius, y / 2 - radius)
+    return (corners + radius * np.stack([np.cos(t), np.sin(t)], axis=2)).reshape(-1, 2)
 
 
 def gear_outline(teeth: int, root: float, tip: float) -> Array:
@@ -185,27 +167,24 @@ def extrude(outline: Array, height: float, holes: Sequence[Array] = (), bevel: f
     """A plate of `height` along z about the origin with the given counter-clockwise outline [N, 2], through holes
     and bevelled edges."""
     loops = [np.asarray(outline, dtype=np.float64)] + [np.asarray(hole)[::-1] for hole in holes]
+    inset = [_offset(loop, bevel) for loop in loops]
     h = height / 2
     meshes = []
-    inset = []
-    for loop in loops:
-        small = _offset(loop, bevel)
-        inset.append(small)
-        levels = [(small, -h, -1.0), (loop, bevel - h, 0.0), (loop, h - bevel, 0.0), (small, h, 1.0)]
-        for (lower, z0, t0), (upper, z1, t1) in zip(levels, levels[1:], strict=False):
-            tilt = (t0 + t1) / 2
-            for k, (_, n) in enumerate(_strips(loop, closed=True)):
-                m = (k + 1) % len(loop)
-                vertices = np.array([[*lower[k], z0], [*lower[m], z0], [*upper[k], z1], [*upper[m], z1]])
-                normals = np.array([[*n[0], tilt * 2], [*n[1], tilt * 2], [*n[0], tilt * 2], [*n[1], tilt * 2]])
-                normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-                meshes.append(Mesh(vertices, normals, np.array([[0, 1, 2], [2, 1, 3]], np.int32)))
-    flat = np.concatenate(inset)
+    for loop, small in zip(loops, inset):
+        _, flat = _strips(loop, closed=True)
+        quads = np.asarray(4 * np.arange(len(loop))[:, None, None] + [[0, 1, 2], [2, 1, 3]], np.int32).reshape(-1, 3)
+        levels = ((small, -h), (loop, bevel - h), (loop, h - bevel), (small, h))
+        rings = [np.insert(xy, 2, z, axis=1) for xy, z in levels]
+        for lower, upper, tilt in zip(rings, rings[1:], (-1.0, 0.0, 1.0)):
+            band = np.stack([lower, upper], axis=1)
+            corners = np.stack([band, np.roll(band, -1, axis=0)], axis=2)  # [N, lower and upper, both ends, 3]
+            normals = np.repeat(np.insert(flat, 2, tilt, axis=2)[:, None], 2, axis=1)
+            normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+            meshes.append(Mesh(corners.reshape(-1, 3), normals.reshape(-1, 3), quads))
     cap = _triangulate(inset)
-    for z, sign in ((-h, -1.0), (h, 1.0)):
-        vertices = np.column_stack([flat, np.full(len(flat), z)])
-        normals = np.tile([0.0, 0.0, sign], (len(flat), 1))
-        meshes.append(Mesh(vertices, normals, cap if sign > 0 else cap[:, ::-1]))
+    for z, sign in ((-h, -1), (h, 1)):
+        vertices = np.insert(np.concatenate(inset), 2, z, axis=1)
+        meshes.append(Mesh(vertices, np.tile([0.0, 0.0, sign], (len(vertices), 1)), cap[:, ::sign]))
     return join(meshes)
 
 
@@ -226,28 +205,26 @@ def _rounded_samples(half: float, radius: float, steps: int) -> Array:
     return np.concatenate([-bevel[::-1], bevel])
 
 
-def _grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
+def grid_faces(rows: int, columns: int) -> NDArray[np.int32]:
+    """Triangles [F, 3] between neighbouring vertices of a grid of rows x columns."""
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]
     return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([c, b, d], -1).reshape(-1, 3)])
 
 
-def _strips(points: Array, closed: bool) -> list[tuple[Array, Array]]:
-    """Segments of a 2D line as (points [2, 2], normals [2, 2]); normals point right of the direction of travel."""
+def _strips(points: Array, closed: bool) -> tuple[Array, Array]:
+    """Segments of a 2D line: ends [S, 2, 2] and normals at the ends [S, 2, 2], right of the direction of travel."""
     following = np.roll(points, -1, axis=0) if closed else points[1:]
-    step = following - points[: len(following)]
-    flat = np.stack([step[:, 1], -step[:, 0]], axis=1)
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-    strips = []
-    count = len(flat)
-    for k in range(count):
-        normals = np.repeat(flat[k][None], 2, axis=0)
-        for end, other in ((0, k - 1), (1, k + 1)):
-            if (closed or 0 <= other < count) and flat[k] @ flat[other % count] > CREASE:
-                normals[end] = flat[k] + flat[other % count]
-        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        strips.append((np.stack([points[k], following[k]]), normals))
-    return strips
+    start = points[: len(following)]
+    flat = (following - start)[:, ::-1] * [1, -1]
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    normals = np.repeat(flat[:, None], 2, axis=1)
+    for end, shift in ((0, 1), (-1, -1)):
+        neighbour = np.roll(flat, shift, axis=0)
+        smooth = np.sum(flat * neighbour, axis=1) > CREASE_COSINE
+        smooth[end] &= closed
+        normals[smooth, end] += neighbour[smooth]
+    return np.stack([start, following], axis=1), normals / np.linalg.norm(normals, axis=2, keepdims=True)
 
 
 def _offset(loop: Array, distance: float) -> Array:
@@ -258,47 +235,12 @@ def _offset(loop: Array, distance: float) -> Array:
 
 
 def _triangulate(loops: Sequence[Array]) -> NDArray[np.int32]:
-    """Ear clipping of a polygon with holes (Meisters 1975; holes joined to the outline by bridges); indices into the
-    concatenated loops."""
-    points = np.concatenate(loops)
-    starts = np.cumsum([0] + [len(loop) for loop in loops])
-    polygon = list(range(len(loops[0])))
-    holes = [list(range(starts[k], starts[k + 1])) for k in range(1, len(loops))]
-    while holes:  # the shortest bridge to any hole crosses no edge
-        gaps = [np.linalg.norm(points[polygon][:, None] - points[hole], axis=2) for hole in holes]
-        hole = holes.pop(int(np.argmin([gap.min() for gap in gaps])))
-        gap = min(gaps, key=np.min)
-        near, turn = divmod(int(gap.argmin()), len(hole))
-        polygon = polygon[: near + 1] + hole[turn:] + hole[: turn + 1] + polygon[near:]
-    faces = []
-    while len(polygon) > 3:
-        for k in range(len(polygon)):
-            a, b, c = polygon[k - 1], polygon[k], polygon[(k + 1) % len(polygon)]
-            if _is_ear(points, polygon, a, b, c):
-                faces.append((a, b, c))
-                del polygon[k]
-                break
-        else:
-            raise ValueError("the outline crosses itself or runs clockwise")
-    faces.append((polygon[0], polygon[1], polygon[2]))
-    return np.array(faces, np.int32)
-
-
-def _cross(a: Array, b: Array, c: Array) -> Array:
-    return np.asarray((b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1])
-                      - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0]))  # fmt: skip
-
-
-def _is_ear(points: Array, polygon: list[int], a: int, b: int, c: int) -> bool:
-    pa, pb, pc = points[a], points[b], points[c]
-    if _cross(pa, pb, pc) <= 1e-15:
-        return False
-    others = points[[index for index in polygon if not _same(points[index], (pa, pb, pc))]]
-    if len(others) == 0:
-        return True
-    inside = (_cross(pa, pb, others) >= 0) & (_cross(pb, pc, others) >= 0) & (_cross(pc, pa, others) >= 0)
-    return not bool(inside.any())
-
-
-def _same(point: Array, corners: tuple[Array, ...]) -> bool:
-    return any(bool(np.all(point == corner)) for corner in corners)
+    """Triangles [F, 3] of a polygon with clockwise holes, as indices into the concatenated loops."""
+    ends = np.cumsum([len(loop) for loop in loops])
+    faces = mapbox_earcut.triangulate_float64(np.concatenate(loops), ends.astype(np.uint32)).reshape(-1, 3)
+    (ax, ay), (bx, by), (cx, cy) = np.concatenate(loops)[faces].transpose(1, 2, 0)
+    covered = np.sum((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+    enclosed = sum(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) for x, y in (loop.T for loop in loops))
+    if not np.isclose(covered, enclosed):
+        raise ValueError("the outline crosses itself or runs clockwise")
+    return np.asarray(faces, dtype=np.int32)

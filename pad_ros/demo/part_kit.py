@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -12,6 +12,8 @@ from .materials import Material, Pattern
 from .meshes import at
 from .render import SubPart
 
+CAMERA_ANGLE_X = 0.6911112070083618  # radians: that of MAD and of the NeRF synthetic scenes
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -20,6 +22,7 @@ class Part:
     name: str
     subparts: tuple[SubPart, ...]
     loose: tuple[str, ...]  # groups that can be missing, shifted or of another colour
+    screws: frozenset[str]  # names of sub-parts that may stand at any angle about their own z
     distance: float  # from which the reference views are taken
 
 
@@ -41,14 +44,14 @@ def plastic(colour: m.Colour, roughness: float = 0.25) -> Material:
     return Material(colour, roughness=roughness, reflectance=0.045, grain=0.035)
 
 
-def printed(decal: m.Decal, paper: m.Colour) -> Material:
+def printed(decal: m.Decal) -> Material:
     """A label."""
-    return Material(paper, roughness=0.55, reflectance=0.03, grain=0.04, decal=decal)
+    return Material(decal.paper, roughness=0.55, reflectance=0.03, grain=0.04, decal=decal)
 
 
-def plate(name: str, decal: m.Decal, paper: m.Colour, where: g.Array) -> SubPart:
+def plate(name: str, decal: m.Decal, where: g.Array) -> SubPart:
     """A thin label plate that carries `decal`; its own +z faces outwards."""
-    return SubPart(name, g.box(decal.width, decal.height, 0.012, 0.004, 1), where, printed(decal, paper))
+    return SubPart(name, g.box(decal.width, decal.height, 0.012, 0.004, 1), where, printed(decal), label=True)
 
 
 def bolt(name: str, where: g.Array, size: float = 0.075, head: Material = STEEL) -> list[SubPart]:
@@ -63,8 +66,12 @@ def bolt(name: str, where: g.Array, size: float = 0.075, head: Material = STEEL)
     ]  # fmt: skip
 
 
-def assemble(name: str, subparts: Sequence[SubPart], loose: str, distance: float) -> Part:
-    """A part; `loose` lists patterns of groups, separated by spaces."""
-    groups = dict.fromkeys(subpart.group for subpart in subparts)
-    chosen = tuple(group for group in groups if any(fnmatch(group, pattern) for pattern in loose.split()))
-    return Part(name, tuple(subparts), chosen, distance)
+def assemble(name: str, subparts: Sequence[SubPart], loose: str, screws: str, distance: float) -> Part:
+    """A part; `loose` lists patterns of groups and `screws` of sub-parts, separated by spaces."""
+
+    def matching(names: Iterable[str], patterns: str) -> tuple[str, ...]:
+        return tuple(name for name in names if any(fnmatch(name, pattern) for pattern in patterns.split()))
+
+    groups = dict.fromkeys(s.group for s in subparts)
+    turning = frozenset(matching((s.name for s in subparts), screws))
+    return Part(name, tuple(subparts), matching(groups, loose), turning, distance)

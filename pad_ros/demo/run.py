@@ -22,7 +22,7 @@ from ..reporting.gallery import GalleryEntry, write_gallery
 from ..reporting.pictures import heatmap_image, inspection_tiles
 from ..training.train import train
 from ..verdicts import Reason, Verdict
-from .generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
+from .generator import CAMERA_ANGLE_X, Conditions, make_black, make_dataset, make_foreign
 
 MARKER = ".pad_demo"  # says that a folder is ours to clear
 VIEWS, SIZE = 64, 400
@@ -90,7 +90,7 @@ def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
     """Writes the data set and three queries that must be held; returns (label, path) in the order of showing."""
     with Progress(f"rendering images of a {part}", VIEWS + sum(QUERIES.values())) as bar:
         make_dataset(
-            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, lowest=LOWEST,
+            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, conditions=Conditions(lowest=LOWEST),
             progress=lambda done, _: bar.update(done - bar.done),
         )  # fmt: skip
     queries = [(label, dataset / "test" / label / f"{i}.png") for label, count in QUERIES.items() for i in range(count)]

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pad_ros.demo.defects import KINDS, Limits
 from pad_ros.demo.generator import (
     CAMERA_ANGLE_X,
+    Shoot,
     make_black,
     make_dataset,
     make_foreign,
-    query_pose,
     reference_poses,
 )
 from pad_ros.demo.parts import make_part
@@ -75,17 +75,16 @@ def test_masks_cover_what_differs(dataset: Path, kind: str) -> None:
 
 
 def test_queries_lie_near_reference_views_and_show_the_whole_part() -> None:
-    part = make_part("bracket")
-    scene, camera = build_scene(part.subparts), Camera.from_fov(400, 400, CAMERA_ANGLE_X)
-    reference = reference_poses(60, part.distance)
+    shoot = Shoot.prepare(make_part("bracket"), views=60, size=400)
+    reference = reference_poses(60, shoot.part.distance)
 
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 2**32 - 1))
     def check(seed: int) -> None:
-        pose = query_pose(scene, camera, part.distance, reference, reference, np.random.default_rng(seed))
+        pose = shoot.query_pose(np.random.default_rng(seed))
         cosines = [pose.centre @ r.centre / np.linalg.norm(pose.centre) / np.linalg.norm(r.centre) for r in reference]
         assert 1.999 <= np.degrees(np.arccos(max(cosines))) <= 12.001
-        pixels = camera.project(pose.transform(scene.vertices))
+        pixels = shoot.camera.project(pose.transform(shoot.scene.vertices))
         assert pixels.min() > 0
         assert pixels.max() < 400
 

@@ -7,7 +7,8 @@ from pad_ros.demo.materials import Mark, Material, Pattern, label
 from pad_ros.demo.meshes import at
 from pad_ros.demo.part_kit import plastic
 from pad_ros.demo.parts import PARTS, make_part
-from pad_ros.demo.render import EXTENT, Scene, SubPart, build_scene, render, surface
+from pad_ros.demo.render import Scene, SubPart, build_scene, render, surface
+from pad_ros.demo.shading import SHADOW_EXTENT
 from pad_ros.errors import InputError
 from pad_ros.imaging.geometry import Camera, Pose
 
@@ -112,7 +113,7 @@ def test_patterns_mix_their_two_colours(pattern: Pattern) -> None:
 def test_parts_are_sound(name: str) -> None:
     part = make_part(name)
     scene = build_scene(part.subparts)
-    assert np.linalg.norm(scene.vertices, axis=1).max() < EXTENT
+    assert np.linalg.norm(scene.vertices, axis=1).max() < SHADOW_EXTENT
     assert len(part.loose) >= 5
     assert len({s.name for s in part.subparts}) == len(part.subparts)
     share = (
