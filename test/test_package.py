@@ -54,14 +54,6 @@ def test_everything_imported_is_a_declared_dependency(repository):
                 assert f'"{names.get(module, module)}>=' in setup, f"{path}: {module}"
 
 
-def test_the_library_is_free_of_ros(repository):
-    """Everything outside nodes/ imports without ROS (`pad demo` imports it only to run the nodes)."""
-    ros = re.compile(r"^(?:from|import) (?:rclpy|\w+_msgs|pad_ros\.(?:msg|srv)|\.+(?:msg|srv))\b", re.MULTILINE)
-    for path in (repository / "pad_ros").rglob("*.py"):
-        if "nodes" not in path.parts:
-            assert not ros.search(path.read_text()), path
-
-
 def checkout(repository: Path, folder: Path) -> Path:
     """The files of the checkout that are under version control, in a workspace's src folder."""
     target = folder / "src" / "pad_ros"
