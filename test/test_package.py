@@ -114,5 +114,5 @@ def test_colcon_builds_the_package(repository, tmp_path):
 
 def test_a_line_machine_loads_no_torch(repository):
     """It takes longer to load than a model does; the stages on a CPU need none of it."""
-    code = "import sys, pad_ros.inspector, pad_ros.nodes.stages; sys.exit('torch' in sys.modules)"
+    code = "import sys, pad_ros.inspector, pad_ros.nodes.support.stages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository).returncode == 0
