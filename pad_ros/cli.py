@@ -263,13 +263,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bag(arguments: argparse.Namespace) -> int:
-    from .evaluation.recordings import Limits, judge_recording
+    from .evaluation.recordings import Limits, Recording, judge_recording
 
+    inspector = _load_inspector(arguments)
     limits = Limits(arguments.max_false_reject, arguments.max_escape, arguments.max_hold, arguments.max_p95_ms)
-    return judge_recording(
-        _load_inspector(arguments), arguments.bag, arguments.topic, arguments.out,
-        labels=arguments.labels, limits=limits, record=arguments.record, json_lines=arguments.json,
-    )  # fmt: skip
+    recording = Recording(arguments.bag, arguments.topic, arguments.labels)
+    return judge_recording(inspector, recording, arguments.out, limits, arguments.record, arguments.json)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -23,7 +23,6 @@ LONG_FUNCTIONS = {
 }
 MANY_PARAMETERS = {
     "demo/generator.py: make_dataset": "one for each property of the data set",
-    "evaluation/recordings.py: judge_recording": "one for each option of the command",
     "rendering/cpu/rasterizer.py: project": "arrays, as the kernels take them",
     "rendering/cpu/rasterizer.py: project_backward": "arrays, as the kernels take them",
     "rendering/rasterize.py: _check": "gsplat's signature",
