@@ -8,11 +8,11 @@ MODEL was trained on DATASET; --blurred is a model of the same data set trained 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
+
+from common import option_parser, write_result
 
 from pad_ros.compute.threads import only_our_threads
 from pad_ros.evaluation.dataset import Dataset, read_dataset
@@ -38,10 +38,7 @@ COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization",
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = option_parser(__doc__, "model", "dataset", "out")
     parser.add_argument("--blurred", type=Path)
     arguments = parser.parse_args()
     views, dataset = read_views(arguments.dataset), read_dataset(arguments.dataset)
@@ -52,11 +49,9 @@ def main() -> None:
     if arguments.blurred:
         blurred = ReferenceModel.load(arguments.blurred)
         rows["1 reference fitted for less time"] = judge(blurred, [], views, dataset, arguments.out / f"{len(rows)}")
-    (arguments.out / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print("\n| switched off | " + " | ".join(COLUMNS) + " |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
-    for name, found in rows.items():
-        print(f"| {name} | " + " | ".join(f"{found[c]:.4f}" for c in COLUMNS) + " |")
+    cells = [[name, *(found[c] for c in COLUMNS)] for name, found in rows.items()]
+    title = f"What the pieces are worth, {dataset.name}"
+    write_result(f"ablation_{dataset.name}", title, ["switched off", *COLUMNS], cells)
 
 
 def judge(
