@@ -14,7 +14,6 @@ LONG_FILES = {
     "localization/localizer.py": "all strategies in one class",
 }
 LONG_FUNCTIONS = {
-    "cli.py: _parser": "all commands in one function",
     "demo/generator.py: make_dataset": "draws, renders and writes",
     "demo/parts.py: pcb": "a list of the board's components",
     "training/calibration.py: calibrate": "the stages of a query, once more",
