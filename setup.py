@@ -21,6 +21,7 @@ setup(
     ],
     install_requires=[
         "jinja2>=3.1",
+        "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=1.26",
         "onnx>=1.15",

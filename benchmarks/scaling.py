@@ -6,7 +6,7 @@ MODEL is a trained bundle, IMAGE shows its part. One thing grows at a time, and 
 Gaussians, views and landmarks are left out, or doubled with small changes (a Gaussian into smaller ones around it, a
 view into one from a slightly turned camera, a landmark into one that looks different), so that the model still finds
 and judges the part. Each point is a process of its own, so that the peak of memory is its own. Prints a table and
-writes one PNG per axis into FOLDER (with matplotlib).
+writes one PNG per axis into FOLDER.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 from common import chosen, option_parser, write_result
+from matplotlib.figure import Figure
 
 from pad_ros.evaluation.machine import peak_memory_mb
 from pad_ros.imaging import images
@@ -161,16 +162,9 @@ def with_landmarks(model: ReferenceModel, count: int) -> ReferenceModel:
 
 def draw(axis: str, points: list[dict[str, Any]], file: Path) -> None:
     """Latency per stage and memory over one axis, both logarithmic, with a line of proportional growth."""
-    try:
-        import matplotlib
-    except ImportError:
-        print(f"{file.name}: not drawn, matplotlib is not installed")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     values = np.array([point["value"] for point in points], float)
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure = Figure((9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for stage in STAGES:
         left.loglog(values, [point["latency_ms"][stage] for point in points], marker="o", label=stage)
     first = points[0]["latency_ms"]["total"]
@@ -185,7 +179,6 @@ def draw(axis: str, points: list[dict[str, Any]], file: Path) -> None:
     figure.suptitle(f"{axis}: latency and memory")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":
