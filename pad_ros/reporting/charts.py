@@ -28,7 +28,7 @@ STYLE: Any = {
     "svg.fonttype": "none", "font.size": 9, "axes.edgecolor": "#9ca3af", "axes.spines.top": False,
     "axes.spines.right": False, "axes.labelcolor": "#374151", "xtick.color": "#374151", "ytick.color": "#374151",
     "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "grid.color": "#e5e7eb",
-    "axes.axisbelow": True, "legend.frameon": False, "figure.subplot.left": 0.1, "figure.subplot.right": 0.98,
+    "axes.axisbelow": True, "legend.frameon": False, "figure.subplot.left": 0.1, "figure.subplot.right": 0.96,
     "figure.subplot.bottom": 0.16, "figure.subplot.top": 0.92, "figure.subplot.hspace": 0.35,
 }  # fmt: skip
 
