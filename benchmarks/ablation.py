@@ -61,13 +61,10 @@ def judge(
     poses = dict(zip(model.sfm_map.view_names, model.sfm_map.poses, strict=True))
     registered = tuple(with_pose_and_mask(view, model, poses) for view in views.views if view.name in poses)
     fitted, held_out = split(registered)
+    changed = dataclasses.replace(model, settings=method.to_dict(), calibration=None)
     with only_our_threads():
-        calibration = calibrate(
-            model.gaussians, fitted, held_out, model.background, method.scoring, method.refinement, 0.01,
-            model.photographs, "cpu", 0,
-        )  # fmt: skip
-    changed = dataclasses.replace(model, settings=method.to_dict(), calibration=calibration)
-    return evaluate(Inspector(changed), dataset, out)
+        calibration = calibrate(changed, fitted, held_out, 0.01)
+    return evaluate(Inspector(dataclasses.replace(changed, calibration=calibration)), dataset, out)
 
 
 def with_pose_and_mask(view: View, model: ReferenceModel, poses: dict[str, Any]) -> View:

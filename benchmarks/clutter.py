@@ -16,12 +16,13 @@ from unittest.mock import patch
 
 from common import option_parser, write_result
 
+from pad_ros.comparison import measurement
 from pad_ros.compute.threads import only_our_threads
-from pad_ros.decision import scorer
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.metrics import Judged, count_pixels, ranking_figures, rates
 from pad_ros.imaging import images
 from pad_ros.inspector import Inspector
+from pad_ros.photometry import prepared_query
 
 ROWS = ("no mask", "reference mask", "union", "union + composition", "union + composition + shading")
 COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "false_reject_rate", "escape_rate")
@@ -33,13 +34,13 @@ def main() -> None:
     judged: dict[str, list[Judged]] = {row: [] for row in ROWS}
     for item in dataset.images:
         image = images.load(item.path)
-        camera = inspector.query_camera(image, None)
-        localization = inspector.localize(image, camera)
+        query = inspector.prepare(image)
+        localization = inspector.localize(query)
         mask = item.load_mask(image.shape)
-        rendering = inspector.render(localization, camera) if localization.localized else None
+        rendering = inspector.render(query, localization) if localization.localized else None
         for row in ROWS:
             with without_later_steps(row), only_our_threads():
-                found = inspector.score(image, camera, localization, rendering)
+                found = inspector.score(inspector.prepare(image), localization, rendering)
             judged[row].append(Judged.of(found, item.defective, mask, image.shape))
         print(item.name, flush=True)
     figures = {row: ranking_figures(i, count_pixels(i)[0]) | rates(i) for row, i in judged.items()}
@@ -50,17 +51,18 @@ def main() -> None:
 
 @contextmanager
 def without_later_steps(row: str) -> Iterator[None]:
-    """The scorer without the steps that come after `row`."""
+    """The comparison without the steps that come after `row`."""
     kept = ROWS.index(row)
     with ExitStack() as stack:
         if kept < 4:
-            stack.enter_context(patch.object(scorer, "shaded", lambda query, rendering, background: rendering))
+            stack.enter_context(patch.object(prepared_query.LitQuery, "shading", None))
         if kept < 3:
-            stack.enter_context(patch.object(scorer, "on_ground", lambda rendering, ground, background: rendering))
+            for module in (measurement, prepared_query):
+                stack.enter_context(patch.object(module, "on_ground", lambda rendering, ground, background: rendering))
         if kept < 2:  # nothing is said of the background
-            stack.enter_context(patch.object(scorer, "strangeness", lambda query, rendering: None))
+            stack.enter_context(patch.object(measurement, "distance_from_ground", lambda query, rendering: None))
         if kept < 1:
-            stack.enter_context(patch.object(scorer, "is_plain_ground", lambda empty, rendering: True))
+            stack.enter_context(patch.object(prepared_query, "is_plain_background", lambda mask, rendering: True))
         yield
 
 

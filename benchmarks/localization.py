@@ -35,8 +35,9 @@ from pad_ros.localization import localizer as stages
 from pad_ros.localization.landmarks import LandmarkIndex
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.sfm_map import SfmMap
-from pad_ros.methods.presets import method_from_dict
+from pad_ros.methods.presets import method_from_dict, networks_of
 from pad_ros.networks.network import Network, read_networks
+from pad_ros.photometry.prepared_query import PreparedQuery
 from pad_ros.training.mapping import build_map
 from pad_ros.training.train import find_background
 
@@ -67,7 +68,7 @@ def main() -> None:
         named = dict(zip(("features", "matcher", "retrieval"), choice.split("+")))
         settings = method_from_dict({"name": choice, "localization": named}, "--features").localization
         with weights_folder(arguments.weights, arguments.shared / "weights") as folder:
-            networks = read_networks(settings.networks, folder)
+            networks = read_networks(networks_of(settings), folder)
         for name in arguments.data.split(","):
             rows.append([choice, *measure(name, *load(name, arguments.shared), arguments.unposed, settings, networks)])
     text = "Rotation, translation and times: median/p95/max."
@@ -129,7 +130,7 @@ def measure(
     for query in queries:
         with timed_stages(stage_ms):
             began = time.perf_counter()
-            found = localizer.localize(query.image, query.camera)
+            found = localizer.localize(PreparedQuery(query.image, query.camera, background))
             stage_ms["total"].append(1e3 * (time.perf_counter() - began))
         if found.pose is None:
             refused.append(found.reason.name)

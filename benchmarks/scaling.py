@@ -109,10 +109,9 @@ def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
         g = Gaussians(g.means + shift, g.quats, g.scales / np.float32(parts**0.25), opacities, g.sh, g.footprint)
     calibration = model.calibration
     if calibration is not None:
-        calibration = replace(
-            calibration, residual_mean=calibration.residual_mean[chosen], rarity=calibration.rarity[chosen],
-            max_loss=1.0,  # such a model explains no image well
-        )  # fmt: skip
+        state = calibration.state
+        state = replace(state, residual_mean=state.residual_mean[chosen], rarity=state.rarity[chosen])
+        calibration = replace(calibration, state=state, max_loss=1.0)  # such a model explains no image well
     return replace(model, gaussians=g, calibration=calibration)
 
 

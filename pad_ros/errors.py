@@ -15,6 +15,14 @@ class ImageError(InputError):
     """An image is missing, truncated, of an unknown encoding, or of an impossible size."""
 
 
+class CameraError(InputError):
+    """The intrinsics do not belong to the image."""
+
+
+class SceneError(InputError):
+    """The region of interest or the views of the empty cell do not fit the image."""
+
+
 class ModelError(PadError):
     """A reference model bundle is damaged, foreign, too new, or too large."""
 

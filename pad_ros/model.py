@@ -17,11 +17,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from .comparison.calibration import Calibration
+from .decision.calibration import Calibration
 from .errors import InputError, ModelError
 from .imaging.background import Background
 from .imaging.geometry import Camera
 from .imaging.images import MAX_PIXELS
+from .localization.localizer import check_map
 from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods.presets import method_from_dict
 from .networks.network import Network, load_networks, save_networks
@@ -29,7 +30,7 @@ from .rendering.gaussians import Gaussians, load_ply, save_ply
 from .rendering.photographs import PHOTOGRAPHS_FILE, Photograph, load_photographs, save_photographs
 
 FORMAT = "pad_ros reference model"
-FORMAT_VERSION = 2  # raised with every change of settings or calibration: older models are then refused in plain words
+FORMAT_VERSION = 3  # raised with every change of settings or calibration: older models are then refused in plain words
 MANIFEST = "manifest.json"
 SEAL = "sha256"  # of the manifest without this entry
 SPLATS = "splats.ply"
@@ -63,6 +64,11 @@ class ReferenceModel:
     photographs: tuple[Photograph, ...] = ()
     networks: tuple[Network, ...] = ()
     hash: str = ""  # sha256 of the manifest, which holds those of all files; empty before saving
+
+    def without_view(self, name: str) -> ReferenceModel:
+        """The model as it is without one reference view's photograph and features; the Gaussians stay."""
+        photographs = tuple(photograph for photograph in self.photographs if photograph.name != name)
+        return dataclasses.replace(self, sfm_map=self.sfm_map.without(name), photographs=photographs)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest without the files' hashes."""
@@ -150,7 +156,7 @@ class ReferenceModel:
                 photographs=load_photographs(folder / PHOTOGRAPHS_FILE), created=_text(manifest["created"]),
                 networks=load_networks(folder, manifest.get("networks", []), method.networks), hash=digest,
             )  # fmt: skip
-            method.localization.check_map(model.sfm_map)
+            check_map(model.sfm_map, method.localization)
             if calibration is not None:
                 calibration.check(len(gaussians))
         except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
@@ -234,14 +240,7 @@ def _read_calibration(folder: Path, values: Any) -> Calibration | None:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error})") from error
-    values = dict(_group(values, "calibration"))
-    for key in ("threshold", "promised_rate"):  # not finite in a model with too few held-out views
-        if not isinstance(values[key], float | int) or isinstance(values[key], bool):
-            raise TypeError(f"calibration: {key} is {values[key]!r}")
-    _number(values["false_reject_rate"], "false_reject_rate")
-    values["floors"] = [_number(x, "floors") for x in values["floors"]]
-    values["level"] = _number(values["level"], "level")
-    return Calibration.from_parts(arrays, values)
+    return Calibration.from_parts(arrays, _group(values, "calibration"))
 
 
 def _camera(values: Mapping[str, Any]) -> Camera:

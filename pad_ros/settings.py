@@ -1,18 +1,64 @@
-"""Settings with bounds: what a preset or `--set` may ask for."""
+"""Settings of all stages: what a preset (config/methods/*.yaml), `--set` and a model's manifest may name.
+
+What nobody needs to change is a constant beside its use. Every value is checked against its type and bounds when a
+method is built; see `methods.presets`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import Field, field, fields
-from typing import Any, TypeVar
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Literal, TypeVar
 
 from .errors import InputError
 
 Value = TypeVar("Value")
+MAX_EPS2D = 10.0  # px²
 
 
 def bounded(default: Value, least: float, most: float) -> Value:
     """A dataclass field whose value (each value of a tuple) must lie in least..most; see `check_bounds`."""
     return field(default=default, metadata={"bounds": (least, most)})
+
+
+@dataclass(frozen=True)
+class LocalizationSettings:
+    """How the part and the camera's pose are found. The map is made with the same features and window."""
+
+    # What finds points and views again: names of `localization.choices`.
+    features: str = "sift"
+    matcher: str = "nearest"
+    retrieval: str = "vlad"
+    window_pixels: int = bounded(400_000, 10_000, 10**8)  # the part's window is resized to about so many pixels,
+    max_scale: float = bounded(2.0, 0.1, 8)  # but enlarged by no more than this
+    matched_views: int = bounded(5, 1, 1000)  # most similar views that a matcher other than "nearest" compares with
+    retrieve_above: int = 10_000  # landmarks from which only those of the most similar views are matched,
+    retrieved_views: int = bounded(20, 1, 100_000)  # and how many views these are
+    min_inliers: int = bounded(20, 4, 100_000)  # foreign objects reached 14, right poses 95 and more
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """Photometric refinement: the first rendering serves all of `levels`, each later one the full resolution."""
+
+    levels: tuple[float, ...] = bounded((0.125, 0.25, 0.5), 0.01, 1)  # shares of the resolution
+    renderings: int = bounded(6, 1, 100)  # at most, the one that judges the result included
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How query and rendering are compared. comparison: a name of `comparison.choices`."""
+
+    comparison: str = "calibrated"
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
+    segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite"] = "none"  # finds material added around the part
+    photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
+    shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven
+    scales: tuple[float, ...] = bounded((1.0, 3.0), 0.1, 100)  # px, Gaussian windows that evidence is pooled over
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks needed, under their names in `networks.registry`."""
+        return tuple(name.replace("_", "-") for name in (self.backbone, self.segmenter) if name != "none")
 
 
 def check_bounds(settings: Any, where: str) -> None:

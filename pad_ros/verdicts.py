@@ -1,6 +1,13 @@
-"""Verdicts and the reasons behind them; the numbers are those of pad_ros/msg/InspectionResult."""
+"""Verdicts, the reasons behind them, and which error leads to which reason.
+
+The numbers are those of pad_ros/msg/InspectionResult.
+"""
+
+from __future__ import annotations
 
 from enum import IntEnum
+
+from .errors import CameraError, ImageError, PadError, SceneError
 
 
 class Verdict(IntEnum):
@@ -19,14 +26,32 @@ class Reason(IntEnum):
     BAD_IMAGE = 10  # undecodable, truncated, wrong encoding or size
     NO_CONTENT = 11  # black, white or uniform image
     CAMERA_MISMATCH = 12  # intrinsics missing, or another aspect ratio than the image
+    SCENE_MISMATCH = 13  # region of interest or views of the empty cell do not fit the image
     NOT_LOCALIZED = 20  # too few features or matches, PnP found no pose
     WEAK_POSE = 21  # a pose, but inliers, inlier share or residual fail the gates
     OUTSIDE_COVERAGE = 22  # the reference views do not cover this viewpoint
     POOR_RENDERING = 23  # the model renders this viewpoint badly
-    SEVERAL_PARTS = 24  # two parts in view, and no region of interest that tells which is meant
+    SEVERAL_PARTS = 24  # two parts in view, and no region of interest that says which is meant
     UNCALIBRATED = 30  # the model has no threshold
     NO_MODEL = 31  # no model loaded, or it is being changed
     TIMEOUT = 40  # no verdict within the deadline
     DROPPED = 41  # the image never arrived, or the queue was full
     BAD_STAMP = 42  # the image's stamp is missing, too old or in the future, where a node checks that
     INTERNAL_ERROR = 50  # an exception in a stage
+
+
+# The first that fits counts.
+REASONS: tuple[tuple[type[PadError], Reason], ...] = (
+    (ImageError, Reason.BAD_IMAGE),
+    (CameraError, Reason.CAMERA_MISMATCH),
+    (SceneError, Reason.SCENE_MISMATCH),
+)
+
+
+def reason_of(error: Exception, stage: str = "") -> tuple[Reason, str]:
+    """Reason and text of the HOLD that an exception in a stage leads to."""
+    for kind, reason in REASONS:
+        if isinstance(error, kind):
+            return reason, str(error)
+    text = f"{type(error).__name__}: {error}"
+    return Reason.INTERNAL_ERROR, f"{stage}: {text}" if stage else text

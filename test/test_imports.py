@@ -19,7 +19,6 @@ ORDER = (
 ROS = re.compile(r"(rclpy|\w+_msgs|\w+_interfaces|pad_ros\.(msg|srv))(\.|$)")
 # (importer, imported): why it is still there
 EXCEPTIONS = {
-    ("comparison.deep", "decision.scorer"): "the comparison by networks derives from the scorer",
     ("decision.fusion", "model"): "the fusion of views takes a whole model",
     ("imaging.views", "io.bags"): "one function reads views and finds the reader of their format",
     ("imaging.views", "io.colmap"): "as for io.bags",

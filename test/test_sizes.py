@@ -11,12 +11,10 @@ COMPILED = re.compile(r"(numba\.njit|kernel|intrinsic)\b")  # kernels take array
 # Exceptions, and why they are still there.
 LONG_FILES = {
     "localization/alignment_kernels.py": "kernels of two tasks",
-    "localization/localizer.py": "all strategies in one class",
 }
 LONG_FUNCTIONS = {
     "demo/generator.py: make_dataset": "draws, renders and writes",
     "demo/parts.py: pcb": "a list of the board's components",
-    "training/calibration.py: calibrate": "the stages of a query, once more",
     "training/splatting.py: fit_gaussians": "one loop with its schedule",
     "training/train.py: train": "all steps of training in a row",
 }
@@ -29,7 +27,6 @@ MANY_PARAMETERS = {
     "rendering/rasterize.py: _rasterization_gsplat": "gsplat's signature",
     "rendering/rasterize.py: forward": "torch.autograd.Function gets its tensors one by one",
     "rendering/rasterize.py: rasterization": "gsplat's signature",
-    "training/calibration.py: calibrate": "one for each part of a model",
     "training/splatting.py: fit_gaussians": "one for each part of a fit",
     "training/train.py: train": "one for each option of the command",
 }

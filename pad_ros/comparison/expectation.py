@@ -31,6 +31,7 @@ COVARIATES = (
     "opacity",
     "log of the step in depth",
 )
+KNOTS = 7  # per covariate, see `expectation_fit`
 SMALLEST = np.float32(3e-3)  # residual, below what 8-bit images resolve
 MIN_ALPHA = 0.05  # less than this of the part in a pixel's neighbourhood is background
 

@@ -1,9 +1,9 @@
-"""What fits the query's own ground, and what does not: material beside the part, before any ground.
+"""How unlike the query's own ground the pixels around the part are: material added there, whatever the background.
 
 Only what the query shows is known of a ground that is not the trained one. Its colours are learned farther from the
 part than added material reaches, as GrabCut learns those of its trimap's background (Rother et al. 2004), with the
-rendering's alpha for a trimap; the same colours in shadow fit as well. Pixels beside the part, and seen through it, are
-as strange as their colour is far from all of these. How strange the ground itself is, held-out blocks of it tell.
+rendering's alpha for a trimap; the same colours in shadow fit as well. A pixel around the part, or seen through it, is
+as unlike the ground as its colour is far from all of these. Held-out blocks of the ground show what is normal.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from numpy.typing import NDArray
 
 from ..imaging.images import Image
 from ..imaging.lab import lab
-from ..photometry.ground import around, in_light_of
+from ..photometry.ground import around_part, in_light_of
 from ..rendering.result import ReferenceRendering
 from .colour import shift_tolerant_difference
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-REACH = 0.08  # of the image's longer side: added material hangs on the part no farther from it
-LEARN = 0.12  # the ground is learned from beyond this
+ADDED_REACH = 0.08  # of the image's longer side: added material hangs on the part no farther from it
+LEARNED_BEYOND = 0.12  # the ground is learned from beyond this
 SHADES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of the ground's colours, in the shadow of the part
 CELL = 0.02  # of L*a*b* / 100: finer than what one surface varies by
 CELLS = (52, 128, 128)
 LEAST = 3  # pixels of the sample that make a colour one of the ground's
 SAMPLE = 30_000  # pixels of the ground
 BLOCK = 0.1  # of the image's longer side: blocks of the ground that are held out
-GROUND_QUANTILE = 0.95  # of the ground's own strangeness; what is evidence begins far above
+GROUND_QUANTILE = 0.95  # of the ground's own distance; what is evidence begins far above
 EMPTY_QUANTILE = 0.95  # the same where added material may be among it
 
 
 @dataclass(frozen=True, eq=False)
-class Strangeness:
-    """distance: float32 [H, W], how far each pixel `judged` [H, W] is from the ground's colours (L*a*b* / 100);
-    ground: what the ground itself stays below."""
+class BackgroundDistance:
+    """values: float32 [H, W], how far each pixel `judged` [H, W] is from the ground's colours (L*a*b* / 100);
+    normal: what the ground itself stays below."""
 
-    distance: Floats
+    values: Floats
     judged: Mask
-    ground: float
+    normal: float
 
 
-def strangeness(query: Floats, rendering: ReferenceRendering) -> Strangeness | None:
-    """Of a query [H, W, 3] (0..1); None where the image shows too little ground to tell."""
+def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> BackgroundDistance | None:
+    """Of a query [H, W, 3] (0..1); None where the image shows too little ground to learn from."""
     height, width = query.shape[:2]
     longer = max(height, width)
     away = cv2.distanceTransform((rendering.alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    judged = away <= REACH * longer
-    known = np.flatnonzero(away > LEARN * longer)
+    judged = away <= ADDED_REACH * longer
+    known = np.flatnonzero(away > LEARNED_BEYOND * longer)
     known = known[:: -(-len(known) // SAMPLE) or 1]
     block = max(int(BLOCK * longer), 1)
     fold = (known // width // block + known % width // block) % 2
@@ -66,15 +66,17 @@ def strangeness(query: Floats, rendering: ReferenceRendering) -> Strangeness | N
         held_out.append(_distance(colours.reshape(-1, 3)[known[fold == other]], palette))
     out = np.zeros((height, width), np.float32)
     out[judged] = _distance(colours[judged], _palette(pixels[known]))
-    return Strangeness(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
+    return BackgroundDistance(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
 
 
-def beside_empty(query: Floats, rendering: ReferenceRendering, empty: Sequence[Image], shift: int) -> Strangeness:
-    """As `strangeness`, by views of the empty cell: distance to the nearest of them and of their shades.
+def distance_from_empty(
+    query: Floats, rendering: ReferenceRendering, empty: Sequence[Image], shift: int
+) -> BackgroundDistance:
+    """As `distance_from_ground`, by views of the empty cell: distance to the nearest of them and of their shades.
 
     Added material may reach as far as it likes.
     """
-    free = ~around(rendering)
+    free = ~around_part(rendering)
     colours = lab(query)
     everywhere = np.ones(free.shape, bool)
     best = np.full(free.shape, np.inf, np.float32)
@@ -84,7 +86,7 @@ def beside_empty(query: Floats, rendering: ReferenceRendering, empty: Sequence[I
             difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
             np.minimum(best, difference, out=best)
     ground = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
-    return Strangeness(best, everywhere, max(ground, 2 * CELL))
+    return BackgroundDistance(best, everywhere, max(ground, 2 * CELL))
 
 
 def _cells(colours: Floats) -> NDArray[np.int64]:

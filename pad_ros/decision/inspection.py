@@ -1,7 +1,8 @@
-"""What the scorer hands on."""
+"""Inspection: the answer for one query."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -64,3 +65,19 @@ class Inspection:
     image: Image | None  # the query as judged
     timings_ms: dict[str, float] = field(default_factory=dict)  # localize, render, score, total
     p_value: float = float("nan")  # share of good views that score at least as high (conformal)
+
+    @staticmethod
+    def hold(
+        reason: Reason,
+        text: str,
+        threshold: float = math.nan,
+        image: Image | None = None,
+        localization: Localization | None = None,
+        timings_ms: dict[str, float] | None = None,
+    ) -> Inspection:
+        """HOLD with its reason. One that belongs to PASS or REJECT can only be a mistake: INTERNAL_ERROR."""
+        if reason in (Reason.NONE, Reason.ANOMALY):
+            reason, text = Reason.INTERNAL_ERROR, text or "a stage gave neither pose nor reason"
+        return Inspection(
+            Verdict.HOLD, reason, text, math.nan, threshold, (), localization, None, None, image, timings_ms or {}
+        )

@@ -15,9 +15,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..imaging import images
-from ..imaging.geometry import Camera, Pose
-from ..inspector import TRACKED, Inspector
+from ..imaging.geometry import Pose
+from ..inspector import Inspector
+from ..localization.cascade import TRACKED
 from ..localization.result import Localization
+from ..photometry.prepared_query import PreparedQuery
 from ..verdicts import Reason
 from .machine import describe_machine, peak_memory_mb
 from .metrics import percentiles
@@ -92,9 +94,9 @@ def _track(inspector: Inspector, poses: Mapping[Path, Pose], runs: int) -> tuple
     for file, pose in itertools.islice(itertools.cycle(poses.items()), runs):
         before = _frame_before(inspector, images.load(file), pose)
         start = time.perf_counter()
-        result = inspector.inspect(images.load(file), near=before)
+        result = inspector.inspect(images.load(file), prior=before)
         times.append(1000 * (time.perf_counter() - start))
-        tracked += result.localization is not None and result.localization.reason_text == TRACKED
+        tracked += result.localization is not None and result.localization.reason_text == TRACKED.reason_text
     return times, tracked / len(times) if times else None
 
 
@@ -102,23 +104,22 @@ def _frame_before(inspector: Inspector, image: images.Image, pose: Pose) -> Loca
     """What a frame before would have left that showed the part FRAME_SHIFT away from `pose`."""
     shifted = pose.retract(np.array([0, 0, 0, FRAME_SHIFT * float(np.linalg.norm(pose.translation)), 0, 0]))
     found = Localization(shifted, Reason.NONE, "")
-    return replace(found, rendering=inspector.render(found, inspector.query_camera(image, None)))
+    return replace(found, rendering=inspector.render(inspector.prepare(image), found))
 
 
 def _throughput(inspector: Inspector, files: Sequence[Path], runs: int) -> float:
     """Images per second of a full queue: while one is rendered and scored, the next is localized."""
 
-    def localize(file: Path) -> tuple[images.Image, Camera, Localization]:
-        image = images.load(file)
-        camera = inspector.query_camera(image, None)
-        return image, camera, inspector.localize(image, camera)
+    def localize(file: Path) -> tuple[PreparedQuery, Localization]:
+        query = inspector.prepare(images.load(file))
+        return query, inspector.localize(query)
 
     start = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(localize, files[0])
         for i in range(1, runs + 1):
-            image, camera, found = ahead.result()
+            query, found = ahead.result()
             if i < runs:
                 ahead = pool.submit(localize, files[i % len(files)])
-            inspector.score(image, camera, found, inspector.render(found, camera) if found.localized else None)
+            inspector.score(query, found, inspector.render(query, found) if found.localized else None)
     return runs / (time.perf_counter() - start)

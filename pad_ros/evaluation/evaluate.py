@@ -153,8 +153,7 @@ def _inspect_one(inspector: Inspects, item: LabelledImage, on_inspection: OnInsp
         image, camera = item.load()
         result = inspector.inspect(image, camera)
     except ImageError as error:
-        nan = float("nan")
-        result = Inspection(Verdict.HOLD, Reason.BAD_IMAGE, str(error), nan, nan, (), None, None, None, None)
+        result = Inspection.hold(Reason.BAD_IMAGE, str(error))
     total = item.read_ms + 1000 * (time.perf_counter() - began)
     if on_inspection is not None:
         on_inspection(item, result)

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ..compute.threads import only_our_threads
 from ..decision.inspection import AnomalyMap, Inspection
-from ..decision.regions import conformal_threshold, p_value
+from ..decision.threshold import conformal_threshold, p_value
 from ..errors import ImageError, InputError
 from ..imaging import images
 from ..imaging.geometry import Camera

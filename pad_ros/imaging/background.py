@@ -55,7 +55,7 @@ def estimate_background(images: Sequence[Image]) -> Background:
     )
 
 
-def ground_mask(image: Image, background: Background) -> Mask | None:
+def background_mask(image: Image, background: Background) -> Mask | None:
     """Where [H, W] the image has the colour of the background; None where no plain background is known."""
     if background.colour is None:
         return None
@@ -69,7 +69,7 @@ def ground_mask(image: Image, background: Background) -> Mask | None:
 
 def part_mask(image: Image, background: Background) -> Mask | None:
     """Pixels that differ from the background, specks removed; None where no plain background is known."""
-    empty = ground_mask(image, background)
+    empty = background_mask(image, background)
     if empty is None:
         return None
     mask = ~empty

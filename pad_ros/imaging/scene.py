@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, SceneError
 from . import images
 from .images import Box, Image
 
@@ -24,10 +24,10 @@ class Scene:
         return Scene(tuple(images.load(file) for file in images.find(background)), roi)
 
     def check(self, image: Image) -> None:
-        """InputError where the empty scene was not taken by the camera of `image`."""
+        """SceneError where the empty scene was not taken by the camera of `image`."""
         for view in self.empty:
             if view.shape != image.shape:
-                raise InputError(
+                raise SceneError(
                     f"the empty cell was taken with {view.shape[1]}x{view.shape[0]} pixels, the image has "
                     f"{image.shape[1]}x{image.shape[0]}; give backgrounds from the same camera"
                 )

@@ -6,7 +6,6 @@ What runs on torch is imported where it is chosen: loading torch takes longer th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from ..errors import InputError
 from ..networks.network import Network
@@ -14,11 +13,9 @@ from .features import LocalFeatures, SiftFeatures
 from .matching import FeatureMatcher, Floats
 from .retrieval import Retrieval, Vlad
 
-FeatureName = Literal[
-    "sift", "aliked", "aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32", "xfeat", "superpoint"
-]
-MatcherName = Literal["nearest", "lighterglue", "lightglue"]
-RetrievalName = Literal["vlad", "netvlad"]
+FEATURES = ("sift", "aliked", "aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32", "xfeat", "superpoint")
+MATCHERS = ("nearest", "lighterglue", "lightglue")
+RETRIEVALS = ("vlad", "netvlad")
 
 ALIKED_OF_CHOICE = "aliked-n16"  # what plain "aliked" means
 LIGHTGLUE = {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked"}  # features that it was trained for
@@ -26,6 +23,10 @@ LIGHTGLUE = {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-alik
 
 def needed_networks(features: str, matcher: str, retrieval: str) -> tuple[str, ...]:
     """Names, in `pad_ros.weights`, of the networks that these run; InputError where they do not go together."""
+    for setting, name, known in (("features", features, FEATURES), ("matcher", matcher, MATCHERS),
+                                 ("retrieval", retrieval, RETRIEVALS)):  # fmt: skip
+        if name not in known:
+            raise InputError(f"localization.{setting}: expected one of {', '.join(known)}, got {str(name)[:80]!r}")
     features = _full(features)
     names = [] if features == "sift" else [features]
     if matcher == "lighterglue":

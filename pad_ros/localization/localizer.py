@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..imaging.background import Background, Mask, mask_box, part_mask
+from ..imaging.background import Background, Mask, mask_box
 from ..imaging.geometry import Array, Camera, Pose
-from ..imaging.images import Box, Image
+from ..imaging.images import Image
+from ..imaging.rect import Rect
 from ..networks.network import Network, by_name
+from ..photometry.prepared_query import PreparedQuery
+from ..settings import LocalizationSettings
 from ..verdicts import Reason
 from .choices import (
-    FeatureName,
-    MatcherName,
-    RetrievalName,
     create_features,
     create_matcher,
     create_retrieval,
-    needed_networks,
     same_features,
 )
 from .features import Features, extract_window, inside_mask
@@ -38,78 +37,40 @@ from .sfm_map import SfmMap
 
 MIN_WINDOW = 16  # px, shorter side
 
+# Finding the part and its features
+SEARCH_PIXELS = 400_000  # the whole frame is resized to about so many where the background does not show the part,
+SEARCH_MAX_SCALE = 1.5  # but enlarged by no more than this
+MIN_PART_SHARE, MAX_PART_SHARE = 0.002, 0.7  # of the frame: else it is no part in front of its background
+COARSE_PIXELS = 50_000  # of the window of a coarse estimate, where the pose is refined and verified afterwards
+WINDOW_MARGIN = 0.04  # around the part, share of the window's longer side
+MASK_MARGIN = 2  # px that features may lie outside the silhouette
 
-@dataclass(frozen=True)
-class LocalizationSettings:
-    """How to look for the part, and which poses to trust. window px are pixels of the resized window."""
+# Matching; window px are pixels of the resized window
+MATCH_RATIO = 0.9  # of the distances to the best and to the second best landmark
+SAME_LANDMARK = 0.01  # landmarks closer than this share of the part do not compete in the ratio test
+GUIDED_VIEWS = 8  # views nearest to the coarse pose that give descriptors to the guided matching
+GUIDED_RADII = (16.0, 4.0)  # window px around a projected landmark, in the first and second round
 
-    # What finds points again, and views; see `choices`. The map is made with the same.
-    features: FeatureName = "sift"
-    matcher: MatcherName = "nearest"
-    retrieval: RetrievalName = "vlad"
-
-    # Finding the part and its features
-    window_pixels: int = 400_000  # the part's window is resized to about this many pixels,
-    max_scale: float = 2.0  # but enlarged by no more than this
-    search_pixels: int = 400_000  # the same for the whole frame, where the background does not tell the part
-    search_scale: float = 1.5
-    min_part_share: float = 0.002  # of the frame; less or more than this is no part before its ground
-    max_part_share: float = 0.7
-    quick_pixels: int = 50_000  # of a first look, where the pose is refined and verified afterwards
-    box_margin: float = 0.04  # around the part, share of the box's longer side
-    mask_margin: int = 2  # px that features may lie outside the silhouette
-    min_contrast: float = 4.0  # standard deviation of grey levels below which an image shows nothing
-
-    # Matching
-    ratio: float = 0.9  # of the distances to the best and to the second best landmark
-    same_landmark: float = 0.01  # landmarks closer than this share of the part do not compete in the ratio test
-    retrieve_above: int = 10_000  # landmarks from which only those of the most similar views are matched,
-    retrieved_views: int = 20  # and how many views these are
-    matched_views: int = 5  # most similar views that a matcher other than "nearest" compares the query with
-    guided_views: int = 8  # views nearest to the coarse pose that give descriptors to the second matching
-    guided_radius: float = 16.0  # window px around a projected landmark,
-    final_radius: float = 4.0  # and once more, closer, around the pose found so
-    guided_cosine: float = 0.0  # least similarity in there; 0: what suits the features
-
-    # Poses
-    coarse_error: float = 8.0  # window px up to which a match supports the coarse pose
-    quick_error: float = 4.0  # the same for the pose of a first look,
-    max_error: float = 2.5  # and for the final pose
-    min_coarse_inliers: int = 10
-    min_quick_inliers: int = 6
-    min_inliers: int = 20  # foreign objects reached 14, right poses 95 and more
-    min_inlier_share: float = 0.5  # of the guided matches; right poses had 0.7 and more
-    max_residual: float = 1.8  # root mean square, window px
-    max_rotation_deviation: float = 1.0  # degrees
-    max_shift_deviation: float = 0.02  # share of the distance
-
-    def __post_init__(self) -> None:
-        needed_networks(self.features, self.matcher, self.retrieval)  # InputError for what does not go together
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """The networks needed, under their names in `pad_ros.weights`."""
-        return needed_networks(self.features, self.matcher, self.retrieval)
-
-    def check_map(self, sfm_map: SfmMap) -> None:
-        """ModelError where the map was made with other features or another retrieval."""
-        if not same_features(sfm_map.features, self.features):
-            raise ModelError(
-                f"the map was made with the features {sfm_map.features!r}, the settings say {self.features!r}: "
-                "train the model anew"
-            )
-        if (self.retrieval == "vlad") != (sfm_map.vocabulary.size > 0):
-            raise ModelError(f"the map was not made for retrieval by {self.retrieval}: train the model anew")
+# Poses: gates
+COARSE_ERROR = 8.0  # window px up to which a match supports the first pose of a full search,
+ESTIMATE_ERROR = 4.0  # the pose of a coarse estimate,
+FINAL_ERROR = 2.5  # and the final pose
+MIN_COARSE_INLIERS = 10
+MIN_ESTIMATE_INLIERS = 6
+MIN_INLIER_SHARE = 0.5  # of the guided matches; right poses had 0.7 and more
+MAX_RESIDUAL = 1.8  # root mean square, window px
+MAX_ROTATION_DEVIATION = 1.0  # degrees
+MAX_SHIFT_DEVIATION = 0.02  # share of the distance
 
 
 @dataclass(frozen=True, eq=False)
-class FirstLook:
-    """A pose, or none, from few features or from those of the whole frame, and what it came from."""
+class CoarseEstimate:
+    """A pose, or none, from few features of the part or from those of the whole frame, and what it came from."""
 
     found: Localization
     features: Features
     pairs: Pairs  # of features and landmarks
-    coarse: PoseEstimate | None
+    first: PoseEstimate | None
     of_frame: bool
 
 
@@ -130,11 +91,11 @@ class Localizer:
     ) -> None:
         self.background = background
         self.settings = s = settings or LocalizationSettings()
-        s.check_map(sfm_map)
+        check_map(sfm_map, s)
         named = by_name(networks)
         self._points = sfm_map.points
         self._features = create_features(s.features, named, device)
-        self._quick_features = self._features.quick()
+        self._coarse_features = self._features.quick()
         self._matcher = create_matcher(s.matcher, s.features, named, device)
         self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary, device)
         self._view_descriptors = sfm_map.view_descriptors
@@ -144,127 +105,117 @@ class Localizer:
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
 
-    def quick_look(self, image: Image, camera: Camera, roi: Box | None = None) -> FirstLook | None:
-        """A pose from a small window, for whoever can refine and verify it: often within a pixel, sometimes wrong.
+    def coarse_estimate(self, query: PreparedQuery) -> CoarseEstimate | None:
+        """A pose from a small window, for a caller that refines and verifies it: often within a pixel, sometimes wrong.
 
-        Before another ground than the trained one, or without one, from the whole frame or `roi`. None where looking
-        closely at once takes hardly longer.
+        In front of another background than the trained one, or without one, from the whole frame or the region. None
+        where the features have no cheaper form.
         """
-        s = self.settings
-        if self._quick_features is None:
+        if self._coarse_features is None:
             return None
-        part = self.part_in_view(image, roi)
-        if part is None:
-            frame = roi or (0, 0, image.shape[1], image.shape[0])
-            features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
-            pairs = self._match(features, _cut(image, frame))
-            coarse, least = self._coarse_pose(features, pairs, camera), s.min_coarse_inliers
+        image, camera = query.undistorted, query.pinhole
+        window = self.part_window(query)
+        if window is None:
+            frame = query.region or Rect.of_image(image.shape)
+            features = extract_window(self._features, image, frame, SEARCH_PIXELS, SEARCH_MAX_SCALE)
+            pairs = self._match(features, image[frame.slices])
+            first, least = self._first_pose(features, pairs, camera), MIN_COARSE_INLIERS
         else:
-            mask, box = part
-            features = extract_window(self._quick_features, image, box, s.quick_pixels, 1.0)
-            features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
-            pairs = self._match(features, _cut(image, box))
+            assert query.part_mask is not None
+            features = extract_window(self._coarse_features, image, window, COARSE_PIXELS, 1.0)
+            features = features.take(inside_mask(features.keypoints, query.part_mask, MASK_MARGIN))
+            pairs = self._match(features, image[window.slices])
             pixels, points = features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]]
-            coarse, least = estimate_pose(pixels, points, camera, s.quick_error / features.scale), s.min_quick_inliers
-        inliers = 0 if coarse is None else int(coarse.inliers.sum())
-        if coarse is None or inliers < least:
-            found = Localization(None, Reason.NOT_LOCALIZED, "nothing at first sight", inliers, len(pairs))
+            first, least = estimate_pose(pixels, points, camera, ESTIMATE_ERROR / features.scale), MIN_ESTIMATE_INLIERS
+        inliers = 0 if first is None else int(first.inliers.sum())
+        if first is None or inliers < least:
+            found = Localization(None, Reason.NOT_LOCALIZED, "no pose from few features", inliers, len(pairs))
         else:
-            text = "localized at first sight"
+            text = "localized from few features"
             found = Localization(
-                coarse.pose, Reason.NONE, text, inliers, len(pairs), coarse.residual_px, coarse.covariance
+                first.pose, Reason.NONE, text, inliers, len(pairs), first.residual_px, first.covariance
             )
-        return FirstLook(self._alone(found, features, pairs, camera), features, pairs, coarse, part is None)
+        return CoarseEstimate(self._single(found, features, pairs, camera), features, pairs, first, window is None)
 
-    def confirms(self, look: FirstLook, pose: Pose, camera: Camera) -> bool:
-        """Whether the features of a first look, matched near `pose`, meet what `localize` asks, and agree with it.
+    def confirms(self, estimate: CoarseEstimate, pose: Pose, camera: Camera) -> bool:
+        """Whether the features of a coarse estimate, matched near `pose`, meet what `localize` asks, and agree with it.
 
-        To agree, they must put the landmarks within `quick_error` window px (median) of where `pose` does.
+        To agree, they must put the landmarks within `ESTIMATE_ERROR` window px (median) of where `pose` does.
         """
         at = PoseEstimate(pose, np.zeros(0, bool), 0.0, np.zeros((6, 6)))
-        found = self._fine_pose(look.features, camera, at, look.found.matches)
+        found = self._guided_pose(estimate.features, camera, at, estimate.found.matches)
         if found.pose is None:
             return False
         here, there = (camera.project(p.transform(self._points)) for p in (pose, found.pose))
         apart = float(np.nanmedian(np.linalg.norm(here - there, axis=1)))
-        return apart <= self.settings.quick_error / look.features.scale
+        return apart <= ESTIMATE_ERROR / estimate.features.scale
 
-    def localize(
-        self, image: Image, camera: Camera, roi: Box | None = None, look: FirstLook | None = None
-    ) -> Localization:
-        """The pose of `image` [H, W, 3], undistorted, taken with the pinhole `camera`.
+    def localize(self, query: PreparedQuery, estimate: CoarseEstimate | None = None) -> Localization:
+        """The pose of a query from all features of its window.
 
-        roi: (x0, y0, x1, y1) px, where to look for the part. look: the first one at the same. What the image holds
-        never raises: a query without a trustworthy pose, or with two parts in view, gets a reason.
+        estimate: the coarse one of the same query. What the image holds never raises: a query without a trustworthy
+        pose, or with two parts in view, gets a reason.
         """
-        contrast = float(image[::4, ::4].std())
-        if contrast < self.settings.min_contrast:
-            text = f"the image is nearly uniform (standard deviation {contrast:.1f} grey levels)"
-            return Localization(None, Reason.NO_CONTENT, text)
-        part = self.part_in_view(image, roi)
-        if part is not None:
-            mask, box = part
-            found = self._in_window(image, camera, box, mask)
+        window = self.part_window(query)
+        if window is not None:
+            found = self._in_window(query, window, query.part_mask)
             if found.localized or found.reason is Reason.SEVERAL_PARTS:
                 return found
-        # Another ground than the trained one, or none that tells the part.
-        height, width = image.shape[:2]
-        return self._search(image, camera, roi or (0, 0, width, height), look)
+        # Another background than the trained one, or none that shows the part.
+        return self._search(query, query.region or Rect.of_image(query.undistorted.shape), estimate)
 
-    def part_in_view(self, image: Image, roi: Box | None = None) -> tuple[Mask, Box] | None:
-        """The part's silhouette [H, W] and its box with a margin; None where it is not seen before its plain ground."""
-        mask = part_mask(image, self.background)
+    def part_window(self, query: PreparedQuery) -> Rect | None:
+        """The part's window with a margin; None where the part is not seen in front of its plain background."""
+        mask = query.part_mask
         if mask is None:
             return None
-        if roi is not None:
-            mask &= _inside_box(mask.shape, roi)
         share, box = float(mask.mean()), mask_box(mask)
-        if box is None or not self.settings.min_part_share < share < self.settings.max_part_share:
+        if box is None or not MIN_PART_SHARE < share < MAX_PART_SHARE:
             return None
-        grown = _grown(box, self.settings.box_margin, mask.shape)
-        return None if grown is None else (mask, grown)
+        return _grown(Rect(*box), WINDOW_MARGIN, mask.shape)
 
-    def _search(self, image: Image, camera: Camera, frame: Box, look: FirstLook | None) -> Localization:
+    def _search(self, query: PreparedQuery, frame: Rect, estimate: CoarseEstimate | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
-        s = self.settings
-        if look is not None and look.of_frame:
-            features, pairs, coarse = look.features, look.pairs, look.coarse
+        image, camera = query.undistorted, query.pinhole
+        if estimate is not None and estimate.of_frame:
+            features, pairs, first = estimate.features, estimate.pairs, estimate.first
         else:
-            features = extract_window(self._features, image, frame, s.search_pixels, s.search_scale)
-            pairs = self._match(features, _cut(image, frame))
-            coarse = self._coarse_pose(features, pairs, camera)
-        if coarse is None:
-            box = self._densest_window(features, pairs, image.shape[:2])
+            features = extract_window(self._features, image, frame, SEARCH_PIXELS, SEARCH_MAX_SCALE)
+            pairs = self._match(features, image[frame.slices])
+            first = self._first_pose(features, pairs, camera)
+        if first is None:
+            window = self._densest_window(features, pairs, image.shape[:2])
         else:
-            low, high = self._extent(coarse.pose, camera)
-            box = _grown((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), s.box_margin, image.shape[:2])
-        if box is None or coarse is not None and _area(box) > 0.5 * _area(frame):
-            found = self._fine_pose(features, camera, coarse, len(pairs))
+            low, high = self._extent(first.pose, camera)
+            extent = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+            window = _grown(extent, WINDOW_MARGIN, image.shape[:2])
+        if window is None or first is not None and window.area > 0.5 * frame.area:
+            found = self._guided_pose(features, camera, first, len(pairs))
         else:
-            found = self._in_window(image, camera, box, None)
-        return self._alone(found, features, pairs, camera)
+            found = self._in_window(query, window, None)
+        return self._single(found, features, pairs, camera)
 
-    def _in_window(self, image: Image, camera: Camera, box: Box, mask: Mask | None) -> Localization:
-        s = self.settings
-        features = extract_window(self._features, image, box, s.window_pixels, s.max_scale)
+    def _in_window(self, query: PreparedQuery, window: Rect, mask: Mask | None) -> Localization:
+        s, camera = self.settings, query.pinhole
+        features = extract_window(self._features, query.undistorted, window, s.window_pixels, s.max_scale)
         if mask is not None:
-            features = features.take(inside_mask(features.keypoints, mask, s.mask_margin))
-        pairs = self._match(features, _cut(image, box))
-        found = self._fine_pose(features, camera, self._coarse_pose(features, pairs, camera), len(pairs))
-        return self._alone(found, features, pairs, camera)
+            features = features.take(inside_mask(features.keypoints, mask, MASK_MARGIN))
+        pairs = self._match(features, query.undistorted[window.slices])
+        found = self._guided_pose(features, camera, self._first_pose(features, pairs, camera), len(pairs))
+        return self._single(found, features, pairs, camera)
 
-    def _alone(self, found: Localization, features: Features, pairs: Pairs, camera: Camera) -> Localization:
-        """The pose found, unless what lies beside that part is another one of them."""
+    def _single(self, found: Localization, features: Features, pairs: Pairs, camera: Camera) -> Localization:
+        """The pose found, unless there is another part outside of the one found."""
         if found.pose is None:
             return found
-        s = self.settings
+        least = self.settings.min_inliers
         low, high = self._extent(found.pose, camera)
         at = features.keypoints[pairs[:, 0]]
-        beside = pairs[np.any((at < low) | (at > high), axis=1)]
-        if len(beside) < s.min_inliers:
+        outside = pairs[np.any((at < low) | (at > high), axis=1)]
+        if len(outside) < least:
             return found
-        other = self._coarse_pose(features, beside, camera)
-        if other is None or other.inliers.sum() < s.min_inliers:
+        other = self._first_pose(features, outside, camera)
+        if other is None or other.inliers.sum() < least:
             return found
         centre = np.nanmedian(camera.project(other.pose.transform(self._points)), axis=0)
         if np.all((centre >= low) & (centre <= high)):
@@ -290,39 +241,38 @@ class Localizer:
             )
         large = len(self._landmarks) > s.retrieve_above
         views = self._similar(features, window, s.retrieved_views) if large else None
-        apart = s.same_landmark * float(np.linalg.norm(self._high - self._low))
-        return self._landmarks.match_all(features, s.ratio, apart, views)
+        apart = SAME_LANDMARK * float(np.linalg.norm(self._high - self._low))
+        return self._landmarks.match_all(features, MATCH_RATIO, apart, views)
 
     def _similar(self, features: Features, window: Image, count: int) -> NDArray[np.int64]:
         return most_similar(self._retrieval.describe(window, features), self._view_descriptors, count)
 
-    def _coarse_pose(self, features: Features, pairs: Pairs, camera: Camera) -> PoseEstimate | None:
+    def _first_pose(self, features: Features, pairs: Pairs, camera: Camera) -> PoseEstimate | None:
         """A first pose that enough of the matches support."""
-        error = self.settings.coarse_error / features.scale
+        error = COARSE_ERROR / features.scale
         found = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
-        if found is not None and found.inliers.sum() < self.settings.min_coarse_inliers:
+        if found is not None and found.inliers.sum() < MIN_COARSE_INLIERS:
             found = None
         return found
 
-    def _fine_pose(self, features: Features, camera: Camera, coarse: PoseEstimate | None, count: int) -> Localization:
-        """Match again near the coarse pose, solve anew, and judge the result."""
-        s = self.settings
-        if coarse is None:
+    def _guided_pose(self, features: Features, camera: Camera, first: PoseEstimate | None, count: int) -> Localization:
+        """Match again near the first pose, solve anew, and judge the result."""
+        if first is None:
             text = f"no pose explains the matches to the part ({len(features)} features, {count} matches)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=count)
-        fine: PoseEstimate | None = coarse
-        for radius in (s.guided_radius, s.final_radius):
+        fine: PoseEstimate | None = first
+        for radius in GUIDED_RADII:
             if fine is not None:
                 pairs = self._landmarks.match_near(
                     features,
                     fine.pose,
                     camera,
                     radius / features.scale,
-                    s.guided_cosine or self._features.similarity,
-                    s.guided_views,
+                    self._features.similarity,
+                    GUIDED_VIEWS,
                 )
                 fine = estimate_pose(
-                    features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, s.max_error / features.scale
+                    features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, FINAL_ERROR / features.scale
                 )
         if fine is None:
             text = f"the first pose did not hold ({len(pairs)} matches near it)"
@@ -338,10 +288,10 @@ class Localizer:
         s = self.settings
         if inliers < s.min_inliers:
             return f"only {inliers} of {matches} matches support the pose, {s.min_inliers} are needed"
-        if inliers < s.min_inlier_share * matches:
-            return f"only {inliers} of {matches} matches support the pose, a share of {s.min_inlier_share} is needed"
-        if found.residual_px > s.max_residual / scale:
-            return f"the pose leaves {found.residual_px:.2f} px of error, {s.max_residual / scale:.2f} are allowed"
+        if inliers < MIN_INLIER_SHARE * matches:
+            return f"only {inliers} of {matches} matches support the pose, a share of {MIN_INLIER_SHARE} is needed"
+        if found.residual_px > MAX_RESIDUAL / scale:
+            return f"the pose leaves {found.residual_px:.2f} px of error, {MAX_RESIDUAL / scale:.2f} are allowed"
         uncertain = self.uncertain(found.pose, found.covariance)
         if uncertain:
             return f"the matches leave the pose uncertain by {uncertain}"
@@ -354,42 +304,37 @@ class Localizer:
         rotation = float(np.degrees(np.sqrt(np.trace(covariance[:3, :3]))))
         distance = float(np.linalg.norm(pose.centre - 0.5 * (self._low + self._high)))
         shift = float(np.sqrt(np.trace(covariance[3:, 3:]))) / max(distance, 1e-12)
-        if rotation <= self.settings.max_rotation_deviation and shift <= self.settings.max_shift_deviation:
+        if rotation <= MAX_ROTATION_DEVIATION and shift <= MAX_SHIFT_DEVIATION:
             return None
         return f"{rotation:.1f} deg and {100 * shift:.1f} % of the distance"
 
     def _inside(self, centres: Array) -> NDArray[np.bool_]:
         return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))
 
-    def _densest_window(self, features: Features, pairs: Pairs, shape: tuple[int, int]) -> Box | None:
+    def _densest_window(self, features: Features, pairs: Pairs, shape: tuple[int, int]) -> Rect | None:
         """Half the frame's short side around the place where most features match the map."""
-        if len(pairs) < self.settings.min_coarse_inliers:
+        if len(pairs) < MIN_COARSE_INLIERS:
             return None
         points = features.keypoints[pairs[:, 0]]
         half = 0.25 * min(shape)
         near = np.abs(points[:, None] - points[None]).max(axis=2) < half
         centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
         corner = (int(centre[0] - half), int(centre[1] - half))
-        return _grown((*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+        return _grown(Rect(*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
 
 
-def _inside_box(shape: tuple[int, ...], box: Box) -> Mask:
-    inside = np.zeros(shape, bool)
-    inside[box[1] : box[3], box[0] : box[2]] = True
-    return inside
+def check_map(sfm_map: SfmMap, settings: LocalizationSettings) -> None:
+    """ModelError where the map was made with other features or another retrieval than the settings name."""
+    if not same_features(sfm_map.features, settings.features):
+        raise ModelError(
+            f"the map was made with the features {sfm_map.features!r}, the settings say {settings.features!r}: "
+            "train the model anew"
+        )
+    if (settings.retrieval == "vlad") != (sfm_map.vocabulary.size > 0):
+        raise ModelError(f"the map was not made for retrieval by {settings.retrieval}: train the model anew")
 
 
-def _cut(image: Image, box: Box) -> Image:
-    return image[box[1] : box[3], box[0] : box[2]]
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _grown(box: Box, margin: float, shape: tuple[int, int]) -> Box | None:
+def _grown(box: Rect, margin: float, shape: tuple[int, ...]) -> Rect | None:
     """The box grown by a share of its longer side and clipped to the image; None where too little is left."""
-    grow = round(margin * max(box[2] - box[0], box[3] - box[1]))
-    x0, y0 = max(box[0] - grow, 0), max(box[1] - grow, 0)
-    x1, y1 = min(box[2] + grow, shape[1]), min(box[3] + grow, shape[0])
-    return (x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= MIN_WINDOW else None
+    grown = box.grown(round(margin * max(box.width, box.height))).clipped(shape)
+    return grown if min(grown.width, grown.height) >= MIN_WINDOW else None

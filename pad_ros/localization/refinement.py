@@ -9,7 +9,7 @@ pose: residuals are weighted after Huber, with a scale from their median.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,31 +18,22 @@ from numpy.typing import NDArray
 
 from ..imaging.geometry import Array, Camera, Pose, rotation_angle
 from ..imaging.images import Image
+from ..photometry.prepared_query import RenderFunction
 from ..rendering.result import ReferenceRendering
-from ..settings import bounded
+from ..settings import RefinementSettings
 from .alignment import Linearisation, Window, nudged
 
-RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
-
 SETTLED = 0.99  # of the loss before: less gain than this ends the refinement
-STILL = 0.15  # px: a correction that moves the part by less is made on the picture, without rendering anew
-STEADY = 0.01  # px: what is then left to correct is not worth another picture
-NEAR = 0.3  # px: the same for what a rendering of reduced size corrects
+SUBPIXEL = 0.15  # px: a correction that moves the part by less is made on the picture, without rendering anew
+NEGLIGIBLE = 0.01  # px: what is then left to correct is not worth another picture
+COARSE_SETTLED = 0.3  # px: the same for what a rendering of reduced size corrects
+STEPS = 10  # Gauss-Newton steps per linearisation
 PRECISION = 0.003  # px: shorter Gauss-Newton steps end a linearisation,
-ASTRAY = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed
-SKETCH_PRECISION = 0.01  # the same on a rendering of reduced size,
-COARSE_PRECISION = 0.05  # and on one that was shrunk (px of that)
-
-
-@dataclass(frozen=True)
-class RefinementSettings:
-    """The first rendering serves all of `levels` (fractions of the resolution), each later one full resolution."""
-
-    levels: tuple[float, ...] = bounded((0.125, 0.25, 0.5), 0.01, 1)
-    renderings: int = bounded(6, 1, 100)  # at most, the one that judges the result included
-    steps: int = bounded(10, 1, 1000)  # Gauss-Newton steps per linearisation
-    max_rotation_deg: float = bounded(12.0, 0, 180)  # a correction beyond these is a divergence, not a refinement
-    max_translation: float = 0.2  # share of the distance to the part
+REDUCED_PRECISION = 0.01  # the same on a rendering of reduced size,
+SHRUNK_PRECISION = 0.05  # and on one that was shrunk (px of that)
+DIVERGED = 1.2  # times the loss at the start, reduced in size, that the loss in full must not exceed
+MAX_ROTATION_DEG = 12.0  # a correction beyond these is a divergence, not a refinement
+MAX_TRANSLATION = 0.2  # share of the distance to the part
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +41,7 @@ class Refinement:
     """The refined pose, or the given one where refining did not lower the loss.
 
     loss: robust mean residual after (colour, 0..1); covariance: [6, 6] as in `Localization`; rendering: at `pose`.
+    rendered_from: the pose that the rendering was made at, before it was shifted by a fraction of a pixel.
     """
 
     pose: Pose
@@ -58,6 +50,7 @@ class Refinement:
     loss: float
     covariance: NDArray[np.float64] | None
     rendering: ReferenceRendering
+    rendered_from: Pose
 
 
 def refine_pose(
@@ -66,24 +59,24 @@ def refine_pose(
     pose: Pose,
     render: RenderFunction,
     settings: RefinementSettings | None = None,
-    sketch: RenderFunction | None = None,
+    coarse: RenderFunction | None = None,
     last: ReferenceRendering | None = None,
 ) -> Refinement:
     """Refine `pose` of a query [H, W, 3] taken with the pinhole `camera`; `render` gives the part at a pose.
 
-    sketch: gives it at the largest of the settings' `levels`, for the first rounds: they then cost a fraction.
+    coarse: gives it at the largest of the settings' `levels`, for the first rounds: they then cost a fraction.
     last: a rendering at `pose` that is there already, such as that of the frame before: it saves them.
     """
     settings = settings or RefinementSettings()
     begun: tuple[Pose, float] | None = None
     if settings.renderings > 1 and last is not None:
         begun = _followed(image, last, settings)
-    elif settings.renderings > 1 and sketch is not None:
-        begun = _sketched(image, camera, pose, sketch, settings)
+    elif settings.renderings > 1 and coarse is not None:
+        begun = _from_reduced(image, camera, pose, coarse, settings)
     if begun is not None:
         start, loss_before = begun
         found = _refined(image, camera, pose, start, render, settings, ())
-        if found.loss <= ASTRAY * loss_before:
+        if found.loss <= DIVERGED * loss_before:
             return replace(found, accepted=True, loss_before=loss_before)
     return _refined(image, camera, pose, pose, render, settings, settings.levels)
 
@@ -94,14 +87,14 @@ def unexplained(image: Image, rendering: ReferenceRendering) -> float:
     return float("inf") if window is None else window.loss()
 
 
-def small_camera(camera: Camera, settings: RefinementSettings) -> Camera:
-    """That of the sketches."""
+def reduced_camera(camera: Camera, settings: RefinementSettings) -> Camera:
+    """That of the renderings of reduced size."""
     level = max(settings.levels)
     return camera.resized(max(round(camera.width * level), 16), max(round(camera.height * level), 16))
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Comparison:
     """A rendering beside the query; what is None is so where too little of the part is in sight."""
 
     rendering: ReferenceRendering
@@ -110,18 +103,18 @@ class _Look:
     linear: Linearisation | None
 
     @staticmethod
-    def of(image: Image, rendering: ReferenceRendering) -> _Look:
-        return _Look._in(Window.of(image, rendering), rendering)
+    def of(image: Image, rendering: ReferenceRendering) -> _Comparison:
+        return _Comparison._in(Window.of(image, rendering), rendering)
 
     @staticmethod
-    def _in(window: Window | None, rendering: ReferenceRendering) -> _Look:
+    def _in(window: Window | None, rendering: ReferenceRendering) -> _Comparison:
         if window is None:
-            return _Look(rendering, float("inf"), None, None)
-        return _Look(rendering, window.loss(), window, Linearisation.of(window))
+            return _Comparison(rendering, float("inf"), None, None)
+        return _Comparison(rendering, window.loss(), window, Linearisation.of(window))
 
-    def nudged(self, warp: Array) -> _Look:
+    def shifted(self, warp: Array) -> _Comparison:
         """With the part moved by a fraction of a pixel in the window alone: the rendering stays."""
-        return _Look._in(None if self.window is None else self.window.nudged(warp), self.rendering)
+        return _Comparison._in(None if self.window is None else self.window.nudged(warp), self.rendering)
 
     def correction(self, levels: Sequence[float], steps: int, precision: float) -> tuple[Array, float]:
         """The warp of the rendered points that fits the query best, and how many pixels it moves them."""
@@ -133,39 +126,39 @@ class _Look:
             shrunk.append(shrunk[-1].shrunk(level / reached))
             reached = level
         for window in shrunk[:0:-1]:
-            coarse = Linearisation.of(window)
-            if coarse is not None:
-                warp = coarse.solve(warp, steps, COARSE_PRECISION)
+            linear = Linearisation.of(window)
+            if linear is not None:
+                warp = linear.solve(warp, steps, SHRUNK_PRECISION)
         warp = self.linear.solve(warp, steps, precision)
         return warp, self.linear.motion(warp)
 
 
 def _followed(image: Image, last: ReferenceRendering, settings: RefinementSettings) -> tuple[Pose, float]:
     """The pose that a rendering of before leads to, and the loss at its own."""
-    look = _Look.of(image, last)
-    warp, _ = look.correction(settings.levels, settings.steps, SKETCH_PRECISION)
+    compared = _Comparison.of(image, last)
+    warp, _ = compared.correction(settings.levels, STEPS, REDUCED_PRECISION)
     candidate = Pose(warp @ last.pose.matrix)
-    return (candidate if _plausible(last.pose, candidate, settings) else last.pose), look.loss
+    return (candidate if _plausible(last.pose, candidate) else last.pose), compared.loss
 
 
-def _sketched(
-    image: Image, camera: Camera, pose: Pose, sketch: RenderFunction, settings: RefinementSettings
+def _from_reduced(
+    image: Image, camera: Camera, pose: Pose, coarse: RenderFunction, settings: RefinementSettings
 ) -> tuple[Pose, float]:
     """The pose that renderings of reduced size lead to, and the loss at the given one."""
-    level, small = max(settings.levels), small_camera(camera, settings)
+    level, small = max(settings.levels), reduced_camera(camera, settings)
     shrunk = np.asarray(cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA), np.uint8)
-    look = _Look.of(shrunk, sketch(small, pose))
-    loss_before, reached = look.loss, pose
+    compared = _Comparison.of(shrunk, coarse(small, pose))
+    loss_before, reached = compared.loss, pose
     below = [other / level for other in settings.levels if other < level]
     for _ in range(settings.renderings):
-        warp, moved = look.correction(below, settings.steps, SKETCH_PRECISION)
+        warp, moved = compared.correction(below, STEPS, REDUCED_PRECISION)
         candidate = Pose(warp @ reached.matrix)
-        if not _plausible(pose, candidate, settings):
+        if not _plausible(pose, candidate):
             return pose, loss_before
         reached = candidate
-        if moved < NEAR * level:
+        if moved < COARSE_SETTLED * level:
             break
-        look, below = _Look.of(shrunk, sketch(small, reached)), []
+        compared, below = _Comparison.of(shrunk, coarse(small, reached)), []
     return reached, loss_before
 
 
@@ -179,32 +172,32 @@ def _refined(
     levels: Sequence[float],
 ) -> Refinement:
     """From `start` on by renderings of full size, the first of which serves the `levels` as well."""
-    look = _Look.of(image, render(camera, start))
-    reached, accepted, loss_before = start, False, look.loss
+    compared = _Comparison.of(image, render(camera, start))
+    reached, accepted, loss_before, rendered_from = start, False, compared.loss, start
     for i in range(1, settings.renderings):
-        warp, moved = look.correction(levels if i == 1 else (), settings.steps, PRECISION)
+        warp, moved = compared.correction(levels if i == 1 else (), STEPS, PRECISION)
         candidate = Pose(warp @ reached.matrix)
-        if not _plausible(given, candidate, settings):
+        if not _plausible(given, candidate):
             break
-        if 0 < moved < STILL:
-            closer = look.nudged(warp)
-            further, beyond = closer.correction((), settings.steps, PRECISION)
-            warp = warp if beyond < STEADY else further @ warp
-            look = replace(closer, rendering=nudged(look.rendering, warp))
-            reached, accepted = look.rendering.pose, True
+        if 0 < moved < SUBPIXEL:
+            closer = compared.shifted(warp)
+            further, beyond = closer.correction((), STEPS, PRECISION)
+            warp = warp if beyond < NEGLIGIBLE else further @ warp
+            compared = replace(closer, rendering=nudged(compared.rendering, warp))
+            reached, accepted = compared.rendering.pose, True
             break
-        after = _Look.of(image, render(camera, candidate))
-        if after.loss >= look.loss:
+        after = _Comparison.of(image, render(camera, candidate))
+        if after.loss >= compared.loss:
             break
-        settled = after.loss > SETTLED * look.loss
-        look, reached, accepted = after, candidate, True
+        settled = after.loss > SETTLED * compared.loss
+        compared, reached, accepted, rendered_from = after, candidate, True, candidate
         if settled:
             break
-    covariance = look.linear.covariance() if accepted and look.linear is not None else None
-    return Refinement(reached, accepted, loss_before, look.loss, covariance, look.rendering)
+    covariance = compared.linear.covariance() if accepted and compared.linear is not None else None
+    return Refinement(reached, accepted, loss_before, compared.loss, covariance, compared.rendering, rendered_from)
 
 
-def _plausible(start: Pose, pose: Pose, settings: RefinementSettings) -> bool:
+def _plausible(start: Pose, pose: Pose) -> bool:
     shift = np.linalg.norm(start.centre - pose.centre) / max(float(np.linalg.norm(start.translation)), 1e-9)
     turn = np.degrees(rotation_angle(start, pose))
-    return bool(turn <= settings.max_rotation_deg and shift <= settings.max_translation)
+    return bool(turn <= MAX_ROTATION_DEG and shift <= MAX_TRANSLATION)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,29 @@ class SfmMap:
     features: str  # name of the local features, e.g. "sift"
     # [W, C] visual words; none where the views are described by a network
     vocabulary: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def without(self, name: str) -> SfmMap:
+        """The map without one view and without the landmarks that only it saw; itself where no view has that name."""
+        if name not in self.view_names:
+            return self
+        v = self.view_names.index(name)
+        kept = np.flatnonzero(self.descriptor_view != v)
+        seen, landmark = np.unique(self.descriptor_landmark[kept], return_inverse=True)
+        views = [i for i in range(len(self.view_names)) if i != v]
+        return replace(
+            self,
+            view_names=tuple(self.view_names[i] for i in views),
+            poses=tuple(self.poses[i] for i in views),
+            cameras=tuple(self.cameras[i] for i in views),
+            points=self.points[seen],
+            colours=self.colours[seen],
+            errors=self.errors[seen],
+            descriptors=self.descriptors[kept],
+            descriptor_landmark=landmark.astype(np.int32),
+            descriptor_view=(self.descriptor_view[kept] - (self.descriptor_view[kept] > v)).astype(np.int32),
+            keypoints=self.keypoints[kept],
+            view_descriptors=self.view_descriptors[views],
+        )
 
 
 def save_map(sfm_map: SfmMap, bundle: Path) -> None:

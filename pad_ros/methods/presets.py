@@ -15,12 +15,11 @@ from typing import Any, Literal
 
 import yaml
 
-from ..decision.scorer import ScoringSettings
+from ..comparison.choices import check_comparison
 from ..errors import InputError
-from ..localization.localizer import LocalizationSettings
-from ..localization.refinement import RefinementSettings
+from ..localization.choices import needed_networks
 from ..resources import resource_folder
-from ..settings import check_bounds
+from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, check_bounds
 from ..training.splatting_settings import SplattingSettings
 
 
@@ -37,8 +36,8 @@ class Method:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The networks that it runs, under their names in `pad_ros.weights`."""
-        return self.localization.networks + self.scoring.networks
+        """The networks that it runs, under their names in `networks.registry`."""
+        return networks_of(self.localization) + self.scoring.networks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest; `method_from_dict` reads them back."""
@@ -74,7 +73,17 @@ def method_from_dict(values: Mapping[str, Any], where: str) -> Method:
     """The Method described by nested plain values; InputError names the wrong key."""
     method = _build(Method, values, where)
     assert isinstance(method, Method)
+    try:
+        networks_of(method.localization)
+        check_comparison(method.scoring)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     return method
+
+
+def networks_of(settings: LocalizationSettings) -> tuple[str, ...]:
+    """The networks that localization needs; InputError for names that are unknown or do not go together."""
+    return needed_networks(settings.features, settings.matcher, settings.retrieval)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -72,8 +72,8 @@ class CellNode(StageNode):
 
     def _work(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
-        near = self._tracking.guess(inspector)
-        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        prior = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), prior)
         self._tracking.learn(inspector, frame)
         self._localized.publish(frame)
         frame = render(inspector, frame)

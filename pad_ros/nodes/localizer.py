@@ -41,8 +41,8 @@ class LocalizerNode(StageNode):
 
     def _localize(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
-        near = self._tracking.guess(inspector)
-        frame = localize(inspector, query, lambda: self._intake.camera(query.header), near)
+        prior = self._tracking.guess(inspector)
+        frame = localize(inspector, query, lambda: self._intake.camera(query.header), prior)
         self._tracking.learn(inspector, frame)
         self._output.publish(frame, NEXT_STAGE_PATIENCE)
         self.health.ran({"localize": frame.localize_ms}, frame.why_held)

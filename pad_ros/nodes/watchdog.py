@@ -18,10 +18,11 @@ from sensor_msgs.msg import Image as ImageMsg
 
 from pad_ros.msg import InspectionResult, Trigger
 
+from ..decision.result_message import pose_message
 from ..verdicts import Reason, Verdict
 from .support.health import Reporter
 from .support.line import LineOutputs
-from .support.messages import localization_to_pose
+from .support.messages import make
 from .support.outputs import answer_key
 from .support.parameters import Parameters
 from .support.qos import latched, reliable, watched_subscription
@@ -188,7 +189,7 @@ class WatchdogNode(Node):
         msg.reason_text = f"no verdict within {self.deadline:g} s"
         if self.others() == 0:
             msg.reason_text += ": no node publishes results"
-        msg.pose = localization_to_pose(None)
+        msg.pose = pose_message(make, None)
         msg.total_ms = 1000 * self.deadline
         return msg
 

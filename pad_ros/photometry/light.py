@@ -27,8 +27,8 @@ STEPS = 8
 SETTLED = 1e-3  # change of the gain that ends the fit
 TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
-DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
-SAME = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
+DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
+SAME_CHANGE = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
 LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
 
@@ -59,7 +59,7 @@ SAME_LIGHT = Light()
 
 
 def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
-    """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it cannot be told or hardly differs."""
+    """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it is unknown or hardly differs."""
     seen = rendering.inside
     inside = cv2.erode((rendering.alpha[seen] > 0.95).view(np.uint8), np.ones((3, 3), np.uint8))
     step = 2 if cv2.countNonZero(inside) > ENOUGH_PIXELS else 1
@@ -97,7 +97,7 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
     gains = [gain for gain, _ in lines]
     possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
-    if change <= SAME or not possible:
+    if change <= SAME_CHANGE or not possible:
         return SAME_LIGHT
     (a, x), (b, y), (c, z) = lines
     return Light((a, b, c), (x, y, z))
@@ -124,7 +124,7 @@ def _line(reference: NDArray[np.float64], query: NDArray[np.float64]) -> tuple[f
             sxy += w * x[i] * y[i]
         mx, my = sx / total, sy / total
         variance = sxx / total - mx * mx
-        if variance < 1e-4:  # a part of one colour: no telling gain from offset
+        if variance < 1e-4:  # a part of one colour: gain and offset cannot be separated
             return my / max(mx, 1e-3), 0.0
         before, gain = gain, (sxy / total - mx * my) / variance
         offset = my - gain * mx

@@ -1,9 +1,9 @@
 """How the surroundings shade the part: smooth over its surface, by direction and place.
 
-Before another ground, less or more light comes from below, and what stands around shades some sides. Irradiance depends
-on the surface normal as a polynomial of second order, to within 1 % (Ramamoorthi & Hanrahan 2001); light from nearby
-adds a slope over the part, and a lens one towards the corners;
-a glossy surface mirrors some of it on top. So the rendering is multiplied by such a polynomial and another is added,
+In front of another background, less or more light comes from below, and what stands around shades some sides.
+Irradiance depends on the surface normal as a polynomial of second order, to within 1 % (Ramamoorthi & Hanrahan 2001);
+light from nearby adds a slope over the part, and a lens one towards the corners; a glossy surface mirrors some of it
+on top. So the rendering is multiplied by such a polynomial and another is added,
 the same for all channels (a cast is the whole image's, see `light`), fitted to the query over the whole surface by
 iteratively reweighted least squares with Huber's weights: a defect, which is small, can neither be explained by it nor
 pull it, and a whole side in the shade is not taken for one.
@@ -11,7 +11,7 @@ pull it, and a whole side in the shade is not taken for one.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,21 +27,41 @@ MAX_PIXELS = 3000
 STEPS = 6
 HUBER = 1.345  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.05  # colour in 0..1: up to here every pixel counts in full
-PRIOR = 0.01  # of the pixels' weight: what few pixels tell stays near no change
+PRIOR = 0.01  # of the pixels' weight: what few pixels show stays near no change
 SMOOTH = 1.5  # px, of the depth that normals are taken from
 BLUR = 1.5  # px, of both images: an edge that is off by a part of a pixel is no light
-DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off tells nothing
-SAME = 0.004  # of full scale, mean over the part: good views in the light of the reference views stay below
-LEAST, MOST = 0.4, 1.8  # beyond this it is no shading
+DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
+SAME_SHADING = 0.004  # of full scale, mean over the part: good views in the light of the reference views stay below
+LEAST_GAIN, LARGEST_GAIN = 0.4, 1.8  # beyond this it is no shading
 
 
-def shaded(query: Floats, rendering: ReferenceRendering, background: Background) -> ReferenceRendering:
-    """The rendering, and its photographs, in the light of the query [H, W, 3] (0..1), where that differs at all."""
+@dataclass(frozen=True, eq=False)
+class Shading:
+    """At pixels [P] of the part (flat indices): what its colours are multiplied by, and what is added (0..1) [P, 1]."""
+
+    pixels: NDArray[np.int64]
+    gain: Floats
+    gloss: Floats
+
+    def apply(self, rendering: ReferenceRendering, background: Background) -> ReferenceRendering:
+        """The rendering, and its photographs, shaded; the background around the part stays as it is."""
+        alpha = rendering.alpha.ravel()[self.pixels, None]
+        rgb, photographs = rendering.rgb.copy(), rendering.photographs.copy()
+        flat, behind = rgb.reshape(-1, 3), (1 - alpha) * np.array(background.rgb01, np.float32)
+        flat[self.pixels] = np.clip((flat[self.pixels] - behind) * self.gain + self.gloss + behind, 0, 1)
+        for photograph in photographs.reshape(len(photographs), -1, 3):
+            relit = photograph[self.pixels] * self.gain + (255 * self.gloss + np.float32(0.5))
+            photograph[self.pixels] = relit.clip(0, 255).astype(np.uint8)
+        return replace(rendering, rgb=rgb, photographs=photographs)
+
+
+def fit_shading(query: Floats, rendering: ReferenceRendering) -> Shading | None:
+    """The shading of a query [H, W, 3] (0..1); None where it cannot be determined or hardly changes the part."""
     alpha = rendering.alpha
     solid = cv2.erode((alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
     pixels = np.flatnonzero(solid)
     if len(pixels) < MIN_PIXELS:
-        return rendering
+        return None
     everywhere = np.flatnonzero(alpha > 0.02)
     terms = _terms(rendering, everywhere)
     chosen = pixels[:: -(-len(pixels) // MAX_PIXELS)]
@@ -49,19 +69,11 @@ def shaded(query: Floats, rendering: ReferenceRendering, background: Background)
     q, r = (_smoothed(values, solid)[chosen] for values in (query, rendering.rgb))
     both = np.concatenate([np.concatenate([rows * r[:, c, None], rows], axis=1) for c in range(3)])
     fitted = _fit(both, (q - r).T.ravel(), q.T.ravel())
-    if float(np.abs(both @ fitted).mean()) <= SAME:
-        return rendering
+    if float(np.abs(both @ fitted).mean()) <= SAME_SHADING:
+        return None
     k = terms.shape[1]
-    gain = np.clip(1 + terms @ fitted[:k], LEAST, MOST)[:, None]
-    gloss = (terms @ fitted[k:] * alpha.ravel()[everywhere])[:, None]
-    ground = (1 - alpha.ravel()[everywhere, None]) * np.array(background.rgb01, np.float32)
-    rgb, photographs = rendering.rgb.copy(), rendering.photographs.copy()
-    flat = rgb.reshape(-1, 3)
-    flat[everywhere] = np.clip((flat[everywhere] - ground) * gain + gloss + ground, 0, 1)
-    for photograph in photographs.reshape(len(photographs), alpha.size, 3):
-        relit = photograph[everywhere] * gain + (255 * gloss + np.float32(0.5))
-        photograph[everywhere] = relit.clip(0, 255).astype(np.uint8)
-    return replace(rendering, rgb=rgb, photographs=photographs)
+    gain = np.clip(1 + terms @ fitted[:k], LEAST_GAIN, LARGEST_GAIN)[:, None]
+    return Shading(everywhere, gain, (terms @ fitted[k:] * alpha.ravel()[everywhere])[:, None])
 
 
 def _terms(rendering: ReferenceRendering, pixels: NDArray[np.int64]) -> Floats:

@@ -12,10 +12,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..decision.inspection import DefectRegion, Inspection
+from ..decision.inspection import Inspection
+from ..decision.result_message import result_message
 from ..errors import InputError
-from ..io.encodings import UNKNOWN_COVARIANCE, covariance_to_ros
-from ..localization.result import Localization
 from ..resources import resource_folder
 from .pictures import heatmap_overlay
 
@@ -76,7 +75,11 @@ class ResultWriter:
     def add(self, inspection: Inspection, stamp_ns: int, time_ns: int, frame_id: str) -> None:
         """stamp_ns: of the image; time_ns: when it was recorded."""
         header = self._header(stamp_ns, frame_id)
-        self._write("result", self._result(inspection, header), time_ns)
+        message = result_message(
+            self._make, inspection, header=header, part_id="", model_name=self._model.name,
+            model_hash=self._model.hash, trigger_stamp=self._time(0),
+        )  # fmt: skip
+        self._write("result", message, time_ns)
         if inspection.anomaly_map is None or inspection.image is None:
             return
         values = inspection.anomaly_map.values
@@ -105,38 +108,3 @@ class ResultWriter:
             "sensor_msgs/msg/Image", header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
             step=pixels.nbytes // height, data=pixels.view(np.uint8).ravel(),
         )  # fmt: skip
-
-    def _result(self, inspection: Inspection, header: Any) -> Any:
-        times = inspection.timings_ms
-        return self._make(
-            "pad_ros/msg/InspectionResult", header=header, part_id="", model_name=self._model.name,
-            model_hash=self._model.hash, verdict=int(inspection.verdict), reason=int(inspection.reason),
-            reason_text=inspection.reason_text, score=float(inspection.score), threshold=float(inspection.threshold),
-            defects=[self._defect(defect) for defect in inspection.defects], pose=self._pose(inspection.localization),
-            localize_ms=times.get("localize", 0.0), render_ms=times.get("render", 0.0),
-            score_ms=times.get("score", 0.0), total_ms=times.get("total", 0.0), trigger_stamp=self._time(0),
-        )  # fmt: skip
-
-    def _defect(self, defect: DefectRegion) -> Any:
-        x, y, width, height = (int(v) for v in defect.box)
-        cx, cy, cz = (float(v) for v in defect.centroid or (float("nan"),) * 3)
-        box = self._make(
-            "sensor_msgs/msg/RegionOfInterest", x_offset=x, y_offset=y, width=width, height=height, do_rectify=False
-        )
-        return self._make(
-            "pad_ros/msg/DefectRegion", box=box, centroid=self._make("geometry_msgs/msg/Point", x=cx, y=cy, z=cz),
-            peak_score=float(defect.peak_score), area=int(defect.area), kind=defect.kind.value,
-        )  # fmt: skip
-
-    def _pose(self, localization: Localization | None) -> Any:
-        pose = None if localization is None else localization.pose
-        covariance = np.zeros(36)
-        covariance[0] = UNKNOWN_COVARIANCE
-        w, x, y, z = (1.0, 0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.quaternion())
-        px, py, pz = (0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.translation)
-        if pose is not None and localization is not None and localization.covariance is not None:
-            covariance = covariance_to_ros(localization.covariance, pose).ravel()
-        point = self._make("geometry_msgs/msg/Point", x=px, y=py, z=pz)
-        turn = self._make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
-        inner = self._make("geometry_msgs/msg/Pose", position=point, orientation=turn)
-        return self._make("geometry_msgs/msg/PoseWithCovariance", pose=inner, covariance=covariance)

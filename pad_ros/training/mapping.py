@@ -22,12 +22,12 @@ from ..imaging.views import ReferenceViews, View
 from ..io.colmap_cameras import camera_from_colmap
 from ..localization.choices import create_features, create_matcher, create_retrieval
 from ..localization.features import Features
-from ..localization.localizer import LocalizationSettings
 from ..localization.matching import FeatureMatcher, Floats, Pairs
 from ..localization.retrieval import learn_vocabulary
 from ..localization.sfm_map import SfmMap
 from ..networks.network import Network, by_name
 from ..progress import progress
+from ..settings import LocalizationSettings
 from .incremental import map_incrementally, normalise_frame
 from .triangulation import PairMatches, triangulate
 from .view_matching import extract_view, match_posed, match_unposed, pairs_by_pose, pairs_by_retrieval, view_window
@@ -35,19 +35,13 @@ from .view_matching import extract_view, match_posed, match_unposed, pairs_by_po
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class MappingSettings:
-    """window px are pixels of the resized window that features are taken from."""
-
-    window_pixels: int = 400_000  # the part's box is resized to about this many pixels,
-    max_scale: float = 2.0  # but enlarged by no more than this
-    neighbours: int = 16  # views that each posed view is matched with
-    unposed_neighbours: int = 30  # the same for unposed views, found by retrieval
-    max_epipolar_error: float = 3.0  # window px
-    max_reprojection_error: float = 3.0  # window px
-    min_angle_deg: float = 1.5  # between the rays of a landmark
-    min_views: int = 3
-    min_landmarks: int = 50
+NEIGHBOURS = 16  # views that each posed view is matched with
+UNPOSED_NEIGHBOURS = 30  # the same for unposed views, found by retrieval
+MAX_EPIPOLAR_ERROR = 3.0  # window px
+MAX_REPROJECTION_ERROR = 3.0  # window px
+MIN_ANGLE_DEG = 1.5  # between the rays of a landmark
+MIN_VIEWS = 3
+MIN_LANDMARKS = 50
 
 
 def build_map(
@@ -55,7 +49,6 @@ def build_map(
     background: Background,
     localization: LocalizationSettings | None = None,
     networks: Iterable[Network] = (),
-    settings: MappingSettings | None = None,
     device: str = "cpu",
 ) -> tuple[SfmMap, ReferenceViews]:
     """The SfM map and the posed views that the rest of training uses.
@@ -64,25 +57,24 @@ def build_map(
     Unposed views that could not be registered are dropped, with a warning that names them; their cameras' focal
     lengths are refined. TrainingError where too few views or landmarks are left.
     """
-    settings = settings or MappingSettings()
-    if len(views) < settings.min_views:
-        raise TrainingError(f"{views.source}: {len(views)} views, a map needs at least {settings.min_views}")
+    if len(views) < MIN_VIEWS:
+        raise TrainingError(f"{views.source}: {len(views)} views, a map needs at least {MIN_VIEWS}")
     tools = _Tools(localization or LocalizationSettings(), by_name(networks), background, device)
     extractor = create_features(tools.settings.features, tools.networks, device)
-    features = [extract_view(extractor, view, background, settings.window_pixels, settings.max_scale)
+    features = [extract_view(extractor, view, background, tools.settings.window_pixels, tools.settings.max_scale)
                 for view in progress(views.views, "features", len(views))]  # fmt: skip
     used = views
     if not views.posed:
-        used, features = _find_poses(views, features, tools, settings)
-    pairs = pairs_by_pose([view.pose for view in used.views if view.pose], settings.neighbours)
-    matches = _match(used, features, pairs, settings, tools, match_posed)
-    reconstruction = triangulate(used.views, features, matches, settings.max_reprojection_error,
-                                 settings.min_angle_deg)  # fmt: skip
-    if reconstruction.num_points3D() < settings.min_landmarks:
+        used, features = _find_poses(views, features, tools)
+    pairs = pairs_by_pose([view.pose for view in used.views if view.pose], NEIGHBOURS)
+    matches = _match(used, features, pairs, tools, match_posed)
+    reconstruction = triangulate(used.views, features, matches, MAX_REPROJECTION_ERROR,
+                                 MIN_ANGLE_DEG)  # fmt: skip
+    if reconstruction.num_points3D() < MIN_LANDMARKS:
         raise TrainingError(
             f"{views.source}: only {reconstruction.num_points3D()} landmarks could be triangulated"
             f" from {len(used)} views ({sum(map(len, features))} features), "
-            f"{settings.min_landmarks} are needed: take sharper views, closer to each other, or check their poses"
+            f"{MIN_LANDMARKS} are needed: take sharper views, closer to each other, or check their poses"
         )
     return _to_map(reconstruction, used, features, tools), used
 
@@ -117,32 +109,31 @@ def _match(
     views: ReferenceViews,
     features: Sequence[Features],
     pairs: Sequence[tuple[int, int]],
-    settings: MappingSettings,
     tools: _Tools,
     match: Callable[[tuple[View, View], tuple[Features, Features], float, FeatureMatcher | None], Pairs],
 ) -> PairMatches:
     matches: PairMatches = {}
     for i, j in progress(pairs, "matching", len(pairs)):
         both = (views.views[i], views.views[j]), (features[i], features[j])
-        found = match(*both, settings.max_epipolar_error, tools.matcher)
+        found = match(*both, MAX_EPIPOLAR_ERROR, tools.matcher)
         if len(found):
             matches[i, j] = found
     return matches
 
 
 def _find_poses(
-    views: ReferenceViews, features: Sequence[Features], tools: _Tools, settings: MappingSettings
+    views: ReferenceViews, features: Sequence[Features], tools: _Tools
 ) -> tuple[ReferenceViews, list[Features]]:
     """The views that could be registered to each other, with poses and refined cameras, and their features."""
-    if len(views) <= settings.unposed_neighbours + 1:
+    if len(views) <= UNPOSED_NEIGHBOURS + 1:
         pairs = list(itertools.combinations(range(len(views)), 2))
     else:
-        pairs = pairs_by_retrieval(tools.describe(views, features)[0], settings.unposed_neighbours)
-    matches = _match(views, features, pairs, settings, tools, match_unposed)
+        pairs = pairs_by_retrieval(tools.describe(views, features)[0], UNPOSED_NEIGHBOURS)
+    matches = _match(views, features, pairs, tools, match_unposed)
     reconstruction = map_incrementally(views, features, matches)
     kept = {image.name: image for image in reconstruction.images.values() if image.has_pose}
     dropped = [view.name for view in views.views if view.name not in kept]
-    if len(kept) < settings.min_views:
+    if len(kept) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: only {len(kept)} of {len(views)} views could be registered to each other:"
                             " take sharper views with more overlap, or give poses")  # fmt: skip
     if dropped:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..comparison.surface_statistics import gathered
 from ..imaging.background import Background, mask_box
 from ..imaging.geometry import Camera
 from ..imaging.views import View
@@ -27,7 +28,6 @@ from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.tensors import GaussianTensors
 from .losses import SsimTarget, photometric_gradient, psnr
-from .residuals import gathered
 from .splatting_settings import SplattingSettings
 
 NOTED = 50  # steps between notes on the progress

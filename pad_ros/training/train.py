@@ -15,7 +15,6 @@ from ..imaging.background import Background, estimate_background, part_mask
 from ..imaging.views import ReferenceViews, View
 from ..methods.presets import Method
 from ..model import ReferenceModel
-from ..networks.backbones import find_backbone
 from ..networks.network import Network
 from ..rendering.device import resolve_device
 from .calibration import calibrate, take_photographs
@@ -67,18 +66,7 @@ def train(
         quality = rendering_quality(gaussians, held_out, background, device)
         _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
         photographs = take_photographs(gaussians, masked, background, device)
-        calibration = None
-        if quality.psnr_part >= MIN_PSNR:
-            calibration = calibrate(
-                gaussians, fitted, held_out, background, method.scoring, method.refinement, false_reject_rate,
-                photographs, device, seed, backbone=find_backbone(method.scoring.backbone, networks, device),
-            )  # fmt: skip
-        else:
-            _say(
-                f"warning: renderings below {MIN_PSNR:g} dB cannot tell good from bad: the model gets no threshold and "
-                "every verdict will be HOLD; give more --budget, or check poses and background"
-            )
-    return ReferenceModel(
+    model = ReferenceModel(
         name=name,
         method=method.name,
         settings=method.to_dict(),
@@ -86,16 +74,26 @@ def train(
         background=background,
         sfm_map=sfm_map,
         gaussians=gaussians,
-        calibration=calibration,
+        calibration=None,
         training={
             "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fitted),
             "held_out": dataclasses.asdict(quality), "gaussians": len(gaussians), "device": device, "seed": seed,
-            "budget_s": budget, "seconds": round(time.monotonic() - began, 1),
+            "budget_s": budget,
         },
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         photographs=photographs,
         networks=networks,
     )  # fmt: skip
+    if quality.psnr_part >= MIN_PSNR:
+        calibration = calibrate(model, fitted, held_out, false_reject_rate, device, seed)
+        model = dataclasses.replace(model, calibration=calibration)
+    else:
+        _say(
+            f"warning: renderings below {MIN_PSNR:g} dB cannot tell good from bad: the model gets no threshold and "
+            "every verdict will be HOLD; give more --budget, or check poses and background"
+        )
+    seconds = round(time.monotonic() - began, 1)
+    return dataclasses.replace(model, training={**model.training, "seconds": seconds})
 
 
 def find_background(views: ReferenceViews) -> Background:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pad_ros.imaging.background import MIN_TOLERANCE, Background, estimate_background, ground_mask, mask_box, part_mask
+from pad_ros.imaging.background import MIN_TOLERANCE, Background, estimate_background, background_mask, mask_box, part_mask
 
 
 def photo(ground=(250, 250, 250), part=(40, 90, 160), box=(20, 15, 50, 40), noise=0.0, seed=0):
@@ -81,7 +81,7 @@ def test_box_holds_the_mask_and_stays_inside(mask, margin):
 )
 @settings(max_examples=60, deadline=None)
 def test_the_ground_is_what_lies_within_the_tolerance(image, colour, tolerance):
-    found = ground_mask(image, Background(colour, tolerance))
+    found = background_mask(image, Background(colour, tolerance))
     distance = np.abs(image.astype(np.float32) - np.array(colour, np.float32)).max(axis=2)
     np.testing.assert_array_equal(found, distance <= tolerance)
-    assert ground_mask(image, Background(None, 0.0)) is None
+    assert background_mask(image, Background(None, 0.0)) is None

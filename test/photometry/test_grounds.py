@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
-from pad_ros.imaging.background import Background, ground_mask
+from pad_ros.imaging.background import Background, background_mask
 from pad_ros.imaging.geometry import rotation_angle
 from pad_ros.localization.refinement import refine_pose
 from pad_ros.photometry.ground import around, as_seen, filled, is_plain_ground, on_ground
@@ -28,7 +28,7 @@ def stripes():
 
 
 def plain(image, rendering, background):
-    return is_plain_ground(ground_mask(image, background), rendering)
+    return is_plain_ground(background_mask(image, background), rendering)
 
 
 def test_a_plain_ground_is_known_beside_the_part(rendering):

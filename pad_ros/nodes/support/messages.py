@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, PoseWithCovariance
 from geometry_msgs.msg import Pose as PoseMsg
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import ColorRGBA
 
-from pad_ros.msg import DefectRegion as DefectRegionMsg
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
-from ...decision.inspection import DefectRegion, Inspection
+from ...decision.inspection import Inspection
+from ...decision.result_message import pose_message, result_message
 from ...errors import ImageError
 from ...imaging.geometry import Pose
 from ...imaging.images import Image
-from ...io.encodings import UNKNOWN_COVARIANCE, covariance_from_ros, covariance_to_ros
+from ...io.encodings import UNKNOWN_COVARIANCE, covariance_from_ros
 from ...localization.result import Localization
 from ...rendering.result import ReferenceRendering
 from ...verdicts import Reason
@@ -49,17 +52,15 @@ def pose_from_msg(msg: PoseMsg) -> Pose:
     return Pose.from_quaternion(np.array([q.w, q.x, q.y, q.z]), np.array([t.x, t.y, t.z]))
 
 
-def localization_to_pose(localization: Localization | None) -> PoseWithCovariance:
-    msg = PoseWithCovariance()
-    if localization is None or localization.pose is None:
-        msg.covariance[0] = UNKNOWN_COVARIANCE
-        return msg
-    msg.pose = pose_to_msg(localization.pose)
-    if localization.covariance is None:
-        msg.covariance[0] = UNKNOWN_COVARIANCE
-    else:
-        msg.covariance = covariance_to_ros(localization.covariance, localization.pose).ravel()
-    return msg
+def make(kind: str, **fields: Any) -> Any:
+    """A message such as "geometry_msgs/msg/Point" with these fields."""
+    return _message_class(kind)(**fields)
+
+
+@cache
+def _message_class(kind: str) -> Any:
+    package, _, name = kind.split("/")
+    return getattr(import_module(f"{package}.msg"), name)
 
 
 def frame_to_localized(frame: Frame) -> LocalizedView:
@@ -77,7 +78,8 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
         localized=localization.localized,
         reason=int(localization.reason),
         reason_text=localization.reason_text,
-        pose=localization_to_pose(localization),
+        pose=pose_message(make, localization),
+        rendered_from=PoseMsg() if localization.rendered_from is None else pose_to_msg(localization.rendered_from),
         inliers=localization.inliers,
         matches=localization.matches,
         residual_px=float(localization.residual_px),
@@ -88,14 +90,15 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
 
 def frame_from_localized(msg: LocalizedView) -> Frame:
     """InputError or ValueError where the message contradicts itself."""
-    pose = covariance = None
+    pose = covariance = rendered_from = None
     if msg.localized:
-        pose = pose_from_msg(msg.pose.pose)
+        pose, rendered_from = pose_from_msg(msg.pose.pose), pose_from_msg(msg.rendered_from)
         if msg.pose.covariance[0] != UNKNOWN_COVARIANCE:
             covariance = covariance_from_ros(np.asarray(msg.pose.covariance).reshape(6, 6), pose)
     localization = Localization(
-        pose, Reason(msg.reason), msg.reason_text, msg.inliers, msg.matches, msg.residual_px, covariance
-    )
+        pose, Reason(msg.reason), msg.reason_text, msg.inliers, msg.matches, msg.residual_px, covariance,
+        rendered_from=rendered_from,
+    )  # fmt: skip
     return Frame(
         msg.header,
         msg.part_id,
@@ -126,6 +129,11 @@ def frame_to_reference(frame: Frame) -> ReferenceView:
     ]
     msg.camera_info = camera_to_info(rendering.camera, frame.header)
     msg.pose = pose_to_msg(rendering.pose)
+    red, green, blue = rendering.background_colour
+    msg.background = ColorRGBA(r=float(red), g=float(green), b=float(blue), a=1.0)
+    if rendering.window is not None:
+        x, y, width, height = rendering.window
+        msg.window = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height, do_rectify=True)
     return msg
 
 
@@ -153,6 +161,7 @@ def frame_from_reference(msg: ReferenceView) -> Frame:
         rgb, alpha, depth, features, camera, pose_from_msg(msg.pose),
         np.array([colours for colours, _ in photographs], np.uint8).reshape(-1, *alpha.shape, 3),
         np.array([seen for _, seen in photographs], np.bool_).reshape(-1, *alpha.shape),
+        window=_window(msg.window), background_colour=(msg.background.r, msg.background.g, msg.background.b),
     )  # fmt: skip
     return replace(frame, rendering=rendering, render_ms=msg.render_ms)
 
@@ -166,39 +175,16 @@ def header_only(view: LocalizedView, reason: Reason, text: str) -> Frame:
 
 
 def result_msg(inspection: Inspection, frame: Frame, model_name: str, model_hash: str) -> InspectionResult:
-    times = inspection.timings_ms
-    return InspectionResult(
-        header=frame.header,
-        part_id=frame.part_id,
-        model_name=model_name,
-        model_hash=model_hash,
-        verdict=int(inspection.verdict),
-        reason=int(inspection.reason),
-        reason_text=inspection.reason_text,
-        score=float(inspection.score),
-        threshold=float(inspection.threshold),
-        defects=[_defect_msg(defect) for defect in inspection.defects],
-        pose=localization_to_pose(inspection.localization),
-        localize_ms=times.get("localize", 0.0),
-        render_ms=times.get("render", 0.0),
-        score_ms=times.get("score", 0.0),
-        total_ms=times.get("total", 0.0),
+    return result_message(
+        make, inspection, header=frame.header, part_id=frame.part_id, model_name=model_name, model_hash=model_hash,
         trigger_stamp=stamp_msg(frame.trigger_ns),
-    )
-
-
-def _defect_msg(defect: DefectRegion) -> DefectRegionMsg:
-    x, y, width, height = (int(v) for v in defect.box)
-    nowhere = (float("nan"),) * 3
-    cx, cy, cz = (float(v) for v in defect.centroid or nowhere)
-    return DefectRegionMsg(
-        box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
-        centroid=Point(x=cx, y=cy, z=cz),
-        peak_score=float(defect.peak_score),
-        area=int(defect.area),
-        kind=defect.kind.value,
-    )
+    )  # fmt: skip
 
 
 def _image(msg: ImageMsg) -> Image | None:
     return image_to_rgb(msg) if msg.width else None
+
+
+def _window(msg: RegionOfInterest) -> tuple[int, int, int, int] | None:
+    """None where the rendering's window is not known."""
+    return (msg.x_offset, msg.y_offset, msg.width, msg.height) if msg.do_rectify else None

@@ -20,14 +20,15 @@ from visualization_msgs.msg import MarkerArray
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
+from ...decision.result_message import pose_message
 from ...reporting.pictures import heatmap_overlay, rendering_image
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
 from .markers import defect_markers
-from .messages import frame_to_localized, frame_to_reference, localization_to_pose, pose_to_msg, result_msg
+from .messages import frame_to_localized, frame_to_reference, make, pose_to_msg, result_msg
 from .qos import latched, reliable
-from .stages import Frame, hold, stamp_ns
+from .stages import Frame, stamp_ns
 
 if TYPE_CHECKING:
     from ...model import ReferenceModel
@@ -60,7 +61,7 @@ class LocalizerOutput:
             return
         if _wanted(self._pose):
             self._pose.publish(
-                PoseWithCovarianceStamped(header=frame.header, pose=localization_to_pose(frame.localization))
+                PoseWithCovarianceStamped(header=frame.header, pose=pose_message(make, frame.localization))
             )
         if self._tf is not None and self._tf_msgs is not None and _wanted(self._tf):
             transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
@@ -132,7 +133,8 @@ class ScorerOutput:
         try:
             msg = result_msg(inspection, frame, name, digest)
         except Exception as error:  # an inspection that does not fit into the message must not vanish
-            held = hold(Reason.INTERNAL_ERROR, f"result: {type(error).__name__}: {error}", inspection.timings_ms)
+            text = f"result: {type(error).__name__}: {error}"
+            held = Inspection.hold(Reason.INTERNAL_ERROR, text, timings_ms=inspection.timings_ms)
             self._result.publish(result_msg(held, frame, name, digest))
             return
         self._result.publish(msg)

@@ -19,18 +19,17 @@ from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
 from ...decision.inspection import Inspection
-from ...errors import ImageError, InputError
+from ...errors import ImageError
 from ...imaging.geometry import Camera
 from ...imaging.images import Image
 from ...localization.result import Localization
+from ...photometry.prepared_query import PreparedQuery
 from ...rendering.result import ReferenceRendering
-from ...verdicts import Reason, Verdict
+from ...verdicts import Reason, Verdict, reason_of
 from .convert import compressed_to_rgb, image_to_rgb
 
 if TYPE_CHECKING:
     from ...inspector import Inspector
-
-NAN = float("nan")
 
 
 @cache
@@ -65,7 +64,10 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One accepted frame between the stages. image and camera are None where they are unusable."""
+    """One accepted frame between the stages. image and camera are None where they are unusable.
+
+    query: the two prepared for the stages, handed on inside one process; another process prepares them again.
+    """
 
     header: Header
     part_id: str
@@ -76,13 +78,14 @@ class Frame:
     camera: Camera | None  # raw: as the image, with distortion
     localization: Localization
     rendering: ReferenceRendering | None = None
+    query: PreparedQuery | None = None
     localize_ms: float = 0.0
     render_ms: float = 0.0
     trigger_ns: int = 0  # stamp of the trigger that asked for it
 
     @property
     def why_held(self) -> str:
-        """Why the frame will be HOLD; "" where nothing is known to speak for it."""
+        """Why the frame will be HOLD; "" where nothing is known that makes it one."""
         found = self.localization
         return "" if found.pose is not None else f"{found.reason.name}: {found.reason_text}"
 
@@ -100,46 +103,45 @@ def rejected(query: Query, reason: Reason, text: str) -> Frame:
 
 
 def localize(
-    inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None], near: Localization | None = None
+    inspector: Inspector | None, query: Query, camera: Callable[[], Camera | None], prior: Localization | None = None
 ) -> Frame:
     """Decode and localize. `camera` gives the raw intrinsics (None: the model's own) or raises InputError.
 
-    near: what was found in the frame before.
+    prior: what was found in the frame before.
     """
     if inspector is None:
         return rejected(query, Reason.NO_MODEL, "no reference model is loaded")
     image: Image | None = None
     used: Camera | None = None
+    prepared: PreparedQuery | None = None
     began = time.perf_counter()
     try:
         image = _decode(query)
         used = inspector.query_camera(image, camera())
-        localization = inspector.localize(image, used, near)
-    except ImageError as error:
-        localization = Localization(None, Reason.BAD_IMAGE, str(error))
-    except InputError as error:
-        localization = Localization(None, Reason.CAMERA_MISMATCH, str(error))
+        prepared = inspector.prepare(image, used)
+        localization = inspector.localize(prepared, prior)
     except Exception as error:  # whatever happens, the line gets its HOLD and the node lives
-        localization = Localization(None, Reason.INTERNAL_ERROR, _describe("localize", error))
+        localization = Localization(None, *reason_of(error, "localize"))
     elapsed = 1000 * (time.perf_counter() - began)
     return Frame(
         query.header, query.part_id, query.accepted_ns, clock_id(), inspector.model.hash, image, used, localization,
-        localize_ms=elapsed, trigger_ns=query.trigger_ns,
+        query=prepared, localize_ms=elapsed, trigger_ns=query.trigger_ns,
     )  # fmt: skip
 
 
 def render(inspector: Inspector | None, frame: Frame) -> Frame:
     """Add the reference rendering; frames without a pose pass unchanged."""
-    if frame.localization.pose is None or frame.camera is None:
+    if frame.localization.pose is None or frame.image is None or frame.camera is None:
         return frame
     if inspector is None or inspector.model.hash != frame.model_hash:
         return frame.failed(Reason.NO_MODEL, _other_model("renderer", inspector, frame))
     began = time.perf_counter()
     try:
-        rendering = inspector.render(frame.localization, frame.camera)
+        query = frame.query or inspector.prepare(frame.image, frame.camera)
+        rendering = inspector.render(query, frame.localization)
     except Exception as error:  # as above
-        return frame.failed(Reason.INTERNAL_ERROR, _describe("render", error))
-    return replace(frame, rendering=rendering, render_ms=1000 * (time.perf_counter() - began))
+        return frame.failed(*reason_of(error, "render"))
+    return replace(frame, query=query, rendering=rendering, render_ms=1000 * (time.perf_counter() - began))
 
 
 def score(inspector: Inspector | None, frame: Frame, deadline: float = 0.0) -> Inspection:
@@ -152,11 +154,10 @@ def score(inspector: Inspector | None, frame: Frame, deadline: float = 0.0) -> I
         inspection = _held(frame, Reason.NO_MODEL, _other_model("scorer", inspector, frame))
     else:
         try:
-            inspection = inspector.score(frame.image, frame.camera, localization, frame.rendering)
-        except InputError as error:
-            inspection = _held(frame, Reason.CAMERA_MISMATCH, str(error))
+            query = frame.query or inspector.prepare(frame.image, frame.camera)
+            inspection = inspector.score(query, localization, frame.rendering)
         except Exception as error:  # as above
-            inspection = _held(frame, Reason.INTERNAL_ERROR, _describe("score", error))
+            inspection = _held(frame, *reason_of(error, "score"))
     score_ms = 1000 * (time.perf_counter() - began)
     stages_ms = frame.localize_ms + frame.render_ms + score_ms
     # Without a common clock (stages on several machines) transport and waiting stay unknown.
@@ -177,20 +178,8 @@ def _decode(query: Query) -> Image:
     return image_to_rgb(query.message)
 
 
-def hold(reason: Reason, text: str, timings_ms: dict[str, float] | None = None) -> Inspection:
-    """A HOLD that needs no model."""
-    return Inspection(Verdict.HOLD, reason, text, NAN, NAN, (), None, None, None, None, timings_ms=timings_ms or {})
-
-
 def _held(frame: Frame, reason: Reason, text: str) -> Inspection:
-    """HOLD; a reason that belongs to PASS or REJECT here can only be a mistake."""
-    if reason in (Reason.NONE, Reason.ANOMALY):
-        reason, text = Reason.INTERNAL_ERROR, text or "a stage gave neither pose nor reason"
-    return replace(hold(reason, text), localization=frame.localization, image=frame.image)
-
-
-def _describe(stage: str, error: Exception) -> str:
-    return f"{stage}: {type(error).__name__}: {error}"
+    return Inspection.hold(reason, text, image=frame.image, localization=frame.localization)
 
 
 def _other_model(node: str, inspector: Inspector | None, frame: Frame) -> str:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..comparison.expectation import SMALLEST
+from .expectation import KNOTS, SMALLEST
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 QUANTILES = (0.002, 0.1, 0.35, 0.65, 0.9, 0.98, 0.998)  # of a covariate, for its knots: extremes matter
-KNOTS = len(QUANTILES)
 RIDGE = 30.0  # pixels' worth of belief that a covariate does not matter
 SMOOTHNESS = 300.0  # and that its factor changes evenly
 STEPS = 8
@@ -28,7 +27,7 @@ RANGE = (-9.0, 3.0)  # log of a factor
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class PixelSample:
     """Pixels of one good view: mean residual of their points [n], covariates [n, J], residual [n]."""
 
     point: Floats
@@ -36,7 +35,7 @@ class Sample:
     residual: Floats
 
 
-def choose_knots(samples: Sequence[Sample]) -> Floats:
+def choose_knots(samples: Sequence[PixelSample]) -> Floats:
     """Knots [J, K]: quantiles of the covariates over all samples, moved apart where they coincide."""
     covariates = np.concatenate([sample.covariates for sample in samples])
     knots = np.quantile(covariates, QUANTILES, axis=0).T
@@ -46,7 +45,7 @@ def choose_knots(samples: Sequence[Sample]) -> Floats:
     return knots.astype(np.float32)
 
 
-def fit_factors(samples: Sequence[Sample], knots: Floats) -> Floats:
+def fit_factors(samples: Sequence[PixelSample], knots: Floats) -> Floats:
     """Logarithms of the factors at the knots, float32 [J, K]; zeros without samples."""
     count = knots.size
     normal = np.diag(np.full(count + 1, RIDGE))

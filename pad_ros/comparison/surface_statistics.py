@@ -20,6 +20,7 @@ from ..imaging.geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.renderer import Renderer
+from ..rendering.result import ReferenceRendering
 from ..rendering.tensors import GaussianTensors
 
 Floats = NDArray[np.float32]
@@ -29,7 +30,7 @@ PRIOR_WEIGHT = 5.0  # pixels' worth of belief that a Gaussian is like the averag
 
 @dataclass(frozen=True, eq=False)
 class ResidualStatistics:
-    """mean float32 [N, C] per Gaussian and cue; rarity float32 [N], 1 / views that see the Gaussian;
+    """mean float32 [N, C] per Gaussian and channel; rarity float32 [N], 1 / views that see the Gaussian;
     overall_mean and overall_deviation float32 [C] of all pixels of the part."""
 
     mean: Floats
@@ -38,8 +39,8 @@ class ResidualStatistics:
     overall_deviation: Floats
 
 
-def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Floats]]) -> ResidualStatistics:
-    """From (camera, pose, residual maps [H, W, C]) of good views, for the Gaussians of `renderer`.
+def residual_statistics(renderer: Renderer, samples: Iterable[tuple[ReferenceRendering, Floats]]) -> ResidualStatistics:
+    """From renderings and residual maps [H, W, C] of good views, for the Gaussians of `renderer`.
 
     A Gaussian that some views see well and others hardly counts as seen by (sum w)^2 / sum w^2 views, w its
     weights in the views' pixels.
@@ -48,7 +49,8 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     weight, squared_weight = np.zeros(n), np.zeros(n)
     first: NDArray[np.float64] | None = None
     square = np.zeros(1)
-    for camera, pose, residual in samples:
+    for rendering, residual in samples:
+        camera, pose = rendering.camera, rendering.pose
         window = renderer.window(camera, pose)
         if window is None:
             continue
@@ -71,12 +73,6 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     rarity = np.where(weight > 0, squared_weight / np.maximum(weight, 1e-9) ** 2, 1.0).clip(0, 1)
     deviation = np.sqrt(np.maximum(square / total - overall**2, 1e-10))
     return ResidualStatistics(*(x.astype(np.float32) for x in (mean, rarity, overall, deviation)))
-
-
-def no_statistics(gaussians: int) -> ResidualStatistics:
-    """Of no cue, for a comparison that expects the same everywhere."""
-    nothing = np.zeros((gaussians, 0), np.float32)
-    return ResidualStatistics(nothing, np.ones(gaussians, np.float32), nothing[0], nothing[0])
 
 
 def _spread(

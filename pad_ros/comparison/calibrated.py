@@ -1,0 +1,196 @@
+"""The calibrated comparison: residuals beyond what good views show at that point of the surface.
+
+Residual channels are the colour, and with a backbone its features. What is expected of them at each point is the mean
+residual of the reference views there, times factors for what makes good views differ more (`expectation`), learned
+from views that the Gaussians were not fitted to. What exceeds that is pooled over small regions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compute.threads import for_each, in_bands
+from ..imaging.background import mask_box
+from ..imaging.images import Image
+from ..networks.backbones import Backbone
+from ..networks.segmenters import Segmenter
+from ..photometry.prepared_query import PreparedQuery
+from ..rendering.renderer import Renderer
+from ..rendering.result import ReferenceRendering
+from ..settings import ScoringSettings
+from .colour import residuals
+from .expectation import on_part, points_and_covariates
+from .expectation_fit import PixelSample, choose_knots, fit_factors
+from .features import feature_difference
+from .measurement import Measurement, measure
+from .protocol import Evidence, Sample
+from .state import ComparisonState, no_factors
+
+Floats = NDArray[np.float32]
+
+BACKBONE_WEIGHT = 0.25  # of the features' evidence beside that of the colours
+NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
+WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
+FITTED_PIXELS = 6000  # of each view, that the factors are learned from
+OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
+OFF_PART_MARGIN = 7  # px: nearer to the part its edge counts, not the background
+
+
+class CalibratedComparison:
+    """See the module. backbone, segmenter: those that the settings name."""
+
+    def __init__(
+        self, settings: ScoringSettings, backbone: Backbone | None = None, segmenter: Segmenter | None = None
+    ) -> None:
+        self.settings = settings
+        self._backbone = backbone
+        self._segmenter = segmenter
+
+    def fit(self, samples: Iterable[Sample], renderer: Renderer) -> ComparisonState:
+        """The mean residual of each Gaussian; factors are 1. ValueError without samples."""
+        from .surface_statistics import residual_statistics  # needs torch, which a line does not
+
+        off_part: list[NDArray[np.floating]] = []  # [C] per view
+
+        def measured() -> Iterator[tuple[ReferenceRendering, Floats]]:
+            for sample in samples:
+                residual = self._measure(sample.query, sample.rendering).residual
+                off = residual[_off_part(sample.rendering.alpha)]
+                off_part.append(np.quantile(off, OFF_PART_QUANTILE, axis=0))
+                yield sample.rendering, residual
+
+        found = residual_statistics(renderer, measured())
+        knots, factors = no_factors(len(found.overall_deviation))
+        return ComparisonState(
+            found.mean, found.rarity, knots, factors, tuple(map(float, found.overall_deviation)),
+            tuple(map(float, np.nanmax(off_part, axis=0))),
+        )  # fmt: skip
+
+    def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
+        """The state with factors learned from the samples; all stay 1 without any."""
+        return self.with_factors(state, [self.draw(sample, state, seed) for sample in samples])
+
+    def draw(self, sample: Sample, state: ComparisonState, seed: int) -> list[PixelSample]:
+        """Of each channel up to FITTED_PIXELS of the part's pixels in one view."""
+        measured = self._measure(sample.query, sample.rendering)
+        residual, reference = measured.residual, measured.reference
+        pixels = np.flatnonzero(on_part(reference))
+        rng = np.random.default_rng(seed)
+        pixels = rng.choice(pixels, min(FITTED_PIXELS, len(pixels)), replace=False)
+        return [
+            PixelSample(point, covariates, residual[..., c].ravel()[pixels])
+            for c, (point, covariates) in enumerate(points_and_covariates(reference, state.channels, pixels))
+        ]
+
+    @staticmethod
+    def with_factors(state: ComparisonState, drawn: Sequence[Sequence[PixelSample]]) -> ComparisonState:
+        """The state with factors learned from pixels per view and channel, as `draw` gives them."""
+        knots, factors = no_factors(state.channels)
+        for c in range(state.channels):
+            pixels = [view[c] for view in drawn if len(view[c].residual)]
+            if pixels:
+                knots[c] = choose_knots(pixels)
+                factors[c] = fit_factors(pixels, knots[c])
+        return replace(state, knots=knots, factors=factors)
+
+    def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
+        measured = self._measure(query, rendering)
+        values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
+        pooled_values = pooled(values, self.settings.scales)
+        return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
+
+    def _measure(self, query: PreparedQuery, rendering: ReferenceRendering) -> Measurement:
+        return measure(query, rendering, self._residual, self._segmenter, self.settings.shift)
+
+    def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
+        """[H, W, C], C = 1: the colour; with a backbone C = 2."""
+        colour = residuals(image, rendering, self.settings.shift)
+        if self._backbone is None:
+            return colour
+        return np.concatenate([colour, feature_difference(image, rendering, self._backbone)[..., None]], axis=2)
+
+
+def excess(
+    residual: Floats, rendering: ReferenceRendering, state: ComparisonState, ground_residual: float = 0.0
+) -> tuple[Floats, float]:
+    """Residuals [H, W, C] beyond what good views show there, in units of that, over all channels [H, W].
+
+    Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
+    part what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground_residual`.
+    """
+    total = np.empty(residual.shape[:2], np.float32)
+    weights = np.array([1.0, *[BACKBONE_WEIGHT] * (residual.shape[2] - 1)], np.float32)
+    deviations, most = np.array(state.deviation, np.float32), np.float32(state.max_evidence)
+    off_part = np.maximum(np.array(state.off_part, np.float32), np.float32(ground_residual))
+    inside = rendering.inside
+    shown, within = rendering.cropped(inside), total[inside]
+    farthest = float(shown.depth.max())
+    means: dict[int, Floats] = {}
+
+    def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
+        out = measured - mean
+        out /= deviation
+        np.clip(out, 0, most, out=out)
+        return out if weights[c] == 1 else weights[c] * out
+
+    def as_ground(first: int, last: int) -> None:
+        rows, channels = residual[first:last], range(state.channels)
+        total[first:last] = sum(exceeding(rows[..., c], off_part[c], off_part[c] + deviations[c], c) for c in channels)
+
+    def as_part(first: int, last: int) -> None:
+        band = slice(max(first - NEIGHBOURHOOD, 0), last + NEIGHBOURHOOD)
+        seen = shown.cropped((band, slice(None)))
+        part = on_part(seen)
+        part[: first - band.start] = part[last - band.start :] = False
+        pixels = np.flatnonzero(part)
+        gathered = np.zeros(len(pixels), np.float32)
+        for c, (point, covariates) in enumerate(points_and_covariates(seen, state.channels, pixels, farthest)):
+            mean = state.expectation.predict(c, point, covariates)
+            measured = residual[inside][band][..., c].take(pixels)
+            gathered += exceeding(measured, mean, mean + np.float32(0.5) * deviations[c], c)
+            if c == 0:
+                means[first] = mean
+        within[band][part] = gathered
+
+    in_bands(as_ground, len(total))
+    in_bands(as_part, len(within))
+    expected = np.concatenate([means[first] for first in sorted(means)])
+    return total, float(expected.mean()) if len(expected) else 0.0
+
+
+def pooled(values: Floats, scales: Sequence[float]) -> Floats:
+    """The geometric mean [H, W] of what Gaussian windows of all scales gather of `values`, which are not negative.
+
+    A defect stands out in the small window and in the large one. Noise of single pixels does so in the small one
+    alone, a defect's surroundings in the large one alone: the mean's logarithm leaves neither high.
+    """
+    out = np.zeros_like(values)
+    box = mask_box(values != 0, margin=math.ceil(WINDOW_REACH * max(scales)))  # outside is nothing to gather
+    if box is None:
+        return out
+    x0, y0, x1, y1 = box
+    cut = values[y0:y1, x0:x1]
+    windows = [np.empty_like(cut) for _ in scales]
+
+    def gather(i: int) -> None:
+        np.maximum(cv2.GaussianBlur(cut, (0, 0), scales[i]), 0, out=windows[i])
+
+    for_each(gather, len(scales))
+    first, *others = windows
+    for window in others:
+        first *= window
+    out[y0:y1, x0:x1] = np.sqrt(first) if len(scales) == 2 else first ** np.float32(1 / len(scales))
+    return out
+
+
+def _off_part(alpha: Floats) -> NDArray[np.bool_]:
+    """Pixels [H, W] of a rendering that are background; one corner where the part fills the image."""
+    near = cv2.dilate((alpha > 0.05).astype(np.uint8), np.ones((2 * OFF_PART_MARGIN + 1,) * 2, np.uint8))
+    near[0, 0] = 0
+    return np.asarray(near == 0)

@@ -1,0 +1,38 @@
+"""What the setting `scoring.comparison` can name. A new way of comparing is a module of this folder and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..errors import InputError
+from ..networks.backbones import find_backbone
+from ..networks.network import Network
+from ..networks.segmenters import find_segmenter
+from ..settings import ScoringSettings
+from .calibrated import CalibratedComparison
+from .protocol import Comparison
+from .recipe import RecipeComparison
+
+COMPARISONS: dict[str, Callable[..., Comparison]] = {"calibrated": CalibratedComparison, "recipe": RecipeComparison}
+NEEDS_BACKBONE = ("recipe",)
+
+
+def check_comparison(settings: ScoringSettings) -> None:
+    """InputError where the settings name an unknown comparison, or one whose network they do not name."""
+    if settings.comparison not in COMPARISONS:
+        raise InputError(
+            f"scoring.comparison: expected one of {', '.join(COMPARISONS)}, got {settings.comparison[:80]!r}"
+        )
+    if settings.comparison in NEEDS_BACKBONE and settings.backbone == "none":
+        raise InputError(
+            f"scoring.comparison={settings.comparison} compares features: scoring.backbone must name a network"
+        )
+
+
+def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (), device: str = "cpu") -> Comparison:
+    """The comparison that the settings name, with the networks they name; these run on `device`."""
+    check_comparison(settings)
+    networks = tuple(networks)
+    backbone = find_backbone(settings.backbone, networks, device)
+    segmenter = find_segmenter(settings.segmenter, networks, device)
+    return COMPARISONS[settings.comparison](settings, backbone, segmenter)

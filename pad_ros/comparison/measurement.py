@@ -1,0 +1,101 @@
+"""The residual of a query: in the light of the reference views, and over whatever ground it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.background import mask_box
+from ..imaging.images import Image
+from ..networks.segmenters import Segmenter
+from ..photometry.ground import EMPTY_ALPHA, on_ground
+from ..photometry.prepared_query import LitQuery, PreparedQuery
+from ..rendering.result import ReferenceRendering
+from .colour import residuals
+from .expectation import on_part
+from .surroundings import BackgroundDistance, distance_from_empty, distance_from_ground
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Residual = Callable[[Image, ReferenceRendering], Floats]
+
+SEGMENTED_SHARE = 0.5  # of the part must a segmenter find, or what it does not find says nothing
+FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
+FAR_QUANTILE = 0.95
+MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """residual: float32 [H, W, C], undistorted pixels; ground_residual: what the query's own ground differs by.
+
+    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`.
+    """
+
+    residual: Floats
+    ground_residual: float
+    reference: ReferenceRendering
+    ground: Mask | None
+    surroundings_judged: bool = True
+
+
+def measure(
+    query: PreparedQuery,
+    rendering: ReferenceRendering,
+    residual: Residual,
+    segmenter: Segmenter | None,
+    shift: int | None,
+) -> Measurement:
+    """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
+
+    In front of another background the rendering is composed with the query's ground, in two ways: with what the query
+    shows around the part, and with ground continued behind it; with `shift` (px forgiven) the colour that fits better
+    counts. What lies off the part is then judged by how unlike the ground it is.
+    """
+    lit = query.lit_by(rendering)
+    if lit.plain:
+        found = residual(lit.image, rendering)
+        return Measurement(found, _far_residual(found[..., 0], rendering), rendering, lit.background_mask)
+    found = residual(lit.image, lit.in_place)
+    if shift is not None:
+        continued = on_ground(lit.shaded, lit.behind, query.background)
+        np.minimum(found[..., 0], residuals(lit.image, continued, shift)[..., 0], out=found[..., 0])
+    ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
+    return Measurement(found, ground_residual, lit.in_place, ground, ground is not None)
+
+
+def _judge_surroundings(
+    residual: Floats, lit: LitQuery, segmenter: Segmenter | None, shift: int
+) -> tuple[float, Mask | None]:
+    """Put into `residual` how unlike the ground it is off the part; (what is normal there, where ground is seen)."""
+    rendering = lit.in_place
+    part = on_part(rendering)
+    residual[~part] = 0
+    if lit.empty:
+        distance: BackgroundDistance | None = distance_from_empty(lit.values, rendering, lit.empty, shift)
+    else:
+        distance = distance_from_ground(lit.values, rendering)
+    if distance is None:
+        return 0.0, None
+    ground = distance.values <= distance.normal
+    if segmenter is not None:
+        box = mask_box(part)
+        seen = segmenter.part((255 * lit.values + 0.5).astype(np.uint8), box) if box is not None else part
+        solid = rendering.alpha > 0.5
+        if solid.any() and seen[solid].mean() >= SEGMENTED_SHARE:
+            distance, ground = replace(distance, judged=distance.judged & seen), ~seen
+    off_part = distance.judged & ~(cv2.dilate(rendering.alpha, np.ones((3, 3), np.uint8)) > EMPTY_ALPHA)
+    residual[off_part, 0] = distance.values[off_part]
+    return distance.normal, ground
+
+
+def _far_residual(colour: Floats, rendering: ReferenceRendering) -> float:
+    """What the ground differs by where no part is near: other light on it, or a channel that it saturates."""
+    far = np.ones(colour.shape, bool)
+    far[rendering.inside] = False
+    sample = colour[::FAR_STEP, ::FAR_STEP][far[::FAR_STEP, ::FAR_STEP]]
+    return min(float(np.quantile(sample, FAR_QUANTILE)), MAX_FAR_RESIDUAL) if len(sample) else 0.0

@@ -1,0 +1,72 @@
+"""SplatPose+'s comparison: squared differences of colours and of a backbone's features, the same scale everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..imaging.images import Image
+from ..networks.architectures import IMAGENET_DEVIATION
+from ..networks.backbones import Backbone
+from ..networks.segmenters import Segmenter
+from ..photometry.prepared_query import PreparedQuery
+from ..rendering.renderer import Renderer
+from ..rendering.result import ReferenceRendering
+from ..settings import ScoringSettings
+from .measurement import measure
+from .protocol import Evidence, Sample
+from .state import ComparisonState
+
+Floats = NDArray[np.float32]
+
+SIDE = 224  # px, shorter side of the map
+KERNEL, SIGMA = 9, 4.0  # px, of its blur
+
+
+class RecipeComparison:
+    """See the module. It learns nothing of the surface. InputError without a backbone."""
+
+    def __init__(
+        self, settings: ScoringSettings, backbone: Backbone | None = None, segmenter: Segmenter | None = None
+    ) -> None:
+        if backbone is None:
+            raise InputError("scoring.comparison=recipe compares features: scoring.backbone must name a network")
+        self._backbone = backbone
+        self._segmenter = segmenter
+
+    def fit(self, samples: Iterable[Sample], renderer: Renderer) -> ComparisonState:
+        return ComparisonState.without_statistics(len(renderer.gaussians))
+
+    def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
+        return state
+
+    def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
+        measured = measure(query, rendering, self._residual, self._segmenter, None)
+        return Evidence(measured.residual[..., 0], 0.0, measured.ground, measured.surroundings_judged)
+
+    def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
+        return recipe_map(image, rendering, self._backbone)[..., None]
+
+
+def recipe_map(image: Image, rendering: ReferenceRendering, backbone: Backbone) -> Floats:
+    """SplatPose+'s anomaly map [H, W], at the query's pixels and not normalised over a set of images.
+
+    Squared differences, summed over channels, of the normalised colours and the five levels, each brought to a shorter
+    side of 224 px, added and blurred there (Liu et al. 2024, arXiv 2410.12080, and its public code).
+    """
+    height, width = image.shape[:2]
+    scale = SIDE / min(height, width)
+    size = round(scale * width), round(scale * height)
+    pixels = [image.astype(np.float32) / np.float32(255), rendering.rgb]
+    smoothly = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    both = np.stack([cv2.resize(p, size, interpolation=smoothly) for p in pixels])
+    total = np.sum(((both[0] - both[1]) / np.array(IMAGENET_DEVIATION, np.float32)) ** 2, axis=2)
+    for level in backbone.levels(both):
+        difference = np.sum((level[0] - level[1]) ** 2, axis=0)
+        total += cv2.resize(difference, size, interpolation=cv2.INTER_LINEAR)
+    total = cv2.GaussianBlur(total, (KERNEL, KERNEL), SIGMA)
+    return np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,0 +1,93 @@
+"""What a comparison learned from good views: how large a residual is normal at each point of the surface."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from .expectation import COVARIATES, KNOTS, Expectation
+
+ARRAYS = ("residual_mean", "rarity", "knots", "factors")
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonState:
+    """Of C residual channels and N Gaussians; a comparison that knows no statistics has C = 0.
+
+    residual_mean: float32 [N, C]; rarity: float32 [N], 1 / reference views that see the Gaussian; knots, factors:
+    float32 [C, J, K], of the expected residual; deviation: [C], of the residuals over the whole part; off_part: [C],
+    residual that the background of good views stays below; max_evidence: of one pixel and channel, so that the halo of
+    a bright one does not outshine a faint defect.
+    """
+
+    residual_mean: NDArray[np.float32]
+    rarity: NDArray[np.float32]
+    knots: NDArray[np.float32]
+    factors: NDArray[np.float32]
+    deviation: tuple[float, ...]
+    off_part: tuple[float, ...]
+    max_evidence: float = math.inf
+
+    @staticmethod
+    def without_statistics(gaussians: int) -> ComparisonState:
+        """For a comparison that takes the residual as it is."""
+        knots, factors = no_factors(0)
+        return ComparisonState(
+            np.zeros((gaussians, 0), np.float32), np.ones(gaussians, np.float32), knots, factors, (), ()
+        )
+
+    @property
+    def channels(self) -> int:
+        return len(self.deviation)
+
+    @property
+    def expectation(self) -> Expectation:
+        """The model of the expected residual."""
+        return Expectation(self.knots, self.factors)
+
+    def features(self) -> NDArray[np.float32]:
+        """[N, C + 1]: what the renderer blends beside the colours; [N, 0] without statistics."""
+        if not self.channels:
+            return self.residual_mean
+        return np.concatenate([self.residual_mean, self.rarity[:, None]], axis=1)
+
+    def check(self, gaussians: int) -> None:
+        """ModelError where the arrays do not fit the number of Gaussians or hold impossible values."""
+        channels = self.channels
+        if self.residual_mean.shape != (gaussians, channels) or self.rarity.shape != (gaussians,):
+            raise ModelError(f"calibration: arrays of shape {self.residual_mean.shape} for {gaussians} Gaussians")
+        expected = (channels, len(COVARIATES))
+        if self.knots.shape != self.factors.shape or self.knots.ndim != 3 or self.knots.shape[:2] != expected:
+            raise ModelError(f"calibration: factors of shape {self.factors.shape}, expected {expected} and the knots")
+        arrays = (self.residual_mean, self.rarity, self.knots, self.factors)
+        if not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays):
+            raise ModelError("calibration: values that are not finite")
+        if (self.residual_mean < 0).any() or (self.rarity < 0).any() or not (np.diff(self.knots) > 0).all():
+            raise ModelError("calibration: negative residuals, or knots that do not increase")
+        if len(self.off_part) != channels or not all(0 <= value < math.inf for value in self.off_part):
+            raise ModelError("calibration: impossible residuals of the background")
+        if not all(0 < value < math.inf for value in self.deviation) or not self.max_evidence > 0:
+            raise ModelError("calibration: deviations and the largest evidence must be positive")
+
+    def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+        """(arrays for calibration.safetensors, plain values for the manifest)."""
+        values = asdict(self)
+        return {name: values.pop(name) for name in ARRAYS}, values
+
+    @staticmethod
+    def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> ComparisonState:
+        """The reverse of `to_parts`; KeyError, TypeError or ValueError where something is missing or no number."""
+        parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        parts.update({name: tuple(float(x) for x in values[name]) for name in ("deviation", "off_part")})
+        return ComparisonState(**parts, max_evidence=float(values["max_evidence"]))
+
+
+def no_factors(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Knots and logarithms of factors that are all 1."""
+    knots = np.tile(np.arange(KNOTS, dtype=np.float32), (channels, len(COVARIATES), 1))
+    return knots, np.zeros_like(knots)

@@ -1,0 +1,72 @@
+"""Calibration of a reference model: what the comparison learned, and the limits that verdicts are decided by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..comparison.state import ComparisonState
+from ..errors import ModelError
+from ..localization.verification import PoseLimits
+
+NUMBERS = ("threshold", "false_reject_rate", "promised_rate", "coverage", "max_loss", "max_expected", "scale")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """state: of the comparison; scores: float32 [V], image scores of good views that the model has not seen.
+
+    threshold: the score above which an image is rejected, NaN where there is none; false_reject_rate: asked for;
+    promised_rate: what the number of views allows to promise; coverage: rad, how far from the nearest reference view a
+    query may be seen; max_loss: of the refinement (colour, 0..1), a pose that explains the query worse is not trusted;
+    max_expected: mean residual expected on the part, no view with more is passed; scale: what pooled evidence is
+    divided by, so that scores are near 1 for good views.
+    """
+
+    state: ComparisonState
+    scores: NDArray[np.float32]
+    threshold: float
+    false_reject_rate: float
+    promised_rate: float
+    coverage: float
+    max_loss: float
+    max_expected: float
+    scale: float
+
+    @property
+    def pose_limits(self) -> PoseLimits:
+        return PoseLimits(self.max_loss, self.coverage)
+
+    def check(self, gaussians: int) -> None:
+        """ModelError where the state does not fit the number of Gaussians or a value is impossible."""
+        self.state.check(gaussians)
+        if self.scores.ndim != 1 or self.scores.dtype != np.float32 or not np.all(np.isfinite(self.scores)):
+            raise ModelError("calibration: scores that are no list of finite numbers")
+        if not (self.coverage > 0 and self.max_loss > 0 and self.max_expected > 0):
+            raise ModelError("calibration: the covered angle and the largest losses must be positive")
+        if not 0 < self.scale < math.inf:
+            raise ModelError("calibration: the scale must be positive")
+        if not 0 <= self.false_reject_rate <= 1:
+            raise ModelError("calibration: a false-reject rate outside 0..1")
+        if math.isfinite(self.threshold) and not self.state.max_evidence > self.threshold * self.scale:
+            raise ModelError("calibration: no evidence could exceed the threshold")
+
+    def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+        """(arrays for calibration.safetensors, plain values for the manifest)."""
+        arrays, comparison = self.state.to_parts()
+        return {**arrays, "scores": self.scores}, {"comparison": comparison, **{n: getattr(self, n) for n in NUMBERS}}
+
+    @staticmethod
+    def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
+        """The reverse of `to_parts`; KeyError, TypeError or ValueError where something is missing or no number."""
+        numbers = {name: values[name] for name in NUMBERS}
+        if odd := [n for n, value in numbers.items() if isinstance(value, bool) or not isinstance(value, float | int)]:
+            raise TypeError(f"calibration: {odd[0]} is {numbers[odd[0]]!r}")
+        return Calibration(
+            ComparisonState.from_parts(arrays, values["comparison"]), arrays["scores"],
+            **{name: float(value) for name, value in numbers.items()},
+        )  # fmt: skip

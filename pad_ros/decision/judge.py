@@ -1,0 +1,100 @@
+"""From evidence to a verdict: PASS or REJECT by the calibrated threshold, HOLD where there is no trustworthy answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ..comparison.protocol import Evidence
+from ..imaging.geometry import Camera, distort_map
+from ..localization.result import Localization
+from ..photometry.prepared_query import PreparedQuery
+from ..rendering.result import ReferenceRendering
+from ..verdicts import Reason, Verdict
+from .calibration import Calibration
+from .inspection import AnomalyMap, DefectRegion, Inspection
+from .regions import find_defects
+from .threshold import p_value
+
+
+def unjudgeable(calibration: Calibration | None, rendering: ReferenceRendering) -> tuple[Reason, str] | None:
+    """Why no comparison is worth making, None where it is."""
+    if calibration is None or not math.isfinite(calibration.threshold):
+        return Reason.UNCALIBRATED, "the model has no threshold: train it with more views"
+    if not _finite(rendering):
+        return Reason.INTERNAL_ERROR, "the reference rendering has values that are not finite"
+    return None
+
+
+def anomaly_map(evidence: Evidence, query: PreparedQuery, calibration: Calibration) -> AnomalyMap:
+    """The evidence in units of the calibration's scale, at the query's own (distorted) pixels."""
+    values = distort_map(evidence.values / np.float32(calibration.scale), query.camera)
+    return AnomalyMap(values, evidence.expected)
+
+
+def judge(
+    query: PreparedQuery,
+    localization: Localization,
+    rendering: ReferenceRendering,
+    evidence: Evidence,
+    calibration: Calibration,
+) -> Inspection:
+    """The verdict by the threshold on the map's maximum.
+
+    HOLD for a score that is not finite, and instead of PASS where the surroundings could not be judged or the model
+    knows this side of the part too badly.
+    """
+    found = anomaly_map(evidence, query, calibration)
+    score, threshold = float(found.values.max()), calibration.threshold
+    if not math.isfinite(score):
+        text = "the comparison gave no finite score"
+        return Inspection.hold(Reason.INTERNAL_ERROR, text, threshold, query.image, localization)
+    verdict, reason = Verdict.PASS, Reason.NONE
+    defects: tuple[DefectRegion, ...] = ()
+    text = f"score {score:.2f} <= threshold {threshold:.2f}"
+    if score > threshold:
+        verdict, reason = Verdict.REJECT, Reason.ANOMALY
+        ground = None
+        if evidence.ground is not None:
+            ground = distort_map(evidence.ground.astype(np.float32), query.camera) > 0.5
+        defects = find_defects(found.values, threshold, ground, _on_query_pixels(rendering, query.camera))
+        kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
+        text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
+    elif problem := _why_no_pass(evidence, calibration):
+        verdict, reason, text = Verdict.HOLD, Reason.POOR_RENDERING, problem
+    return Inspection(
+        verdict, reason, text, score, threshold, defects, localization, rendering, found, query.image,
+        p_value=p_value(score, calibration.scores),
+    )  # fmt: skip
+
+
+def _why_no_pass(evidence: Evidence, calibration: Calibration) -> str | None:
+    if not evidence.surroundings_judged:
+        return (
+            "too little of the ground is in view to judge what is added around the part: show more of it, or give "
+            "images of the empty cell"
+        )
+    if evidence.expected > calibration.max_expected:
+        return (
+            f"the model knows this side of the part too badly to pass it: good views may differ by "
+            f"{evidence.expected:.3f} here, {calibration.max_expected:.3f} is allowed; add reference views"
+        )
+    return None
+
+
+def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
+    """Alpha and depth of an undistorted rendering where the query's own camera has its pixels."""
+    if not camera.distorted:
+        return rendering
+    alpha = distort_map(rendering.alpha, camera)
+    depth = distort_map(rendering.depth * rendering.alpha, camera) / np.maximum(alpha, 1e-6)
+    return replace(rendering, alpha=alpha, depth=depth.astype(np.float32), camera=camera)
+
+
+def _finite(rendering: ReferenceRendering) -> bool:
+    """What is not finite would be left out of the comparison here and there, and so pass."""
+    inside = rendering.inside
+    pictures = rendering.rgb[inside], rendering.alpha[inside], rendering.depth[inside], rendering.features[inside]
+    return all(math.isfinite(float(picture.sum())) for picture in pictures)

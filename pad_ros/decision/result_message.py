@@ -1,0 +1,77 @@
+"""One mapping of an inspection's fields: to plain values for JSON, and to InspectionResult for ROS and bags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..io.encodings import UNKNOWN_COVARIANCE, covariance_to_ros
+from ..localization.result import Localization
+from .inspection import DefectRegion, Inspection
+
+Make = Callable[..., Any]  # make("package/msg/Type", **fields): a message of rclpy, or of rosbags
+STAGES = ("localize", "render", "score", "total")
+
+
+def plain_result(inspection: Inspection) -> dict[str, Any]:
+    """Fields under the message's names; numbers that are not finite are None, a box is [x, y, width, height]."""
+    pose = None if inspection.localization is None else inspection.localization.pose
+    return {
+        "verdict": inspection.verdict.name,
+        "reason": inspection.reason.name,
+        "reason_text": inspection.reason_text,
+        "score": _number(inspection.score),
+        "threshold": _number(inspection.threshold),
+        "p_value": _number(inspection.p_value),
+        "defects": [
+            {"box": list(d.box), "area": d.area, "peak_score": round(d.peak_score, 4), "centroid": d.centroid,
+             "kind": d.kind.name}
+            for d in inspection.defects
+        ],
+        "camera_from_part": None if pose is None else pose.matrix.tolist(),
+        "timings_ms": {stage: round(ms, 2) for stage, ms in inspection.timings_ms.items()},
+    }  # fmt: skip
+
+
+def result_message(make: Make, inspection: Inspection, **frame: Any) -> Any:
+    """InspectionResult; `frame` gives header, part_id, model_name, model_hash and trigger_stamp."""
+    return make(
+        "pad_ros/msg/InspectionResult", verdict=int(inspection.verdict), reason=int(inspection.reason),
+        reason_text=inspection.reason_text, score=float(inspection.score), threshold=float(inspection.threshold),
+        defects=[_defect(make, defect) for defect in inspection.defects],
+        pose=pose_message(make, inspection.localization),
+        **{f"{stage}_ms": float(inspection.timings_ms.get(stage, 0.0)) for stage in STAGES}, **frame,
+    )  # fmt: skip
+
+
+def pose_message(make: Make, localization: Localization | None) -> Any:
+    """PoseWithCovariance of the part in the camera's optical frame; covariance[0] = -1 where pose or covariance is
+    unknown."""
+    pose = None if localization is None else localization.pose
+    covariance = np.zeros(36)
+    covariance[0] = UNKNOWN_COVARIANCE
+    if pose is not None and localization is not None and localization.covariance is not None:
+        covariance = covariance_to_ros(localization.covariance, pose).ravel()
+    w, x, y, z = (1.0, 0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.quaternion())
+    px, py, pz = (0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.translation)
+    position = make("geometry_msgs/msg/Point", x=px, y=py, z=pz)
+    orientation = make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
+    matrix = make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
+    return make("geometry_msgs/msg/PoseWithCovariance", pose=matrix, covariance=covariance)
+
+
+def _defect(make: Make, defect: DefectRegion) -> Any:
+    x, y, width, height = (int(v) for v in defect.box)
+    cx, cy, cz = (float(v) for v in defect.centroid or (math.nan,) * 3)
+    box = make("sensor_msgs/msg/RegionOfInterest", x_offset=x, y_offset=y, width=width, height=height, do_rectify=False)
+    return make(
+        "pad_ros/msg/DefectRegion", box=box, centroid=make("geometry_msgs/msg/Point", x=cx, y=cy, z=cz),
+        peak_score=float(defect.peak_score), area=int(defect.area), kind=defect.kind.value,
+    )  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None

@@ -1,0 +1,188 @@
+"""Cascade: strategies of localization in order, cheapest first; the first convincing pose wins.
+
+1. Tracking: the pose of the frame before, refined.
+2. Coarse matching: a pose from few features, refined; the image, or these features, must leave no doubt about it.
+3. Full matching: all features, guided matching, gates; then refined and checked against good views.
+4. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
+
+All of them use one PoseVerifier. What each came to is kept with the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ..photometry.prepared_query import PreparedQuery
+from ..verdicts import Reason
+from .appearance import Appearance
+from .localizer import CoarseEstimate, Localizer
+from .refinement import Refinement
+from .result import Attempt, Localization
+from .verification import PoseVerifier
+
+MIN_CONTRAST = 3.0  # grey levels: standard deviation under which an image shows nothing
+APPEARANCE_POSES = 4  # that are tried where no features give one
+TRACKED = Localization(None, Reason.NONE, "tracked")  # what a tracked pose is put into
+
+
+@dataclass(eq=False)
+class Search:
+    """The search for one query's pose: what earlier strategies found serves later ones.
+
+    prior: the localization of the frame before. failure: the best reason so far why there is no pose.
+    """
+
+    query: PreparedQuery
+    prior: Localization | None = None
+    tracked: Refinement | None = None
+    estimate: CoarseEstimate | None = None
+    failure: Localization | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+class Strategy(Protocol):
+    """One way to find a pose."""
+
+    name: str
+
+    def attempt(self, search: Search) -> Localization | None:
+        """What ends the search: a pose, or a reason that no later strategy can change. None: go on."""
+
+
+class Cascade:
+    """Tries strategies in order."""
+
+    def __init__(self, strategies: Sequence[Strategy]) -> None:
+        self.strategies = tuple(strategies)
+
+    def localize(self, query: PreparedQuery, prior: Localization | None = None) -> Localization:
+        """The query's pose, or the reason why there is none; never raises for what the image shows."""
+        if query.contrast < MIN_CONTRAST:
+            text = "the image is uniform: lens covered, lights off, or no part"
+            return Localization(None, Reason.NO_CONTENT, text)
+        search = Search(query, prior)
+        for strategy in self.strategies:
+            found = strategy.attempt(search)
+            if found is not None:
+                if found.pose is not None:
+                    search.attempts.append(Attempt(strategy.name, "accepted", found.loss))
+                return replace(found, attempts=tuple(search.attempts))
+        failure = search.failure or Localization(None, Reason.NOT_LOCALIZED, "no strategy found a pose")
+        return replace(failure, attempts=tuple(search.attempts))
+
+
+class Tracking:
+    """The pose of the frame before, refined; the image must leave no doubt about it."""
+
+    name = "tracking"
+
+    def __init__(self, verifier: PoseVerifier) -> None:
+        self._verifier = verifier
+
+    def attempt(self, search: Search) -> Localization | None:
+        prior = search.prior
+        if prior is None or prior.pose is None or not self._verifier.decisive:
+            return None
+        search.tracked = refined = self._verifier.follow(search.query, prior.pose, prior.rendering)
+        found = self._verifier.accept(refined, TRACKED, self._verifier.limits.convincing_loss)
+        if found is None:
+            search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
+        return found
+
+
+class CoarseMatching:
+    """A pose from few features, refined. It, or the tracked one, may also be confirmed by these features."""
+
+    name = "coarse matching"
+
+    def __init__(self, verifier: PoseVerifier, localizer: Localizer) -> None:
+        self._verifier = verifier
+        self._localizer = localizer
+
+    def attempt(self, search: Search) -> Localization | None:
+        if not self._verifier.decisive:
+            return None
+        search.estimate = estimate = self._localizer.coarse_estimate(search.query)
+        if estimate is None:
+            return None
+        if search.tracked is not None and (found := self._confirmed(search.tracked, TRACKED, search, estimate)):
+            return found
+        if estimate.found.pose is None:
+            search.attempts.append(Attempt(self.name, estimate.found.reason_text))
+            return None
+        refined = self._verifier.refine(search.query, estimate.found.pose)
+        convincing = self._verifier.limits.convincing_loss
+        found = self._verifier.accept(refined, estimate.found, convincing)
+        found = found or self._confirmed(refined, estimate.found, search, estimate)
+        if found is None:
+            search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
+        return found
+
+    def _confirmed(
+        self, refined: Refinement, found: Localization, search: Search, estimate: CoarseEstimate
+    ) -> Localization | None:
+        """The refined pose, where it explains the image as good views are and the features agree."""
+        limit = self._verifier.limits.max_loss
+        if refined.loss > limit or not self._localizer.confirms(estimate, refined.pose, search.query.pinhole):
+            return None
+        return self._verifier.accept(refined, found, limit)
+
+
+class FullMatching:
+    """All features of the part's window, or of the frame."""
+
+    name = "full matching"
+
+    def __init__(self, verifier: PoseVerifier, localizer: Localizer) -> None:
+        self._verifier = verifier
+        self._localizer = localizer
+
+    def attempt(self, search: Search) -> Localization | None:
+        found, loss = self._localizer.localize(search.query, search.estimate), float("nan")
+        if found.pose is not None:
+            refined = self._verifier.refine(search.query, found.pose)
+            found, loss = self._verifier.judge(refined, found), refined.loss
+        if found.pose is not None:
+            return found
+        search.attempts.append(Attempt(self.name, found.reason_text, loss))
+        search.failure = found
+        return None if found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE) else found
+
+
+class ByAppearance:
+    """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""
+
+    name = "appearance"
+
+    def __init__(
+        self, verifier: PoseVerifier, localizer: Localizer, appearance: Callable[[], Appearance | None]
+    ) -> None:
+        """appearance: built when first needed; None without a plain background."""
+        self._verifier = verifier
+        self._localizer = localizer
+        self._appearance = appearance
+
+    def attempt(self, search: Search) -> Localization | None:
+        query, verifier = search.query, self._verifier
+        if not verifier.decisive or query.part_mask is None or self._localizer.part_window(query) is None:
+            return None
+        appearance = self._appearance()
+        if appearance is None:
+            return None
+        convincing = verifier.limits.convincing_loss
+        best: Refinement | None = None
+        for pose in appearance.poses(query.undistorted, query.part_mask, query.pinhole, APPEARANCE_POSES):
+            refined = verifier.refine(query, pose)
+            if refined.accepted and refined.loss > convincing:  # it may have begun too far off
+                again = verifier.refine(query, refined.pose)
+                refined = again if again.accepted else refined
+            if refined.accepted and (best is None or refined.loss < best.loss):
+                best = refined
+        found = None
+        if best is not None:
+            found = verifier.accept(best, Localization(None, Reason.NONE, "localized by appearance"), convincing)
+        if found is None:
+            search.attempts.append(Attempt(self.name, "not convincing", float("nan") if best is None else best.loss))
+        return found

@@ -1,0 +1,157 @@
+"""PreparedQuery: one image to inspect, and what all stages need of it, each worked out once when first asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.background import Background, Mask, background_mask, part_mask
+from ..imaging.geometry import Camera, Pose, undistort_image
+from ..imaging.images import Image
+from ..imaging.rect import Rect
+from ..rendering.result import ReferenceRendering
+from .ground import around_part, filled, is_plain_background, nearest_empty, on_ground
+from .light import Light, fit_light
+from .shading import Shading, fit_shading
+
+Floats = NDArray[np.float32]
+RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
+
+
+@dataclass(frozen=True, eq=False)
+class LitQuery:
+    """A query in the light of the reference views, and the ground behind the part in it, by one rendering.
+
+    The rendering may be smaller than the image and off by a few pixels: a search needs no more. image: uint8
+    [H, W, 3], undistorted. plain: the query stands in front of the background of the reference views.
+    """
+
+    image: Image
+    light: Light
+    plain: bool
+    background_mask: Mask | None  # at the rendering's size: where the query has the colour of that background
+    rendering: ReferenceRendering
+    background: Background
+    empty: Sequence[Image]
+
+    @cached_property
+    def values(self) -> Floats:
+        """The image in 0..1."""
+        return self.image.astype(np.float32) / np.float32(255)
+
+    @cached_property
+    def behind(self) -> Floats:
+        """[H, W, 3] (0..1): the ground, also where the part hides it: from views of the empty cell, or filled in."""
+        height, width = self.image.shape[:2]
+        near = around_part(self.rendering)
+        if near.shape != (height, width):
+            near = cv2.resize(near.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        return nearest_empty(self.values, near, self.empty) if self.empty else filled(self.values, near)
+
+    @cached_property
+    def shading(self) -> Shading | None:
+        """How the query's surroundings shade the rendering, which must be of the image's size."""
+        return fit_shading(self.values, self.rendering)
+
+    @cached_property
+    def shaded(self) -> ReferenceRendering:
+        """The rendering, and its photographs, as the query's surroundings shade it."""
+        return self.rendering if self.shading is None else self.shading.apply(self.rendering, self.background)
+
+    @cached_property
+    def in_place(self) -> ReferenceRendering:
+        """The shaded rendering composed with what the query itself shows behind and around it."""
+        return on_ground(self.shaded, self.values, self.background)
+
+    def with_photographs(self, rendering: ReferenceRendering) -> LitQuery:
+        """The same by the same rendering, to which photographs were added; nothing is worked out again."""
+        lit = replace(self, rendering=rendering)
+        kept = {name: value for name, value in self.__dict__.items() if name in ("values", "behind", "shading")}
+        lit.__dict__.update(kept)
+        return lit
+
+    def over_ground(self, render: RenderFunction) -> RenderFunction:
+        """`render`, of any resolution, with the query's ground in place of the background of the reference views."""
+
+        def composed(camera: Camera, pose: Pose) -> ReferenceRendering:
+            known = pose is self.rendering.pose and camera == self.rendering.camera
+            rendering = self.rendering if known else render(camera, pose)
+            if self.plain:
+                return rendering
+            ground = self.behind
+            if ground.shape[:2] != (camera.height, camera.width):
+                ground = cv2.resize(ground, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+            return on_ground(rendering, ground, self.background)
+
+        return composed
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedQuery:
+    """A validated RGB image [H, W, 3], the camera that took it (with distortion), and what is known of its scene.
+
+    background: of the reference views. empty: views of the same camera without a part. region: where to look for the
+    part, px of the undistorted image.
+    """
+
+    image: Image
+    camera: Camera
+    background: Background
+    empty: tuple[Image, ...] = ()
+    region: Rect | None = None
+    _lit: list[LitQuery] = field(default_factory=list, repr=False)  # the last one asked for
+
+    @cached_property
+    def undistorted(self) -> Image:
+        """The image as `pinhole` would have taken it."""
+        return undistort_image(self.image, self.camera)
+
+    @cached_property
+    def pinhole(self) -> Camera:
+        """The camera without distortion."""
+        return self.camera.pinhole()
+
+    @cached_property
+    def contrast(self) -> float:
+        """Standard deviation of all values of the image, grey levels."""
+        mean, deviation = cv2.meanStdDev(self.image)
+        return math.sqrt(max(float(np.mean(mean**2 + deviation**2)) - float(np.mean(mean)) ** 2, 0.0))
+
+    @cached_property
+    def part_mask(self) -> Mask | None:
+        """Where [H, W] the undistorted image differs from the plain background, in the region; None without one."""
+        mask = part_mask(self.undistorted, self.background)
+        if mask is not None and self.region is not None:
+            inside = np.zeros_like(mask)
+            inside[self.region.slices] = mask[self.region.slices]
+            mask = inside
+        return mask
+
+    @cached_property
+    def empty_cell(self) -> tuple[Image, ...]:
+        """The views without a part, undistorted."""
+        return tuple(undistort_image(view, self.camera) for view in self.empty)
+
+    def lit_by(self, rendering: ReferenceRendering) -> LitQuery:
+        """Light and ground of the query by a rendering of any size; for the same rendering they are kept."""
+        if self._lit and self._lit[0].rendering is rendering:
+            return self._lit[0]
+        if self._lit and self._lit[0].rendering.rgb is rendering.rgb:
+            return self._lit[0].with_photographs(rendering)
+        image = self.undistorted
+        size = (rendering.camera.width, rendering.camera.height)
+        shrunk = image
+        if size != (image.shape[1], image.shape[0]):
+            shrunk = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        light = fit_light(shrunk, rendering)
+        mask = background_mask(light.undo(shrunk), self.background)
+        plain = is_plain_background(mask, rendering)
+        lit = LitQuery(light.undo(image), light, plain, mask, rendering, self.background, self.empty_cell)
+        self._lit[:] = [lit]
+        return lit
