@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from pad_ros.comparison.calibration import Calibration
 from pad_ros.comparison.expectation import COVARIATES
+from pad_ros.comparison.state import ComparisonState
+from pad_ros.decision.calibration import Calibration
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.localization.sfm_map import SfmMap
@@ -51,22 +52,25 @@ def make_gaussians(count: int = 20, sh_degree: int = 1, seed: int = 0) -> Gaussi
 
 def make_calibration(gaussians: int = 20, seed: int = 0) -> Calibration:
     rng = np.random.default_rng(seed)
-    return Calibration(
+    state = ComparisonState(
         residual_mean=rng.uniform(0, 5, (gaussians, 1)).astype(np.float32),
         rarity=rng.uniform(0.02, 1, gaussians).astype(np.float32),
         knots=np.tile(np.linspace(-6, 6, 7, dtype=np.float32), (1, len(COVARIATES), 1)),
         factors=np.zeros((1, len(COVARIATES), 7), np.float32),
+        deviation=(1.5,),
+        off_part=(0.01,),
+        max_evidence=10.0,
+    )
+    return Calibration(
+        state=state,
         scores=rng.uniform(0.5, 1.5, 9).astype(np.float32),
         threshold=1.6,
         false_reject_rate=0.01,
         promised_rate=0.1,
-        floors=(1.5,),
-        beside=(0.01,),
         coverage=0.5,
         max_loss=0.5,
         max_expected=50.0,
-        strongest=10.0,
-        level=1.0,
+        scale=1.0,
     )
 
 

@@ -8,6 +8,7 @@ from model_factory import make_calibration, make_model
 from published_networks import random_network, random_state
 
 from pad_ros.cli import main
+from pad_ros.comparison.state import ComparisonState
 from pad_ros.errors import ModelError
 from pad_ros.imaging import images
 from pad_ros.imaging.views import read_views
@@ -30,9 +31,7 @@ FIT = ("splatting.steps=400", "splatting.gaussians=4000", "splatting.sh_degree=1
 
 def deep_model() -> ReferenceModel:
     method = load_method("pad", RECIPE)
-    calibration = make_calibration(20, 1)
-    empty, none = calibration.residual_mean[:, :0], calibration.knots[:0]
-    calibration = replace(calibration, residual_mean=empty, knots=none, factors=none, floors=(), beside=())
+    calibration = replace(make_calibration(20, 1), state=ComparisonState.without_statistics(20))
     return replace(
         make_model(), settings=method.to_dict(), networks=(random_network(),), calibration=calibration
     )  # fmt: skip
@@ -48,7 +47,7 @@ def test_a_backbone_and_its_licence_travel_inside_the_model(tmp_path):
     loaded = ReferenceModel.load(tmp_path / "model")
     assert loaded.hash == saved.hash
     assert loaded.networks[0].content == random_network().content
-    assert loaded.calibration.features().shape == (20, 0)
+    assert loaded.calibration.state.features().shape == (20, 0)
 
 
 def test_a_model_without_the_network_of_its_method_is_refused(tmp_path):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..compute.threads import for_each, in_bands
 from ..imaging.background import mask_box
+from ..imaging.geometry import Camera, Pose
 from ..imaging.images import Image
 from ..networks.backbones import Backbone
 from ..networks.segmenters import Segmenter
@@ -58,12 +59,12 @@ class CalibratedComparison:
 
         off_part: list[NDArray[np.floating]] = []  # [C] per view
 
-        def measured() -> Iterator[tuple[ReferenceRendering, Floats]]:
+        def measured() -> Iterator[tuple[Camera, Pose, Floats]]:
             for sample in samples:
                 residual = self._measure(sample.query, sample.rendering).residual
                 off = residual[_off_part(sample.rendering.alpha)]
                 off_part.append(np.quantile(off, OFF_PART_QUANTILE, axis=0))
-                yield sample.rendering, residual
+                yield sample.rendering.camera, sample.rendering.pose, residual
 
         found = residual_statistics(renderer, measured())
         knots, factors = no_factors(len(found.overall_deviation))

@@ -39,7 +39,8 @@ def choose_knots(samples: Sequence[PixelSample]) -> Floats:
     """Knots [J, K]: quantiles of the covariates over all samples, moved apart where they coincide."""
     covariates = np.concatenate([sample.covariates for sample in samples])
     knots = np.quantile(covariates, QUANTILES, axis=0).T
-    gap = np.maximum(1e-3 * (knots[:, -1:] - knots[:, :1]), 1e-3)
+    resolution = 1e-6 * np.abs(knots).max(axis=1, keepdims=True)  # float32 must keep them apart
+    gap = np.maximum(1e-3 * (knots[:, -1:] - knots[:, :1]), np.maximum(1e-3, resolution))
     for k in range(1, KNOTS):
         knots[:, k] = np.maximum(knots[:, k], knots[:, k - 1] + gap[:, 0])
     return knots.astype(np.float32)

@@ -20,7 +20,6 @@ from ..imaging.geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.renderer import Renderer
-from ..rendering.result import ReferenceRendering
 from ..rendering.tensors import GaussianTensors
 
 Floats = NDArray[np.float32]
@@ -39,8 +38,8 @@ class ResidualStatistics:
     overall_deviation: Floats
 
 
-def residual_statistics(renderer: Renderer, samples: Iterable[tuple[ReferenceRendering, Floats]]) -> ResidualStatistics:
-    """From renderings and residual maps [H, W, C] of good views, for the Gaussians of `renderer`.
+def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Floats]]) -> ResidualStatistics:
+    """From (camera, pose, residual maps [H, W, C]) of good views, for the Gaussians of `renderer`.
 
     A Gaussian that some views see well and others hardly counts as seen by (sum w)^2 / sum w^2 views, w its
     weights in the views' pixels.
@@ -49,8 +48,7 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[ReferenceRen
     weight, squared_weight = np.zeros(n), np.zeros(n)
     first: NDArray[np.float64] | None = None
     square = np.zeros(1)
-    for rendering, residual in samples:
-        camera, pose = rendering.camera, rendering.pose
+    for camera, pose, residual in samples:
         window = renderer.window(camera, pose)
         if window is None:
             continue

@@ -49,7 +49,7 @@ class Shading:
         rgb, photographs = rendering.rgb.copy(), rendering.photographs.copy()
         flat, behind = rgb.reshape(-1, 3), (1 - alpha) * np.array(background.rgb01, np.float32)
         flat[self.pixels] = np.clip((flat[self.pixels] - behind) * self.gain + self.gloss + behind, 0, 1)
-        for photograph in photographs.reshape(len(photographs), -1, 3):
+        for photograph in photographs.reshape(len(photographs), rendering.alpha.size, 3):
             relit = photograph[self.pixels] * self.gain + (255 * self.gloss + np.float32(0.5))
             photograph[self.pixels] = relit.clip(0, 255).astype(np.uint8)
         return replace(rendering, rgb=rgb, photographs=photographs)

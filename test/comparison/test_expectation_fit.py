@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pad_ros.comparison.expectation import COVARIATES, SMALLEST, Expectation
-from pad_ros.training.expectation import KNOTS, Sample, choose_knots, fit_factors
+from pad_ros.comparison.expectation import COVARIATES, KNOTS, SMALLEST, Expectation
+from pad_ros.comparison.expectation_fit import PixelSample, choose_knots, fit_factors
 
 J = len(COVARIATES)
 
@@ -18,7 +18,7 @@ def sample(count, seed, factor=lambda covariates: np.zeros(len(covariates)), sha
     point = rng.uniform(0.02, 0.2, count).astype(np.float32)
     mean = point * np.exp(factor(covariates))
     residual = np.maximum(rng.gamma(shape, mean / shape) - SMALLEST, 0)
-    return Sample(point, covariates, residual.astype(np.float32))
+    return PixelSample(point, covariates, residual.astype(np.float32))
 
 
 def predict(knots, factors, point, covariates):
@@ -55,7 +55,7 @@ def test_outliers_do_not_lead():
     clean = [sample(5000, i) for i in range(4)]
     residual = clean[0].residual.copy()
     residual[:50] = 1e3
-    stained = [Sample(clean[0].point, clean[0].covariates, residual), *clean[1:]]
+    stained = [PixelSample(clean[0].point, clean[0].covariates, residual), *clean[1:]]
     knots = choose_knots(clean)
     found = [predict(knots, fit_factors(s, knots), clean[1].point, clean[1].covariates) for s in (clean, stained)]
     assert np.abs(np.log(found[1] / found[0])).mean() < 0.1
@@ -74,7 +74,7 @@ def test_knots_increase_for_covariates_that_are_constant():
 @given(st.integers(1, 60), st.integers(0, 2**31), st.sampled_from([0.0, 1e-6, 1.0, 1e6]))
 def test_whatever_the_samples_the_factors_are_finite(count, seed, scale):
     drawn = sample(count, seed)
-    samples = [Sample(drawn.point, drawn.covariates * np.float32(scale), drawn.residual * np.float32(scale))]
+    samples = [PixelSample(drawn.point, drawn.covariates * np.float32(scale), drawn.residual * np.float32(scale))]
     knots = choose_knots(samples)
     assert np.all(np.diff(knots) > 0) and np.all(np.isfinite(fit_factors(samples, knots)))
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from splat_scenes import CAMERA, WHITE, box, orbit
 
+from pad_ros.comparison.surface_statistics import PRIOR_WEIGHT, residual_statistics
 from pad_ros.imaging.geometry import Pose
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.rendering.rasterize import rasterization
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.rendering.tensors import GaussianTensors
-from pad_ros.training.residuals import PRIOR_WEIGHT, residual_statistics
 
 
 def three_gaussians():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pad_ros.decision.inspection import DefectKind
-from pad_ros.decision.regions import conformal_threshold, find_defects, p_value
+from pad_ros.decision.regions import find_defects
+from pad_ros.decision.threshold import conformal_threshold, p_value
 from pad_ros.imaging.background import Background, background_mask
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.result import ReferenceRendering
@@ -118,7 +119,7 @@ def test_regions_are_found_named_and_put_in_order():
     mark(image, values, 5, 30, 8, 10, RED, 3.0)  # beside the part
     mark(image, values, 30, 30, 9, 7, EMPTY, 5.0)  # a hole
     mark(image, values, 60, 60, 6, 6, RED, 4.0)  # a stain
-    missing, changed, added = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)
+    missing, changed, added = find_defects(values, 1.0, background_mask(image, WHITE), rendering)
     assert (added.kind, added.box, added.area, added.peak_score) == (DefectKind.ADDED, (5, 30, 8, 10), 80, 3.0)
     assert (missing.kind, missing.box, missing.area, missing.peak_score) == (
         DefectKind.MISSING, (30, 30, 9, 7), 63, 5.0,
@@ -137,9 +138,9 @@ def test_regions_are_found_named_and_put_in_order():
 def test_centroid_leans_to_the_higher_scores():
     image, rendering, values = scene()
     mark(image, values, 40, 40, 20, 4, RED, 2.0)
-    (even,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)
+    (even,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering)
     values[40:44, 56:60] = 50.0
-    (uneven,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)
+    (uneven,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering)
     even_x, uneven_x = (CAMERA.project(POSE.transform(np.array([r.centroid])))[0, 0] for r in (even, uneven))
     assert even_x == pytest.approx(50) and 55 < uneven_x < 58
 
@@ -147,20 +148,20 @@ def test_centroid_leans_to_the_higher_scores():
 def test_without_a_plain_background_every_region_is_changed():
     image, rendering, values = scene()
     mark(image, values, 30, 30, 9, 7, EMPTY, 5.0)
-    (region,) = find_defects(values, 1.0, background_mask(image, Background(None, 0.0)), rendering, 4)
+    (region,) = find_defects(values, 1.0, background_mask(image, Background(None, 0.0)), rendering)
     assert region.kind is DefectKind.CHANGED
 
 
 def test_specks_count_only_when_they_are_strong_or_all_there_is():
     image, rendering, values = scene()
     values[30, 30] = 1.5
-    (region,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)  # why the image is rejected
+    (region,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering)  # why the image is rejected
     assert region.area == 1 and region.box == (30, 30, 1, 1)
     values[10:14, 10:14] = 1.8
-    (region,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)
+    (region,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering)
     assert region.area == 16
     values[30, 30] = 2.5
-    assert [r.area for r in find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)] == [1, 16]
+    assert [r.area for r in find_defects(values, 1.0, background_mask(image, WHITE), rendering)] == [1, 16]
 
 
 def test_a_region_reaches_beyond_what_exceeds_the_threshold():
@@ -168,7 +169,7 @@ def test_a_region_reaches_beyond_what_exceeds_the_threshold():
     mark(image, values, 40, 40, 12, 8, RED, 0.6)  # faint, but for two of its pixels
     values[43, 44:46] = 1.1
     mark(image, values, 60, 60, 6, 6, RED, 0.9)  # faint all over: no defect
-    (region,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 4)
+    (region,) = find_defects(values, 1.0, background_mask(image, WHITE), rendering)
     assert (region.box, region.area) == ((40, 40, 12, 8), 96)
     assert region.peak_score == pytest.approx(1.1)
 
@@ -176,11 +177,11 @@ def test_a_region_reaches_beyond_what_exceeds_the_threshold():
 def test_nothing_above_the_threshold_is_no_defect_and_many_are_cut_to_the_strongest():
     image, rendering, values = scene()
     values[:] = 1.0
-    assert find_defects(values, 1.0, background_mask(image, WHITE), rendering, 1) == ()
+    assert find_defects(values, 1.0, background_mask(image, WHITE), rendering) == ()
     values[:] = 0
     peaks = np.random.default_rng(0).permutation(2500) + 2.0
-    values[::2, ::2] = peaks.reshape(50, 50)
-    regions = find_defects(values, 1.0, background_mask(image, WHITE), rendering, 1)
+    values[::2, ::2] = peaks.reshape(50, 50)  # single pixels, most of them far above the threshold
+    regions = find_defects(values, 1.0, background_mask(image, WHITE), rendering)
     found = [region.peak_score for region in regions]
     assert 10 <= len(found) < 100
     assert found == sorted(peaks, reverse=True)[: len(found)]
@@ -192,6 +193,6 @@ def test_a_blurred_map_does_not_hide_the_kind():
     mark(image, values, 5, 40, 6, 6, RED, 100.0)
     mark(image, values, 45, 45, 6, 6, EMPTY, 90.0)
     blurred = cv2.GaussianBlur(values, (0, 0), 2)
-    added, missing = find_defects(blurred, 1.0, background_mask(image, WHITE), rendering, 4)
+    added, missing = find_defects(blurred, 1.0, background_mask(image, WHITE), rendering)
     assert added.area > 100 and missing.area > 100
     assert (added.kind, missing.kind) == (DefectKind.ADDED, DefectKind.MISSING)

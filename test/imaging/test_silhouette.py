@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pad_ros.imaging.background import MIN_TOLERANCE, Background, estimate_background, background_mask, mask_box, part_mask
+from pad_ros.imaging.background import (
+    MIN_TOLERANCE,
+    Background,
+    background_mask,
+    estimate_background,
+    mask_box,
+    part_mask,
+)
 
 
 def photo(ground=(250, 250, 250), part=(40, 90, 160), box=(20, 15, 50, 40), noise=0.0, seed=0):

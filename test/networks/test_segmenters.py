@@ -3,15 +3,18 @@
 import numpy as np
 import onnx
 import pytest
+from judging import POSE, belt, corner, flat_calibration, query_of, verdict_of
 from onnx import TensorProto, helper
 from splat_scenes import CAMERA, WHITE, box
-from test_background import CALIBRATION, LOCALIZATION, POSE, belt, corner, query_of
 
-from pad_ros.decision.scorer import Scorer, ScoringSettings
+from pad_ros.comparison.calibrated import CalibratedComparison
 from pad_ros.errors import ModelError
 from pad_ros.networks.network import Network
 from pad_ros.networks.segmenters import SIDES, Segmenter, find_segmenter
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.settings import ScoringSettings
+
+CALIBRATION = flat_calibration(scale=0.7)
 
 
 def network(name, side=None, gain=-8.0):
@@ -79,14 +82,14 @@ class Finds:
 @pytest.mark.parametrize("what, verdict", [("part and block", "REJECT"), ("part", "PASS"), ("nothing", "REJECT")])
 def test_beside_the_part_only_what_the_segmenter_sees_counts(what, verdict):
     """A dark red block on a grey belt. A segmenter that does not even find the part acquits nothing."""
-    rendering = Renderer(box(1500), WHITE, CALIBRATION.features()).render(CAMERA, POSE)
+    rendering = Renderer(box(1500), WHITE, CALIBRATION.state.features()).render(CAMERA, POSE)
     query = query_of(rendering, belt().clip(0.5, 1))
     (x, y), _ = corner(rendering)
     block = np.s_[y - 3 : y + 4, x - 3 : x + 4]
     query[block] = (90, 5, 10)
-    alone = Scorer(CALIBRATION, WHITE, ScoringSettings()).score(query, CAMERA, LOCALIZATION, rendering)
+    alone = verdict_of(query, rendering, CALIBRATION)
     assert alone.verdict.name == "REJECT"
     seen = (rendering.alpha > 0.5) & (what != "nothing")
     seen[block] |= what == "part and block"
-    scorer = Scorer(CALIBRATION, WHITE, ScoringSettings(segmenter="u2net"), segmenter=Finds(seen))
-    assert scorer.score(query, CAMERA, LOCALIZATION, rendering).verdict.name == verdict
+    comparison = CalibratedComparison(ScoringSettings(), segmenter=Finds(seen))
+    assert verdict_of(query, rendering, CALIBRATION, comparison).verdict.name == verdict

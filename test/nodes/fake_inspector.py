@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
-from pad_ros.errors import InputError, ModelError
+from pad_ros.errors import CameraError, ModelError
+from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.imaging.scene import Scene
 from pad_ros.localization.result import Localization
+from pad_ros.photometry.prepared_query import PreparedQuery
 from pad_ros.rendering.result import ReferenceRendering
 from pad_ros.verdicts import Reason, Verdict
 
@@ -44,15 +46,19 @@ class FakeInspector:
     def query_camera(self, image, camera):
         camera = camera or CAMERA
         if image.shape[:2] != (camera.height, camera.width):
-            raise InputError(f"the image is {image.shape}, the camera {camera.width}x{camera.height}")
+            raise CameraError(f"the image is {image.shape}, the camera {camera.width}x{camera.height}")
         return camera
 
-    def localize(self, image, camera=None, near=None):
-        if image[..., 0].mean() < 5:
+    def prepare(self, image, camera=None):
+        return PreparedQuery(image, self.query_camera(image, camera), Background(None, 0.0))
+
+    def localize(self, query, prior=None):
+        if query.image[..., 0].mean() < 5:
             return Localization(None, Reason.NOT_LOCALIZED, "nothing there", matches=3)
         return Localization(POSE, Reason.NONE, "", 40, 50, 0.5, COVARIANCE)
 
-    def render(self, localization, camera):
+    def render(self, query, localization):
+        camera = query.camera
         shape = (camera.height, camera.width)
         rgb = np.full((*shape, 3), 0.5, np.float32)
         alpha = np.zeros(shape, np.float32)
@@ -60,7 +66,8 @@ class FakeInspector:
         features = np.stack([alpha, 2 * alpha], axis=-1)
         return ReferenceRendering(rgb, alpha, 3 * alpha, features, camera.pinhole(), localization.pose)
 
-    def score(self, image, camera, localization, rendering):
+    def score(self, query, localization, rendering):
+        image = query.image
         red = image[..., 0].mean()
         if red >= 250:
             raise RuntimeError("a bug in the scorer")

@@ -27,7 +27,7 @@ def cell_and_fusion(graph, monkeypatch):
     """A triggered cell and the fusion node on the surface that the fake rendering shows."""
 
     def surface(model, device):
-        rendering = FakeInspector("x").render(SimpleNamespace(pose=fake.POSE), fake.CAMERA)
+        rendering = FakeInspector("x").render(SimpleNamespace(camera=fake.CAMERA), SimpleNamespace(pose=fake.POSE))
         rows, columns = np.nonzero(rendering.alpha)
         pixels = np.stack([columns, rows], axis=1) + 0.5
         return rendering.pose.inverse().transform(fake.CAMERA.rays(pixels) * 3)

@@ -1,6 +1,7 @@
 """Frames as messages and back; constants; covariance."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from rclpy.serialization import deserialize_message, serialize_message  # noqa: 
 from std_msgs.msg import Header  # noqa: E402
 
 from pad_ros.decision.inspection import DefectKind, DefectRegion  # noqa: E402
+from pad_ros.decision.result_message import pose_message  # noqa: E402
 from pad_ros.errors import ImageError  # noqa: E402
 from pad_ros.imaging.geometry import Camera, Pose  # noqa: E402
+from pad_ros.io.encodings import covariance_from_ros, covariance_to_ros  # noqa: E402
 from pad_ros.localization.result import Localization  # noqa: E402
 from pad_ros.nodes.support import messages  # noqa: E402
 from pad_ros.nodes.support.cloud import anomaly_cloud  # noqa: E402
@@ -83,24 +86,26 @@ def test_a_failed_view_round_trip():
 @pytest.mark.parametrize("features", [0, 1, 2])
 def test_reference_view_round_trip(features):
     before = frame()
-    rendering = FakeInspector("x").render(before.localization, CAMERA)
+    rendering = FakeInspector("x").render(SimpleNamespace(camera=CAMERA), before.localization)
     rendering = dataclasses.replace(rendering, features=np.repeat(rendering.alpha[..., None], features, axis=2))
     random = np.random.default_rng(features)
     colours = random.integers(0, 255, (features, *rendering.alpha.shape, 3)).astype(np.uint8)
     seen = random.random((features, *rendering.alpha.shape)) > 0.5
-    rendering = dataclasses.replace(rendering, photographs=colours, seen=seen)
+    window, white = ((3, 4, 20, 10), (1.0, 1.0, 1.0)) if features else (None, (0.0, 0.0, 0.0))
+    rendering = dataclasses.replace(rendering, photographs=colours, seen=seen, window=window, background_colour=white)
     before = dataclasses.replace(before, rendering=rendering, render_ms=2.5)
     after = messages.frame_from_reference(through_wire(messages.frame_to_reference(before)))
     for name in ("rgb", "alpha", "depth", "features", "photographs", "seen"):
         np.testing.assert_array_equal(getattr(after.rendering, name), getattr(rendering, name))
     assert after.rendering.camera == CAMERA
+    assert (after.rendering.window, after.rendering.background_colour) == (window, white)
     np.testing.assert_allclose(after.rendering.pose.matrix, POSE.matrix, atol=1e-15)
     assert after.render_ms == 2.5
 
 
 def test_a_reference_view_whose_images_do_not_belong_together_is_refused():
     before = frame()
-    rendering = FakeInspector("x").render(before.localization, CAMERA)
+    rendering = FakeInspector("x").render(SimpleNamespace(camera=CAMERA), before.localization)
     msg = messages.frame_to_reference(dataclasses.replace(before, rendering=rendering))
     msg.alpha.height -= 1
     with pytest.raises((ImageError, ValueError)):
@@ -114,8 +119,8 @@ def test_covariance_follows_the_pose(rotation, translation, seed):
     pose = Pose.identity().retract(np.concatenate([rotation, translation]))
     a = np.random.default_rng(seed).normal(size=(6, 6))
     covariance = a @ a.T
-    ros = messages.covariance_to_ros(covariance, pose)
-    np.testing.assert_allclose(messages.covariance_from_ros(ros, pose), covariance, atol=1e-9 * np.abs(ros).max())
+    ros = covariance_to_ros(covariance, pose)
+    np.testing.assert_allclose(covariance_from_ros(ros, pose), covariance, atol=1e-9 * np.abs(ros).max())
     step = 1e-6
     columns = []
     for twist in step * np.eye(6):
@@ -128,8 +133,8 @@ def test_covariance_follows_the_pose(rotation, translation, seed):
 
 
 def test_unknown_pose_is_marked():
-    assert messages.localization_to_pose(None).covariance[0] == -1
-    assert messages.localization_to_pose(Localization(POSE, Reason.NONE, "")).covariance[0] == -1
+    assert pose_message(messages.make, None).covariance[0] == -1
+    assert pose_message(messages.make, Localization(POSE, Reason.NONE, "")).covariance[0] == -1
 
 
 def test_every_field_is_commented(repository):
@@ -164,7 +169,7 @@ def test_defect_markers_are_as_large_as_the_defect_and_replace_the_last():
 def test_anomaly_cloud_lies_on_the_part():
     """Points of a plane at depth 3, seen through a distorting camera, come back to the part frame."""
     camera = Camera(64, 48, 60.0, 61.0, 31.0, 25.0, (0.05, 0.0, 0.0, 0.0))
-    rendering = FakeInspector("x").render(Localization(POSE, Reason.NONE, ""), camera)
+    rendering = FakeInspector("x").render(SimpleNamespace(camera=camera), Localization(POSE, Reason.NONE, ""))
     values = np.zeros((48, 64), np.float32)
     values[20, 30] = 2.0  # raw pixel
     cloud = anomaly_cloud(rendering, camera, values, 1.0, Header().stamp, "part")

@@ -17,9 +17,9 @@ def guesses(monkeypatch):
     given = []
     localize = FakeInspector.localize
 
-    def spy(self, image, camera=None, near=None):
-        given.append(near)
-        return localize(self, image, camera, near)
+    def spy(self, query, prior=None):
+        given.append(prior)
+        return localize(self, query, prior)
 
     monkeypatch.setattr(FakeInspector, "localize", spy)
     return given

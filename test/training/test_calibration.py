@@ -1,20 +1,27 @@
 """Calibration: good views give a finite scale and threshold, and no view is judged by its own photograph."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from judging import map_of
+from model_factory import make_map, make_model
 from published_networks import random_backbone
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of, put_off
 
-from pad_ros.comparison.calibration import Calibration
-from pad_ros.decision.scorer import Scorer, ScoringSettings
+from pad_ros.comparison.calibrated import CalibratedComparison
+from pad_ros.comparison.recipe import RecipeComparison
+from pad_ros.decision.calibration import Calibration
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose, rotation_angle
 from pad_ros.imaging.views import View
-from pad_ros.localization.refinement import RefinementSettings
+from pad_ros.inspector import Inspector
+from pad_ros.localization.result import Localization
+from pad_ros.methods.presets import load_method
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.settings import ScoringSettings
 from pad_ros.training.calibration import calibrate, covered_angle, jittered, take_photographs
+from pad_ros.verdicts import Reason
 
 GAUSSIANS = box(800)
 SCORING = ScoringSettings()
@@ -30,12 +37,30 @@ def views():
     return tuple(noisy(view, i) for i, view in enumerate(photographs_of(GAUSSIANS, 16)))
 
 
-def calibrated(views, rate=0.1, scoring=SCORING, backbone=None) -> Calibration:
-    photographs = take_photographs(GAUSSIANS, views, WHITE, "cpu")
-    return calibrate(
-        GAUSSIANS, views[::2], views[1::2], WHITE, scoring, RefinementSettings(), rate, photographs, "cpu", 0,
-        backbone=backbone,
+def model_of(views, gaussians=GAUSSIANS, background=WHITE, scoring=SCORING):
+    """An uncalibrated model whose map has the views, though it finds none of them."""
+    sfm_map = replace(make_map(len(views)), view_names=tuple(v.name for v in views), poses=tuple(v.pose for v in views))
+    settings = {**load_method("pad").to_dict(), "scoring": asdict(scoring)}
+    return replace(
+        make_model(calibrated=False), settings=settings, camera=views[0].camera, background=background,
+        sfm_map=sfm_map, gaussians=gaussians, photographs=take_photographs(gaussians, views, background, "cpu"),
     )  # fmt: skip
+
+
+def calibrated(views, rate=0.1, scoring=SCORING, comparison=None, **model) -> Calibration:
+    """Held-out views (every second) are found by refining a pose near their own."""
+
+    def localize(inspector, query, prior=None):
+        (view,) = (v for v in views if np.array_equal(v.image, query.image))
+        verifier = inspector.cascade.strategies[0]._verifier
+        start = jittered(view.pose, 0.3, 0.004, np.random.default_rng(0))
+        return verifier.judge(verifier.refine(query, start), Localization(None, Reason.NONE, ""))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inspector, "localize", localize)
+        return calibrate(
+            model_of(views, scoring=scoring, **model), views[::2], views[1::2], rate, comparison=comparison
+        )
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +70,35 @@ def calibration(views):
 
 def test_calibration_fits_the_model_and_is_sound(calibration):
     calibration.check(len(GAUSSIANS))
-    assert calibration.features().shape == (800, 2)
+    assert calibration.state.features().shape == (800, 2)
     assert len(calibration.scores) >= 8 and np.all(np.isfinite(calibration.scores)) and np.all(calibration.scores > 0)
     assert np.isfinite(calibration.threshold) and calibration.threshold > 0
     assert calibration.false_reject_rate == 0.1 and 0.1 <= calibration.promised_rate <= 1 / 9
     assert 0 < calibration.max_expected < 0.2
     # One pixel's evidence is bounded, but a defect can always exceed the threshold, by far.
-    assert 10 <= calibration.strongest < np.inf
-    assert calibration.strongest / calibration.level >= 2 * calibration.threshold * (1 - 1e-6)
+    assert 10 <= calibration.state.max_evidence < np.inf
+    assert calibration.state.max_evidence / calibration.scale >= 2 * calibration.threshold * (1 - 1e-6)
 
 
 def test_good_images_stay_at_the_scale_of_calibration_and_a_patch_does_not(views, calibration):
     photographs = take_photographs(GAUSSIANS, views, WHITE, "cpu")
-    renderer = Renderer(GAUSSIANS, WHITE, calibration.features(), "cpu", photographs, SCORING.photographs)
-    scorer = Scorer(calibration, WHITE, SCORING)
+    renderer = Renderer(GAUSSIANS, WHITE, calibration.state.features(), "cpu", photographs, SCORING.photographs)
     for i, pose in enumerate(orbit(5)):
         rendering = renderer.render(CAMERA, pose)
         noise = np.random.default_rng(50 + i).normal(0, 3, (128, 128, 3))
         image = np.clip(Renderer(GAUSSIANS, WHITE).render(CAMERA, pose).rgb8 + noise, 0, 255).astype(np.uint8)
-        good = scorer.anomaly_map(image, CAMERA, rendering).values.max()
+        good = map_of(image, rendering, calibration).values.max()
         image[60:70, 60:70] = (255, 0, 255)
-        bad = scorer.anomaly_map(image, CAMERA, rendering).values.max()
+        bad = map_of(image, rendering, calibration).values.max()
         assert good < 2 * calibration.threshold < bad
 
 
 def test_the_same_seed_gives_the_same_calibration(views, calibration):
     again = calibrated(views)
     np.testing.assert_array_equal(again.scores, calibration.scores)
-    np.testing.assert_array_equal(again.residual_mean, calibration.residual_mean)
-    assert (again.threshold, again.level) == (calibration.threshold, calibration.level)
-    assert again.floors == calibration.floors
+    np.testing.assert_array_equal(again.state.residual_mean, calibration.state.residual_mean)
+    assert (again.threshold, again.scale) == (calibration.threshold, calibration.scale)
+    assert again.state.deviation == calibration.state.deviation
 
 
 def test_a_model_that_knows_little_can_still_reject(views):
@@ -85,7 +109,7 @@ def test_a_model_that_knows_little_can_still_reject(views):
     )
     found = calibrated(rough)
     found.check(len(GAUSSIANS))
-    assert found.strongest > 10 and found.strongest / found.level >= 2 * found.threshold * (1 - 1e-6)
+    assert found.state.max_evidence > 10 and found.state.max_evidence / found.scale >= 2 * found.threshold * (1 - 1e-6)
 
 
 def test_a_held_out_view_is_not_compared_with_its_own_photograph(views, calibration):
@@ -149,26 +173,23 @@ def test_views_that_the_part_fills_are_calibrated_too():
     renderer = Renderer(gaussians, scene)
     views = tuple(View(f"{i}.png", renderer.render(camera, pose).rgb8, camera, pose) for i, pose in enumerate(poses))
     assert all(renderer.render(camera, pose).alpha.min() > 0.5 for pose in poses)
-    photographs = take_photographs(gaussians, views, scene, "cpu")
-    found = calibrate(
-        gaussians, views[::2], views[1::2], scene, SCORING, RefinementSettings(), 0.1, photographs, "cpu", 0
-    )
+    found = calibrated(views, gaussians=gaussians, background=scene)
     found.check(len(gaussians))
     assert np.isfinite(found.threshold)
 
 
 def test_a_backbone_gives_a_second_cue_with_statistics_of_its_own(views):
-    scoring = ScoringSettings(backbone="mobilenet_v2")
-    found = calibrated(views, scoring=scoring, backbone=random_backbone())
+    comparison = CalibratedComparison(SCORING, random_backbone())
+    found = calibrated(views, comparison=comparison)
     found.check(len(GAUSSIANS))
-    assert found.features().shape == (800, 3)
-    assert len(found.floors) == 2 and np.all(found.residual_mean.max(axis=0) > 0)
+    assert found.state.features().shape == (800, 3)
+    assert found.state.channels == 2 and np.all(found.state.residual_mean.max(axis=0) > 0)
 
 
 def test_the_recipe_knows_a_threshold_and_no_surface(views):
     scoring = ScoringSettings(comparison="recipe", backbone="mobilenet_v2", photographs=0, scales=(4.0,))
-    found = calibrated(views, scoring=scoring, backbone=random_backbone())
+    found = calibrated(views, scoring=scoring, comparison=RecipeComparison(scoring, random_backbone()))
     found.check(len(GAUSSIANS))
-    assert found.features().shape == (800, 0) and found.floors == found.beside == ()
+    assert found.state.features().shape == (800, 0) and found.state.deviation == found.state.off_part == ()
     assert np.isfinite(found.threshold) and len(found.scores) == 8
     assert np.median(found.scores) == pytest.approx(1)

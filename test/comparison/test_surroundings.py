@@ -1,4 +1,4 @@
-"""What fits the query's own ground, and verdicts before a ground that is not the trained one."""
+"""How unlike the ground things around the part are, and verdicts in front of another background."""
 
 from dataclasses import replace
 
@@ -7,59 +7,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_factory import make_calibration
-from splat_scenes import CAMERA, WHITE, box, orbit
+from judging import POSE, SIZE, belt, corner, flat_calibration, query_of, verdict_of
+from splat_scenes import CAMERA, WHITE, box
 
-from pad_ros.comparison.surroundings import strangeness
+from pad_ros.comparison.surroundings import distance_from_ground
 from pad_ros.decision.inspection import DefectKind
-from pad_ros.decision.scorer import Scorer, ScoringSettings
-from pad_ros.localization.result import Localization
 from pad_ros.photometry.ground import on_ground
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.verdicts import Reason, Verdict
 
-SETTINGS = ScoringSettings()
-CALIBRATION = replace(
-    make_calibration(1500),
-    residual_mean=np.full((1500, 1), 0.02, np.float32), rarity=np.full(1500, 0.1, np.float32),
-    scores=np.linspace(0.5, 1.5, 19).astype(np.float32), threshold=2.0, floors=(0.02,), beside=(0.0,),
-    level=0.7,  # what good views reach, beside the mean of windows that single pixels do not fill
-)  # fmt: skip
-POSE = orbit(7)[1]
-LOCALIZATION = Localization(POSE, Reason.NONE, "", 50, 60, 0.5)
-SIZE = CAMERA.width
+CALIBRATION = flat_calibration(scale=0.7)  # what good views reach, off the mean of windows that single pixels leave
 
 
 @pytest.fixture(scope="module")
 def rendering():
-    return Renderer(box(1500), WHITE, CALIBRATION.features()).render(CAMERA, POSE)
-
-
-def belt(seed=0):
-    """Grey slats with dark gaps and a rough surface, 0..1."""
-    rng = np.random.default_rng(seed)
-    rough = cv2.GaussianBlur(rng.normal(size=(SIZE, SIZE)).astype(np.float32), (0, 0), 1.0) * 0.08
-    y, x = np.mgrid[:SIZE, :SIZE]
-    grey = 0.45 + rough + 0.05 * np.sin(x / 30)
-    grey[(x + y // 3) % 23 < 2] *= 0.3
-    return np.repeat(grey[..., None], 3, axis=2).clip(0, 1).astype(np.float32)
-
-
-def query_of(rendering, ground):
-    return on_ground(rendering, ground, WHITE).rgb8
+    return Renderer(box(1500), WHITE, CALIBRATION.state.features()).render(CAMERA, POSE)
 
 
 def judge(image, rendering):
-    return Scorer(CALIBRATION, WHITE, SETTINGS).score(image, CAMERA, LOCALIZATION, rendering)
-
-
-def corner(rendering, size=5):
-    """A place beside the part and near it, and one on it: (x, y) each."""
-    away = cv2.distanceTransform((rendering.alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    inside = cv2.distanceTransform((rendering.alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = np.argwhere(np.abs(away - size) < 0.6)[0]
-    middle = np.unravel_index(inside.argmax(), inside.shape)
-    return (int(beside[1]), int(beside[0])), (int(middle[1]), int(middle[0]))
+    return verdict_of(image, rendering, CALIBRATION)
 
 
 def paint(image, centre, colour, size=6):
@@ -118,24 +84,24 @@ def test_shadow_beside_the_part_is_no_defect_and_what_lies_far_off_does_not_coun
 def test_ground_is_not_strange_and_foreign_colour_is(rendering, seed):
     query = on_ground(rendering, belt(seed), WHITE).rgb
     beside, _ = corner(rendering)
-    clean = strangeness(query, rendering)
+    clean = distance_from_ground(query, rendering)
     outside = clean.judged & (rendering.alpha == 0)
-    assert np.mean(clean.distance[outside] <= max(clean.ground, 0.02)) > 0.97
+    assert np.mean(clean.values[outside] <= max(clean.normal, 0.02)) > 0.97
     paint(query, beside, (0.9, 0.1, 0.1))
-    foreign = strangeness(query, rendering)
-    assert foreign.distance[beside[1], beside[0]] > 0.3 and foreign.ground == pytest.approx(clean.ground, abs=0.02)
+    foreign = distance_from_ground(query, rendering)
+    assert foreign.values[beside[1], beside[0]] > 0.3 and foreign.normal == pytest.approx(clean.normal, abs=0.02)
 
 
 def test_without_ground_in_sight_nothing_is_said_of_it(rendering):
     filled = replace(rendering, alpha=np.ones_like(rendering.alpha))
-    assert strangeness(rendering.rgb, filled) is None
+    assert distance_from_ground(rendering.rgb, filled) is None
 
 
 def test_without_ground_in_sight_nothing_passes(rendering, monkeypatch):
     """What was added beside the part could not be told there."""
     image = query_of(rendering, belt())
     assert judge(image, rendering).verdict is Verdict.PASS
-    monkeypatch.setattr("pad_ros.decision.scorer.strangeness", lambda query, shown: None)
+    monkeypatch.setattr("pad_ros.comparison.measurement.distance_from_ground", lambda query, shown: None)
     result = judge(image, rendering)
     assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.POOR_RENDERING)
     assert "ground" in result.reason_text and np.isfinite(result.score)
@@ -150,9 +116,8 @@ def test_views_of_the_empty_cell_show_what_hides_in_the_colours_of_the_ground(re
     good = image.copy()
     paint(image, (x, y), (255 * ground).mean(axis=(0, 1)) + (70 if ground[y, x].mean() < 0.5 else -70))
     views = [np.roll(255 * ground * gain, 3, axis=0).astype(np.uint8), (255 * ground * gain + 0.5).astype(np.uint8)]
-    scorer = Scorer(CALIBRATION, WHITE, SETTINGS, empty=views)
-    assert scorer.score(good, CAMERA, LOCALIZATION, rendering).verdict is Verdict.PASS
-    found = scorer.score(image, CAMERA, LOCALIZATION, rendering)
+    assert verdict_of(good, rendering, CALIBRATION, empty=views).verdict is Verdict.PASS
+    found = verdict_of(image, rendering, CALIBRATION, empty=views)
     assert found.verdict is Verdict.REJECT and found.defects[0].kind is DefectKind.ADDED
     bx, by, w, h = found.defects[0].box
     assert bx <= x <= bx + w and by <= y <= by + h

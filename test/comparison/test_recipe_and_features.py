@@ -6,17 +6,21 @@ import cv2
 import numpy as np
 import pytest
 from benchmark_modules import benchmark
+from judging import map_of
 from model_factory import make_calibration
 from published_networks import random_backbone
 from splat_scenes import CAMERA, WHITE, box, orbit
 
-from pad_ros.comparison.deep import cues, feature_difference, recipe_map
-from pad_ros.decision.scorer import Scorer, ScoringSettings, evidence
+from pad_ros.comparison.calibrated import CalibratedComparison
+from pad_ros.comparison.features import feature_difference
+from pad_ros.comparison.recipe import RecipeComparison, recipe_map
+from pad_ros.comparison.state import ComparisonState
 from pad_ros.errors import InputError
 from pad_ros.methods.presets import load_method
 from pad_ros.networks.architectures import IMAGENET_DEVIATION
 from pad_ros.networks.backbones import Backbone
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.settings import ScoringSettings
 
 DEEP = ScoringSettings(backbone="mobilenet_v2")
 RECIPE = ScoringSettings(comparison="recipe", backbone="mobilenet_v2", scales=(4.0,))
@@ -50,10 +54,10 @@ def test_equal_images_do_not_differ(rendering):
     assert np.abs(recipe_map(rendering.rgb8, exact, random_backbone())).max() < 1e-5
 
 
-@pytest.mark.parametrize("settings", [DEEP, RECIPE], ids=["calibrated", "recipe"])
-def test_the_cues_are_largest_at_the_defect(rendering, patched, backbone, settings):
-    found = cues(patched, rendering, settings, backbone)
-    assert found.shape == (128, 128, 1 if settings is RECIPE else 2) and found.dtype == np.float32
+@pytest.mark.parametrize("comparison", [CalibratedComparison, RecipeComparison])
+def test_the_residual_is_largest_at_the_defect(rendering, patched, backbone, comparison):
+    found = comparison(DEEP, backbone)._residual(patched, rendering)
+    assert found.shape == (128, 128, 1 if comparison is RecipeComparison else 2) and found.dtype == np.float32
     for c in range(found.shape[2]):
         y, x = np.unravel_index(found[..., c].argmax(), (128, 128))
         assert 56 <= y < 76 and 62 <= x < 82
@@ -103,20 +107,12 @@ def test_the_recipe_adds_squared_differences_of_normalised_colours_and_blurs_at_
 
 
 def test_without_statistics_the_residual_is_the_evidence(rendering):
-    calibration = replace(
-        make_calibration(1500), residual_mean=np.zeros((1500, 0), np.float32),
-        knots=np.zeros((0, 6, 7), np.float32), factors=np.zeros((0, 6, 7), np.float32), floors=(), beside=(),
-        level=2.0,
-    )  # fmt: skip
-    residual = np.random.default_rng(0).uniform(0, 1, (128, 128, 1)).astype(np.float32)
-    found, expected = evidence(residual, rendering, calibration, RECIPE)
-    assert expected == 0
-    assert np.array_equal(found, residual[..., 0])
+    calibration = replace(make_calibration(1500), state=ComparisonState.without_statistics(1500), scale=2.0)
     image = rendering.rgb8
     image[PATCH] = 0
-    scorer = Scorer(calibration, WHITE, RECIPE, random_backbone())
-    values = scorer.anomaly_map(image, CAMERA, rendering).values
-    assert values == pytest.approx(recipe_map(image, rendering, random_backbone()) / 2)
+    found = map_of(image, rendering, calibration, RecipeComparison(RECIPE, random_backbone()))
+    assert found.expected == 0
+    assert found.values == pytest.approx(recipe_map(image, rendering, random_backbone()) / 2)
 
 
 def test_presets_name_their_networks_and_settings_are_checked():
@@ -127,7 +123,7 @@ def test_presets_name_their_networks_and_settings_are_checked():
     assert (plus.splatting.steps, plus.splatting.sh_degree, plus.scoring.comparison) == (15_000, 3, "recipe")
     with pytest.raises(InputError, match="backbone: expected one of none, mobilenet_v2, efficientnet_b4, got 'vgg'"):
         load_method("pad", ["scoring.backbone=vgg"])
-    with pytest.raises(InputError, match="comparison: expected one of calibrated, uniform, recipe"):
-        load_method("pad", ["scoring.comparison=1"])
+    with pytest.raises(InputError, match="scoring.comparison: expected one of calibrated, recipe"):
+        load_method("pad", ["scoring.comparison=uniform"])
     with pytest.raises(InputError, match="scoring.backbone must name a network"):
         load_method("pad", ["scoring.comparison=recipe"])

@@ -1,4 +1,4 @@
-"""The scorer: PASS and REJECT by the threshold, HOLD without one, where the defect is."""
+"""The verdict: PASS and REJECT by the threshold, HOLD without one, where the defect is."""
 
 import math
 from dataclasses import replace
@@ -6,40 +6,27 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from model_factory import make_calibration
-from splat_scenes import CAMERA, WHITE, box, orbit
+from judging import LOCALIZATION, POSE, changed, flat_calibration, map_of, verdict_of
+from splat_scenes import CAMERA, WHITE, box
 
+from pad_ros.comparison.calibrated import pooled
 from pad_ros.comparison.expectation import SMALLEST
 from pad_ros.decision.inspection import DefectKind
-from pad_ros.decision.scorer import Scorer, ScoringSettings, pooled
 from pad_ros.imaging.geometry import Camera, Pose, distort_map
-from pad_ros.localization.result import Localization
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.verdicts import Reason, Verdict
 
-SETTINGS = ScoringSettings()
 GAUSSIANS = box(1500)
-CALIBRATION = replace(
-    make_calibration(1500),
-    residual_mean=np.full((1500, 1), 0.02, np.float32),
-    rarity=np.full(1500, 0.1, np.float32),
-    scores=np.linspace(0.5, 1.5, 19).astype(np.float32),
-    threshold=2.0,
-    floors=(0.02,),
-    beside=(0.0,),
-    level=1.0,
-)
-POSE = orbit(7)[1]
-LOCALIZATION = Localization(POSE, Reason.NONE, "", 50, 60, 0.5)
+CALIBRATION = flat_calibration()
 
 
 @pytest.fixture(scope="module")
 def rendering():
-    return Renderer(GAUSSIANS, WHITE, CALIBRATION.features()).render(CAMERA, POSE)
+    return Renderer(GAUSSIANS, WHITE, CALIBRATION.state.features()).render(CAMERA, POSE)
 
 
 def judge(image, rendering, calibration=CALIBRATION, camera=CAMERA):
-    return Scorer(calibration, WHITE, SETTINGS).score(image, camera, LOCALIZATION, rendering)
+    return verdict_of(image, rendering, calibration, camera=camera)
 
 
 def test_pooling_wants_a_defect_to_stand_out_in_all_windows():
@@ -86,7 +73,7 @@ def test_a_rejected_image_always_has_a_defect_region(rendering):
     image[60:64, 66:70] = (255, 0, 255)
     result = judge(image, rendering)
     for share in (0.5, 0.9, 0.99, 0.9999):
-        just = judge(image, rendering, replace(CALIBRATION, threshold=share * result.score))
+        just = judge(image, rendering, changed(CALIBRATION, threshold=share * result.score))
         assert just.verdict is Verdict.REJECT and just.defects[0].peak_score == pytest.approx(result.score)
 
 
@@ -102,8 +89,7 @@ def test_a_ground_in_other_light_is_no_evidence_and_what_stands_on_it_is(renderi
     """White that one channel saturates stays tinted when the light is undone."""
     image = rendering.rgb8
     image[(rendering.alpha == 0)] = (255, 250, 246)
-    scorer = Scorer(CALIBRATION, WHITE, SETTINGS)
-    far = scorer.anomaly_map(image, CAMERA, rendering).values[:10, :10]
+    far = map_of(image, rendering, CALIBRATION).values[:10, :10]
     assert far.max() < 0.3
     image[4:12, 4:12] = (30, 30, 30)
     assert judge(image, rendering).verdict is Verdict.REJECT
@@ -115,21 +101,21 @@ def test_what_is_expected_there_is_forgiven(rendering):
     """The same stain, on a surface that good views show just as different."""
     image = rendering.rgb8
     image[60:68, 66:74] = (255, 0, 255)
-    strange = replace(CALIBRATION, residual_mean=CALIBRATION.residual_mean + np.float32(2))
-    expecting = Renderer(GAUSSIANS, WHITE, strange.features()).render(CAMERA, POSE)
+    strange = changed(CALIBRATION, residual_mean=CALIBRATION.state.residual_mean + np.float32(2))
+    expecting = Renderer(GAUSSIANS, WHITE, strange.state.features()).render(CAMERA, POSE)
     assert judge(image, rendering).score > 10 * max(judge(image, expecting, strange).score, 0.01)
 
 
 def test_a_side_that_is_badly_known_is_not_passed(rendering):
     """HOLD instead of PASS; what exceeds even that expectation is still a defect."""
     image = rendering.rgb8
-    expected = Scorer(CALIBRATION, WHITE, SETTINGS).anomaly_map(image, CAMERA, rendering).expected
+    expected = map_of(image, rendering, CALIBRATION).expected
     assert expected == pytest.approx(0.02 + SMALLEST, rel=0.2)
-    strict = replace(CALIBRATION, max_expected=0.9 * expected)
+    strict = changed(CALIBRATION, max_expected=0.9 * expected)
     result = judge(image, rendering, strict)
     assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.POOR_RENDERING)
     assert "add reference views" in result.reason_text and result.defects == ()
-    assert judge(image, rendering, replace(CALIBRATION, max_expected=1.1 * expected)).verdict is Verdict.PASS
+    assert judge(image, rendering, changed(CALIBRATION, max_expected=1.1 * expected)).verdict is Verdict.PASS
     image[60:72, 66:78] = (255, 0, 255)
     assert judge(image, rendering, strict).verdict is Verdict.REJECT
 
@@ -139,21 +125,16 @@ def test_the_threshold_itself_still_passes(rendering):
     image[60:64, 66:70] = (120, 120, 120)
     score = judge(image, rendering).score
     assert score > 0
-    assert judge(image, rendering, replace(CALIBRATION, threshold=score)).verdict is Verdict.PASS
-    assert judge(image, rendering, replace(CALIBRATION, threshold=0.999 * score)).verdict is Verdict.REJECT
+    assert judge(image, rendering, changed(CALIBRATION, threshold=score)).verdict is Verdict.PASS
+    assert judge(image, rendering, changed(CALIBRATION, threshold=0.999 * score)).verdict is Verdict.REJECT
 
 
-@pytest.mark.parametrize("calibration", [None, replace(CALIBRATION, threshold=math.nan)])
+@pytest.mark.parametrize("calibration", [None, changed(CALIBRATION, threshold=math.nan)])
 def test_without_a_threshold_every_verdict_is_hold(rendering, calibration):
     features = Renderer(GAUSSIANS, WHITE).render(CAMERA, POSE) if calibration is None else rendering
     result = judge(rendering.rgb8, features, calibration)
     assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.UNCALIBRATED)
     assert result.reason_text and math.isnan(result.score) and math.isnan(result.threshold)
-
-
-def test_an_uncalibrated_model_has_no_anomaly_map(rendering):
-    with pytest.raises(ValueError, match="uncalibrated"):
-        Scorer(None, WHITE, SETTINGS).anomaly_map(rendering.rgb8, CAMERA, rendering)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -171,7 +152,7 @@ def test_a_rendering_that_is_not_finite_is_hold(rendering, picture, part, value)
 
 def test_a_score_that_is_no_number_is_hold(rendering, monkeypatch):
     nothing = np.full(rendering.alpha.shape, np.nan, np.float32)
-    monkeypatch.setattr("pad_ros.decision.scorer.evidence", lambda *arguments: (nothing, 0.0))
+    monkeypatch.setattr("pad_ros.comparison.calibrated.excess", lambda *arguments: (nothing, 0.0))
     result = judge(rendering.rgb8, rendering)
     assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.INTERNAL_ERROR)
     assert result.reason_text and result.defects == ()
@@ -182,7 +163,7 @@ def test_through_a_distorting_lens_the_map_is_at_the_querys_pixels():
     pinhole = Camera(128, 128, 80.0, 80.0, 64.0, 64.0)
     camera = replace(pinhole, distortion=(-0.2, 0.03, 0.0, 0.0))
     pose = Pose.look_at(np.array([1.7, 0.0, 0.0]), np.zeros(3), np.array([0.0, 0, 1]))  # so near that it fills the view
-    rendering = Renderer(GAUSSIANS, WHITE, CALIBRATION.features()).render(pinhole, pose)
+    rendering = Renderer(GAUSSIANS, WHITE, CALIBRATION.state.features()).render(pinhole, pose)
     image = np.stack([distort_map(np.ascontiguousarray(rendering.rgb[..., c]), camera) for c in range(3)], axis=2)
     image = (255 * image + 0.5).astype(np.uint8)
     clean = judge(image, rendering, camera=camera).anomaly_map.values
