@@ -200,7 +200,7 @@ def judge(model: Path, files: list[Path]) -> list[tuple[np.ndarray, Verdict]]:
     found = [(image := images.load(file), inspector.inspect(image).verdict) for file in files]
     queries = [(image, verdict) for image, verdict in found if verdict is not Verdict.HOLD]
     if not any(verdict is Verdict.PASS for _, verdict in queries):
-        sys.exit("none of the images passes: there is nothing that a fault could be told from")
+        sys.exit("none of the images passes: there is nothing to compare a fault with")
     return sorted(queries, key=lambda query: query[1] is not Verdict.PASS)
 
 
