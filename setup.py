@@ -21,6 +21,7 @@ setup(
     ],
     install_requires=[
         "jinja2>=3.1",
+        "lz4>=4.3",
         "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=1.26",
@@ -32,6 +33,7 @@ setup(
         "rosbags>=0.11",
         "safetensors>=0.4.3",
         "scipy>=1.11",
+        "simplejpeg>=1.7",
         "threadpoolctl>=3.5",
         "torch>=2.4",
         "tqdm>=4.66",

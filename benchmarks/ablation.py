@@ -18,8 +18,9 @@ from pad_ros.compute.threads import only_our_threads
 from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.evaluation.evaluate import evaluate
 from pad_ros.imaging.background import part_mask
-from pad_ros.imaging.views import ReferenceViews, View, read_views
+from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.calibration import calibrate

@@ -20,8 +20,8 @@ from pad_ros.demo.generator import make_dataset
 from pad_ros.demo.parts import PARTS
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.evaluation.evaluate import evaluate
-from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train

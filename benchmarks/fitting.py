@@ -15,7 +15,8 @@ from common import option_parser, write_result
 
 from pad_ros.compute.threads import only_our_threads
 from pad_ros.imaging.background import Background
-from pad_ros.imaging.views import View, read_views
+from pad_ros.imaging.views import View
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.training.initialise import initial_gaussians, without_floaters

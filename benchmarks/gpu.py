@@ -26,8 +26,9 @@ from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.imaging import images
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose
-from pad_ros.imaging.views import View, read_views
+from pad_ros.imaging.views import View
 from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.rendering.device import resolve_device
 from pad_ros.rendering.gaussians import Gaussians

@@ -30,7 +30,8 @@ from edited_photos import HELD_OUT, READERS
 from pad_ros.evaluation.dataset import read_dataset
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Array, Camera, Pose, rotation_angle, undistort_image
-from pad_ros.imaging.views import ReferenceViews, View, read_views
+from pad_ros.imaging.views import ReferenceViews, View
+from pad_ros.io.read_views import read_views
 from pad_ros.localization import localizer as stages
 from pad_ros.localization.landmarks import LandmarkIndex
 from pad_ros.localization.localizer import LocalizationSettings, Localizer

@@ -26,8 +26,8 @@ from pad_ros.evaluation.dataset import read_dataset, reference_images
 from pad_ros.evaluation.evaluate import STAGES, evaluate, run, summarise
 from pad_ros.evaluation.patchcore import FREE_BACKBONE, PatchCore
 from pad_ros.imaging import images
-from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.networks.backbones import Backbone, exported

@@ -215,7 +215,7 @@ def _seed(text: str) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from .imaging.views import read_views
+    from .io.read_views import read_views
     from .methods.presets import load_method
     from .model import ReferenceModel
     from .networks.backbones import exported
@@ -248,7 +248,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
         for path in files:
             try:
-                image = images.load(path)
+                image = images.load(path, inspector.model.max_query_pixels)
             except InputError as error:
                 writer.add(path.name, inspector.bad_image(str(error)))
                 continue

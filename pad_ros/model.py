@@ -7,8 +7,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from .errors import InputError, ModelError
 from .imaging.background import Background
 from .imaging.geometry import Camera
 from .imaging.images import MAX_PIXELS
+from .io.bundle_folder import files_in, flush, put_in_place, recover, sha256_of, staging_for
 from .localization.localizer import check_map
 from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods.presets import method_from_dict
@@ -37,6 +36,7 @@ SPLATS = "splats.ply"
 CALIBRATION = "calibration.safetensors"
 REQUIRED = (SPLATS, PHOTOGRAPHS_FILE, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
 MAX_DISTORTION = 10.0
+QUERY_PIXELS_RATIO = 4  # of the largest query to the reference camera
 MAX_MANIFEST_BYTES = 4_000_000
 MAX_BUNDLE_BYTES = 4_000_000_000
 
@@ -70,6 +70,11 @@ class ReferenceModel:
         photographs = tuple(photograph for photograph in self.photographs if photograph.name != name)
         return dataclasses.replace(self, sfm_map=self.sfm_map.without(name), photographs=photographs)
 
+    @property
+    def max_query_pixels(self) -> int:
+        """Images of more pixels are refused before they are decoded: they cannot be of a camera like the model's."""
+        return min(QUERY_PIXELS_RATIO * self.camera.width * self.camera.height, MAX_PIXELS)
+
     def manifest(self) -> dict[str, Any]:
         """The manifest without the files' hashes."""
         return {
@@ -91,6 +96,7 @@ class ReferenceModel:
     def check_destination(folder: Path) -> None:
         """InputError where `save` would replace anything but an older reference model, or cannot write."""
         try:
+            recover(folder)
             if folder.exists() and not folder.is_dir():
                 raise InputError(f"{folder}: exists and is not a folder")
             if folder.is_dir() and any(folder.iterdir()):
@@ -110,37 +116,42 @@ class ReferenceModel:
         """
         self.check_destination(folder)
         folder = folder.resolve()
-        staging = None
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            save_ply(self.gaussians, staging / SPLATS)
-            save_map(self.sfm_map, staging)
-            save_photographs(self.photographs, staging / PHOTOGRAPHS_FILE)
-            save_networks(self.networks, staging)
-            if self.calibration is not None:
-                save_file(self.calibration.to_parts()[0], staging / CALIBRATION)
-            files = {path: _sha256(staging / path) for path in _files(staging)}
-            digest, text = seal_manifest({**self.manifest(), "files": files})
-            (staging / MANIFEST).write_text(text, encoding="utf-8")
-            for path in _files(staging):
-                _flush(staging / path)
-            staging.chmod(0o755)
-            _replace(staging, folder)
+            with staging_for(folder) as staging:
+                save_ply(self.gaussians, staging / SPLATS)
+                save_map(self.sfm_map, staging)
+                save_photographs(self.photographs, staging / PHOTOGRAPHS_FILE)
+                save_networks(self.networks, staging)
+                if self.calibration is not None:
+                    save_file(self.calibration.to_parts()[0], staging / CALIBRATION)
+                digest, text = seal_manifest(
+                    {**self.manifest(), "files": {path: sha256_of(staging / path) for path in files_in(staging)}}
+                )
+                (staging / MANIFEST).write_text(text, encoding="utf-8")
+                flush(staging)
+                put_in_place(staging, folder)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
-        finally:
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
         return dataclasses.replace(self, hash=digest)
 
     @staticmethod
     def load(folder: Path) -> ReferenceModel:
         """Read a bundle; ModelError where it is missing, damaged, foreign, too new or too large.
 
-        Version and hashes are checked before any file is parsed, counts and finiteness after.
+        Version and hashes are checked before any file is parsed, counts and finiteness after. A bundle that is
+        replaced meanwhile is read again.
         """
-        text, manifest = _read_manifest(folder)
+        recover(folder)
+        while True:
+            text, manifest = _read_manifest(folder)
+            try:
+                return ReferenceModel._load(folder, text, manifest)
+            except ModelError:
+                if _read_manifest(folder)[0] == text:
+                    raise
+
+    @staticmethod
+    def _load(folder: Path, text: str, manifest: Mapping[str, Any]) -> ReferenceModel:
         digest = _check_seal(folder, text, manifest)
         _check_files(folder, manifest)
         try:
@@ -159,7 +170,7 @@ class ReferenceModel:
             check_map(model.sfm_map, method.localization)
             if calibration is not None:
                 calibration.check(len(gaussians))
-        except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, InputError) as error:
             raise ModelError(f"{folder / MANIFEST}: damaged ({type(error).__name__}: {error})") from error
         if manifest.get("gaussians") != len(gaussians) or len(gaussians) == 0:
             raise ModelError(
@@ -212,11 +223,13 @@ def _check_seal(folder: Path, text: str, manifest: Mapping[str, Any]) -> str:
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Exactly the files of the manifest, unchanged, and not too large."""
+    """Exactly the files of the manifest, unchanged, none of them a link, and not too large."""
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
         raise ModelError(f"{folder / MANIFEST}: no list of files")
-    present = set(_files(folder)) - {MANIFEST}
+    if links := sorted(path.name for path in folder.rglob("*") if path.is_symlink()):
+        raise ModelError(f"{folder}: {links[0]} is a link; a model holds its files itself, copy them")
+    present = set(files_in(folder)) - {MANIFEST}
     missing = sorted(({*files, *REQUIRED} - present) | (set(REQUIRED) - set(files)))
     if missing:
         raise ModelError(f"{folder}: {missing[0]} is missing; copy the whole folder, or train the model anew")
@@ -227,7 +240,11 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     if sum((folder / name).stat().st_size for name in files) > MAX_BUNDLE_BYTES:
         raise ModelError(f"{folder}: larger than {MAX_BUNDLE_BYTES // 10**9} GB, not one of ours")
     for name, digest in files.items():
-        if _sha256(folder / name) != digest:
+        try:
+            found = sha256_of(folder / name)
+        except OSError as error:
+            raise ModelError(f"{folder / name}: cannot be read ({error.strerror})") from error
+        if found != digest:
             raise ModelError(f"{folder / name}: damaged (its hash is not the manifest's); copy or train the model anew")
 
 
@@ -247,7 +264,7 @@ def _camera(values: Mapping[str, Any]) -> Camera:
     distortion = [_number(x, "distortion") for x in values["distortion"]]
     width, height = values["width"], values["height"]
     if len(distortion) not in (4, 8) or any(abs(x) > MAX_DISTORTION for x in distortion):
-        raise ValueError(f"impossible lens distortion {distortion}")
+        raise ValueError(f"impossible distortion {distortion}")
     if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS:
         raise ValueError(f"impossible camera {dict(values)}")
     fx, fy, cx, cy = (_number(values[key], key) for key in ("fx", "fy", "cx", "cy"))
@@ -289,27 +306,6 @@ def _text(value: Any) -> str:
     return value
 
 
-def _files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return digest.hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _flush(path: Path) -> None:
-    path.chmod(0o644)  # safetensors writes files that only their owner can read; cells run as another user
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def _check_replaceable(folder: Path) -> None:
     """InputError unless `folder` holds a reference model of ours and nothing else that would be lost with it."""
     try:
@@ -320,25 +316,7 @@ def _check_replaceable(folder: Path) -> None:
         ) from error
     files = manifest.get("files")
     listed = set(files) if isinstance(files, dict) else set()
-    if foreign := sorted(set(_files(folder)) - listed - {MANIFEST}):
+    if foreign := sorted(set(files_in(folder)) - listed - {MANIFEST}):
         raise InputError(
             f"{folder}: {foreign[0]} is not part of the model there; move it away, or choose another --out"
         )
-
-
-def _replace(staging: Path, folder: Path) -> None:
-    """Put `staging` in the place of `folder`; the old content goes only after the new is in place."""
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    try:
-        folder.rename(old / "model")
-        staging.rename(folder)
-    except BaseException:  # Ctrl-C too: the old model comes back
-        if (old / "model").exists() and not folder.exists():
-            (old / "model").rename(folder)
-        raise
-    finally:
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)

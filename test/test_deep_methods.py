@@ -11,8 +11,8 @@ from pad_ros.cli import main
 from pad_ros.comparison.state import ComparisonState
 from pad_ros.errors import ModelError
 from pad_ros.imaging import images
-from pad_ros.imaging.views import read_views
 from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train

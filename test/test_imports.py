@@ -20,12 +20,7 @@ ROS = re.compile(r"(rclpy|\w+_msgs|\w+_interfaces|pad_ros\.(msg|srv))(\.|$)")
 # (importer, imported): why it is still there
 EXCEPTIONS = {
     ("decision.fusion", "model"): "the fusion of views takes a whole model",
-    ("imaging.views", "io.bags"): "one function reads views and finds the reader of their format",
-    ("imaging.views", "io.colmap"): "as for io.bags",
-    ("imaging.views", "io.folder"): "as for io.bags",
-    ("imaging.views", "io.nerf"): "as for io.bags",
     ("methods.presets", "training.splatting_settings"): "settings lie beside the stage that uses them",
-    ("networks.network", "localization.netvlad"): "the registry builds the retrieval network",
     ("nodes.support.health", "nodes.support.base"): "health reports about a stage and the stage owns its health",
 }
 

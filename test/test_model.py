@@ -6,6 +6,8 @@ import json
 import math
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from pad_ros import model as model_module
 from pad_ros.errors import InputError, ModelError
+from pad_ros.io import bundle_folder
 from pad_ros.methods.presets import method_from_dict
 from pad_ros.model import CALIBRATION, MANIFEST, SPLATS, ReferenceModel, seal_manifest
 from pad_ros.rendering.photographs import PHOTOGRAPHS_FILE
@@ -122,6 +125,13 @@ def test_calibration_that_could_reject_nothing_is_refused(tmp_path):
         ReferenceModel.load(tmp_path / "m")
 
 
+def test_queries_may_have_four_times_the_pixels_of_the_camera():
+    model = make_model()
+    assert model.max_query_pixels == 4 * model.camera.width * model.camera.height
+    huge = dataclasses.replace(model, camera=dataclasses.replace(model.camera, width=8000, height=8000))
+    assert huge.max_query_pixels == 64_000_000
+
+
 def test_hash_names_the_content(tmp_path):
     first = make_model().save(tmp_path / "a")
     assert first.hash == make_model().save(tmp_path / "b").hash
@@ -199,7 +209,7 @@ def test_read_only_destination(tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["save_ply", "save_map", "_flush", "_replace"])
+@pytest.mark.parametrize("step", ["save_ply", "save_map", "flush", "put_in_place"])
 def test_a_failed_save_leaves_the_old_model(bundle, monkeypatch, step, error):
     def fail(*_):
         raise error
@@ -217,6 +227,7 @@ def test_a_failed_save_leaves_the_old_model(bundle, monkeypatch, step, error):
 @pytest.mark.parametrize("fails_at", [1, 2])
 def test_interrupted_replacement_brings_the_old_model_back(bundle, monkeypatch, fails_at, error):
     old, calls, rename = ReferenceModel.load(bundle).hash, [], Path.rename
+    monkeypatch.setattr(bundle_folder, "_exchange", lambda *_: False)
 
     def flaky(self, target):
         calls.append(target)
@@ -230,6 +241,76 @@ def test_interrupted_replacement_brings_the_old_model_back(bundle, monkeypatch, 
     monkeypatch.undo()
     assert ReferenceModel.load(bundle).hash == old
     assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]
+
+
+def saving(models, folder):
+    """The id of a process that saves the models in turns until it is killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                for model in models:
+                    model.save(folder)
+        finally:
+            os._exit(1)
+    return child
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path, monkeypatch, exchange):
+    """kill -9 of a process that saves two models in turns, and again each time on what the last one left."""
+    if not exchange:
+        monkeypatch.setattr(bundle_folder, "_exchange", lambda *_: False)
+    models = make_model(name="first"), make_model(gaussians=7, name="second")
+    folder = tmp_path / "m"
+    began = time.monotonic()
+    hashes = {model.save(folder).hash for model in models}
+    both = time.monotonic() - began
+    found = set()
+    for pause in np.random.default_rng(0).uniform(0.0, 1.5 * both, 16):
+        child = saving(models, folder)
+        time.sleep(float(pause))
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])  # it did not end by itself
+        found.add(ReferenceModel.load(folder).hash)
+    assert found <= hashes
+    models[0].save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]  # nothing of the killed ones is left
+
+
+def test_a_model_is_read_while_it_is_replaced(tmp_path):
+    models = make_model(name="first"), make_model(gaussians=7, name="second")
+    hashes = {model.save(tmp_path / "m").hash for model in models}
+    child = saving(models, tmp_path / "m")
+    try:
+        assert {ReferenceModel.load(tmp_path / "m").hash for _ in range(30)} <= hashes
+    finally:
+        os.kill(child, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_killed_between_two_renames(bundle, monkeypatch):
+    """Where the system cannot exchange folders there is a moment without a model; the next load ends it."""
+    old = ReferenceModel.load(bundle).hash
+    left = bundle.parent / f".{bundle.name}.old.abc"
+    for attempt in (ReferenceModel.load, ReferenceModel.check_destination):
+        left.mkdir()
+        bundle.rename(left / "content")
+        attempt(bundle)
+        assert ReferenceModel.load(bundle).hash == old
+        assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]
+
+
+def test_links_in_a_bundle_are_refused(bundle, tmp_path):
+    outside = tmp_path / "outside"
+    (bundle / SPLATS).rename(outside)
+    (bundle / SPLATS).symlink_to(outside)
+    assert "is a link" in refused(bundle)
+    (bundle / SPLATS).unlink()
+    outside.rename(bundle / SPLATS)
+    (bundle / "map").rename(tmp_path / "map")
+    (bundle / "map").symlink_to(tmp_path / "map")
+    assert "is a link" in refused(bundle)
 
 
 # --- what is refused ---

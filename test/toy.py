@@ -8,7 +8,7 @@ import numpy as np
 from pad_ros.demo.generator import CAMERA_ANGLE_X, make_black, make_dataset, make_foreign
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera
-from pad_ros.imaging.views import read_views
+from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train

@@ -1,7 +1,7 @@
 """How the CPU kernels are compiled and spread over threads.
 
 The kernels release the GIL and run on a small thread pool of our own rather than on Numba's
-parallel layers: those slow down beside torch's OpenMP pool (omp) or abort when two Python threads
+parallel layers: those slow down next to torch's OpenMP pool (omp) or abort when two Python threads
 enter them at once (workqueue). NUMBA_NUM_THREADS limits the threads; by default one per core that
 the process may use.
 """

@@ -13,8 +13,8 @@ from pathlib import Path
 from ..errors import ImageError, InputError, MissingDependencyError
 from ..imaging import images
 from ..imaging.geometry import Camera
-from ..imaging.views import read_views
 from ..inspector import Inspector
+from ..io.read_views import read_views
 from ..methods.presets import load_method
 from ..model import ReferenceModel
 from ..progress import Progress

@@ -132,7 +132,7 @@ def _read_poses(path: Path) -> dict[str, Pose]:
         return {_key(name): Pose.from_opengl_camera_to_world(matrix) for name, matrix in pairs}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a list of frames with file_path and transform_matrix ({error!r})") from error
 
 

@@ -157,8 +157,11 @@ def read_labels(path: Path) -> dict[int, Label]:
             label = Label(str(row["label"])) if row.get("label") else label_of(str(row["image"]))
             mask = row.get("mask")
             found[int(row["stamp"])] = Label(label.name, path.parent / str(mask)) if mask else label
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a list of labels (columns stamp, label; or JSON lines): {error!r}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, csv.Error) as error:
+        reason = repr(error)[:160]
+        raise InputError(f"{path}: not a list of labels (columns stamp, label; or JSON lines): {reason}") from error
     if not found:
         raise InputError(f"{path}: no labels in this file")
     return found

@@ -1,8 +1,8 @@
 """Where the part is in an image, when it stands before a background of one colour.
 
-Photographs of one part usually come before a plain ground (MAD: white, turntables: black cloth).
-Knowing it gives silhouettes for free: they bound the Gaussians in training and tell the localizer
-where to look. Scenes without such a ground have `Background(None, 0)`.
+Photographs of one part usually have a plain background (MAD: white, turntables: black cloth). It gives
+silhouettes for free: they bound the Gaussians in training and show the localizer where to look.
+Scenes without such a background have `Background(None, 0)`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .images import Image
+from .rect import Rect
 
 Mask = NDArray[np.bool_]  # [H, W]
 
@@ -76,8 +77,7 @@ def part_mask(image: Image, background: Background) -> Mask | None:
     box = mask_box(mask)
     if box is None:
         return mask
-    x0, y0, x1, y1 = box
-    within = mask[y0:y1, x0:x1]
+    within = mask[box.slices]
     _, labels, stats, _ = cv2.connectedComponentsWithStats(within.astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
@@ -85,14 +85,13 @@ def part_mask(image: Image, background: Background) -> Mask | None:
     return mask
 
 
-def mask_box(mask: Mask, margin: int = 0) -> tuple[int, int, int, int] | None:
-    """(x0, y0, x1, y1), exclusive ends, of the True pixels plus `margin`, clipped; None if there are none."""
+def mask_box(mask: Mask, margin: int = 0) -> Rect | None:
+    """The rectangle of the True pixels plus `margin`, clipped; None if there are none."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if len(columns) == 0:
         return None
-    height, width = mask.shape
-    return (max(int(columns[0]) - margin, 0), max(int(rows[0]) - margin, 0),
-            min(int(columns[-1]) + 1 + margin, width), min(int(rows[-1]) + 1 + margin, height))  # fmt: skip
+    box = Rect(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return box.grown(margin).clipped(mask.shape)
 
 
 def _border(image: Image) -> NDArray[np.uint8]:

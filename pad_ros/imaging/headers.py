@@ -1,7 +1,8 @@
 """What an encoded image says about itself, read before anything decodes it.
 
 OpenCV decodes whatever is readable of a damaged file, allocates whatever a header asks for, and knows
-formats that nobody sends on purpose. So the container is checked here first.
+formats that nobody sends on purpose. So the container is checked here first. (Pillow would save a third of these
+lines, but does not check the end of a PNG, warns on stderr, and refuses TIFFs that OpenCV reads.)
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import struct
 import zlib
 
+import simplejpeg
+
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 TIFF_WIDTH, TIFF_HEIGHT = 256, 257
 
 
 def image_size(data: bytes) -> tuple[int, int]:
-    """(width, height) in pixels of PNG, JPEG, BMP, TIFF or WebP bytes; ValueError with the reason where
-    they are cut off, damaged, or of another format. PNG checksums are verified."""
+    """(width, height) in pixels of PNG, JPEG, BMP, TIFF or WebP bytes; ValueError with the reason where the
+    header is damaged or of another format. PNG and WebP must be whole, and PNG checksums right."""
     try:
         if data.startswith(PNG):
             return _png(data)
         if data.startswith(JPEG):
-            return _jpeg(data)
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+            return width, height
         if data.startswith(b"BM"):
             return _bmp(data)
         if data.startswith((b"II*\0", b"MM\0*")):
@@ -46,27 +50,6 @@ def _png(data: bytes) -> tuple[int, int]:
         raise ValueError("damaged file (PNG without header)")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
-
-
-def _jpeg(data: bytes) -> tuple[int, int]:
-    size, at = None, 2
-    while True:
-        lead, marker = struct.unpack_from(">BB", data, at)
-        if lead != 0xFF:
-            raise ValueError("damaged file (JPEG marker)")
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker == 0xDA:  # start of scan: in the compressed data 0xFF comes only before 0 or a marker
-            if size is None:
-                raise ValueError("damaged file (JPEG without size)")
-            if data.find(b"\xff\xd9", at) < 0:
-                raise ValueError("truncated file")
-            return size
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            size = (width, height)
-        at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
 
 
 def _bmp(data: bytes) -> tuple[int, int]:

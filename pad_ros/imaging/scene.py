@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import InputError, SceneError
 from . import images
-from .images import Box, Image
+from .images import Image
+from .rect import Rect
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,10 +17,10 @@ class Scene:
     """empty: images [H, W, 3] of the place without a part; roi: px of the undistorted image, where to look for one."""
 
     empty: tuple[Image, ...] = ()
-    roi: Box | None = None
+    roi: Rect | None = None
 
     @staticmethod
-    def read(background: Sequence[Path], roi: Box | None = None) -> Scene:
+    def read(background: Sequence[Path], roi: Rect | None = None) -> Scene:
         """background: image files, or folders of them; InputError where one cannot be read."""
         return Scene(tuple(images.load(file) for file in images.find(background)), roi)
 
@@ -33,7 +34,7 @@ class Scene:
                 )
 
 
-def parse_region(text: str) -> Box:
+def parse_region(text: str) -> Rect:
     """The region "X0,Y0,X1,Y1"; InputError where it is none."""
     try:
         x0, y0, x1, y1 = (int(number) for number in text.split(","))
@@ -41,4 +42,4 @@ def parse_region(text: str) -> Box:
         x0 = y0 = x1 = y1 = 0
     if not (0 <= x0 < x1 and 0 <= y0 < y1):
         raise InputError(f"{text!r} is no region: expected X0,Y0,X1,Y1 in pixels, X0 < X1 and Y0 < Y1")
-    return x0, y0, x1, y1
+    return Rect(x0, y0, x1, y1)

@@ -1,17 +1,15 @@
-"""ReferenceViews: anomaly-free images of the part, with poses where they are known, and their readers."""
+"""ReferenceViews: anomaly-free images of the part, with poses where they are known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from .background import Background
 from .geometry import Camera, Pose
-from .images import MIN_SIDE, Image
+from .images import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +21,7 @@ class View:
     camera: Camera
     pose: Pose | None = None
     mask: NDArray[np.bool_] | None = None  # [H, W], True on the part, if the file says so (alpha)
-    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # of the lens, before undistorting
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # before undistorting
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,33 +38,3 @@ class ReferenceViews:
 
     def __len__(self) -> int:
         return len(self.views)
-
-
-def read_views(path: Path, max_side: int | None = None) -> ReferenceViews:
-    """The reference views at `path`, images no longer than `max_side` px on a side.
-
-    `path` is a data set with transforms.json (MAD, NeRF-Blender, instant-ngp) or that file itself, a
-    folder with a COLMAP sparse model, a rosbag2 (folder, .mcap or .db3), or a plain folder of
-    photographs. Raises InputError or ImageError for whatever cannot be used.
-    """
-    from ..io.bags import is_bag, read_bag_views
-    from ..io.colmap import find_colmap, read_colmap
-    from ..io.folder import read_folder
-    from ..io.nerf import find_transforms, read_nerf
-
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if max_side is not None and max_side < MIN_SIDE:
-        raise InputError(f"max side {max_side} px is less than {MIN_SIDE} px")
-    if path.is_file() and path.suffix.lower() == ".json":
-        return read_nerf(path, max_side)
-    if is_bag(path):
-        return read_bag_views(path, max_side)
-    if path.is_file():
-        raise InputError(f"{path}: expected a folder, a transforms.json or a rosbag2")
-    if (transforms := find_transforms(path)) is not None:
-        return read_nerf(transforms, max_side)
-    if (model := find_colmap(path)) is not None:
-        return read_colmap(path, model, max_side)
-    return read_folder(path, max_side)

@@ -1,24 +1,31 @@
-"""Images out of a rosbag2 (mcap or sqlite3), without ROS."""
+"""Images out of a rosbag2 (mcap or sqlite3), without ROS.
+
+Messages are read as Jazzy defines them: what a bag says about its types is not parsed, so that neither odd
+definitions nor topics that nobody asked for stop it.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from ..errors import ImageError, InputError, PadError
 from ..imaging import images
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
 from ..imaging.views import ReferenceViews, View
+from . import bag_limits
 from .encodings import camera_from_info, image_to_rgb
 from .loading import collect, guess_camera, make_view, with_guess
 
@@ -26,6 +33,8 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STRING_TYPE = "std_msgs/msg/String"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 BAG_SUFFIXES = (".mcap", ".db3")
+MAX_METADATA_BYTES = 10_000_000
+MCAP_MAGIC = b"\x89MCAP0\r\n"
 MAX_VIEWS = 150  # reference views taken from a bag: evenly spread over the recording
 
 
@@ -52,7 +61,7 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
     """The images on `topic` (None: the only image topic) in the order they were recorded.
 
     limit: no more than this many, evenly spread over the recording. An image that cannot be decoded is
-    handed on as an ImageError, so that none vanishes. The camera is that of the first camera_info beside
+    handed on as an ImageError, so that none vanishes. The camera is that of the first camera_info next to
     the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics.
     """
     with closing(_open(path)) as reader:
@@ -60,15 +69,11 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
         base = connections[0].topic.removesuffix("/compressed").rpartition("/")[0]
         infos = [c for c in reader.connections if c.msgtype == INFO_TYPE and c.topic == f"{base}/camera_info"]
         wanted = _spread(sum(c.msgcount for c in connections), limit)
-        try:
+        with _damage(path):
             camera = _first_camera(reader, infos) if infos else None
-            for i, (connection, time_ns, raw) in enumerate(reader.messages(connections=connections)):
+            for i, (connection, time_ns, raw) in enumerate(reader.messages(connections)):
                 if wanted is None or i in wanted:
-                    yield _decode(reader, connection, time_ns, raw, camera)
-        except PadError as error:
-            raise InputError(f"{path}: {error}") from error
-        except Exception as error:  # whatever the storage throws on a cut-off file
-            raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+                    yield _decode(connection, time_ns, raw, camera)
 
 
 def image_topic(path: Path, topic: str | None = None) -> tuple[str, int]:
@@ -85,13 +90,8 @@ def read_strings(path: Path, topic: str) -> list[tuple[int, str]]:
         if not connections:
             there = sorted({c.topic for c in reader.connections if c.msgtype == STRING_TYPE})
             raise InputError(f"{path}: no {STRING_TYPE} on {topic}; there are: {', '.join(there) or 'none'}")
-        try:
-            return [
-                (time_ns, str(reader.deserialize(raw, connection.msgtype).data))  # type: ignore[attr-defined]
-                for connection, time_ns, raw in reader.messages(connections=connections)
-            ]
-        except Exception as error:  # whatever the storage throws on a cut-off file
-            raise InputError(f"{path}: the bag is damaged ({_first_line(error)})") from error
+        with _damage(path):
+            return [(time_ns, str(_message(raw, STRING_TYPE).data)) for _, time_ns, raw in reader.messages(connections)]
 
 
 def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
@@ -126,22 +126,53 @@ def _spread(count: int, limit: int | None) -> frozenset[int] | None:
     return frozenset(np.linspace(0, count - 1, limit).round().astype(int).tolist())
 
 
-def _open(path: Path) -> AnyReader:
+def _open(path: Path) -> Reader:
     if not path.exists():
         raise InputError(f"{path}: no such bag")
     if not is_bag(path):
         raise InputError(f"{path}: not a rosbag2 (a folder with metadata.yaml, an .mcap or a .db3 file)")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
+    metadata = path / "metadata.yaml"
+    if path.is_dir() and not metadata.is_file():
         raise InputError(f"{path}: a bag without metadata.yaml; run `ros2 bag reindex` on it, or name its file")
-    try:
-        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+    with _damage(path):
+        if path.is_dir() and metadata.stat().st_size > MAX_METADATA_BYTES:
+            raise InputError(f"metadata.yaml is larger than {MAX_METADATA_BYTES // 10**6} MB")
+        reader = Reader(path)
         reader.open()
-    except Exception as error:  # storage, yaml and type libraries have no common base class
-        raise InputError(f"{path}: the bag is damaged or none ({_first_line(error)})") from error
+        for c in reader.connections:  # metadata.yaml is not checked by rosbags
+            if not isinstance(c.topic, str) or not isinstance(c.msgtype, str) or not isinstance(c.msgcount, int):
+                reader.close()
+                raise ValueError(f"odd topic {str(c.topic)[:80]!r} in metadata.yaml")
     return reader
 
 
-def _image_connections(reader: AnyReader, path: Path, topic: str | None) -> list[Any]:
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """InputError for whatever reading throws: storage, yaml and type libraries have no common base class."""
+    try:
+        yield
+    except PadError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:
+        advice = f"; save what is left with `mcap recover {cut} -o NEW.mcap`" if (cut := _cut_off_mcap(path)) else ""
+        raise InputError(f"{path}: the bag is damaged or none ({_first_line(error)}){advice}") from error
+
+
+def _cut_off_mcap(path: Path) -> Path | None:
+    """The mcap file in or at `path` that begins as one and does not end as one."""
+    try:
+        for file in sorted(path.glob("*.mcap")) if path.is_dir() else [path]:
+            with file.open("rb") as content:
+                begin = content.read(len(MCAP_MAGIC))
+                content.seek(-min(len(MCAP_MAGIC), content.seek(0, 2)), 2)
+                if begin == MCAP_MAGIC != content.read():
+                    return file
+    except OSError:
+        pass
+    return None
+
+
+def _image_connections(reader: Reader, path: Path, topic: str | None) -> list[Any]:
     connections = [c for c in reader.connections if c.msgtype in IMAGE_TYPES]
     topics = sorted({c.topic for c in connections})
     if not topics:
@@ -154,19 +185,29 @@ def _image_connections(reader: AnyReader, path: Path, topic: str | None) -> list
     return [c for c in connections if c.topic == wanted]
 
 
-def _first_camera(reader: AnyReader, infos: list[Any]) -> Camera | None:
-    for connection, _, raw in reader.messages(connections=infos):
-        info: Any = reader.deserialize(raw, connection.msgtype)
-        return camera_from_info(info)
+def _first_camera(reader: Reader, infos: list[Any]) -> Camera | None:
+    for connection, _, raw in reader.messages(infos):
+        return camera_from_info(_message(raw, connection.msgtype))
     return None
 
 
-def _decode(reader: AnyReader, connection: Any, time_ns: int, raw: bytes, camera: Camera | None) -> BagImage:
+@cache
+def _types() -> Typestore:
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _message(raw: bytes, kind: str) -> Any:
+    if len(raw) > bag_limits.MAX_UNPACKED_BYTES:
+        raise ImageError(f"a message of more than {bag_limits.MAX_UNPACKED_BYTES // 10**6} MB")
+    return _types().deserialize_cdr(raw, kind)
+
+
+def _decode(connection: Any, time_ns: int, raw: bytes, camera: Camera | None) -> BagImage:
     began = time.perf_counter()
     stamp, frame = time_ns, ""
     image: Image | ImageError
     try:
-        message: Any = reader.deserialize(raw, connection.msgtype)
+        message = _message(raw, connection.msgtype)
         stamp, frame = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message.header.frame_id
         if connection.msgtype.endswith("CompressedImage"):
             image = images.decode(bytes(message.data), "compressed image message")[0]

@@ -1,7 +1,6 @@
-"""Bounded reading of the COLMAP binary model that the map is kept in.
+"""Bounded reading of COLMAP's binary files (format: COLMAP documentation, "Output Format").
 
-pycolmap writes it; for reading, its parser trusts the counts in the file and can run for minutes on a
-damaged one, so that a bundle is read here instead (format: COLMAP documentation, "Output Format").
+pycolmap's own parser trusts the counts in a file, and can run for minutes or end the process on a damaged one.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,22 @@ from numpy.typing import NDArray
 from ..errors import InputError, ModelError
 from ..imaging.geometry import Camera, Pose
 
-SIMPLE_PINHOLE, PINHOLE = 0, 1
+# Of each camera model: its number in binary files is its place, then its name in text files and count of parameters.
+CAMERA_MODELS = (
+    ("SIMPLE_PINHOLE", 3), ("PINHOLE", 4), ("SIMPLE_RADIAL", 4), ("RADIAL", 5), ("OPENCV", 8), ("OPENCV_FISHEYE", 8),
+    ("FULL_OPENCV", 12), ("FOV", 5), ("SIMPLE_RADIAL_FISHEYE", 4), ("RADIAL_FISHEYE", 5), ("THIN_PRISM_FISHEYE", 12),
+)  # fmt: skip
+ONE_FOCAL_LENGTH = ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
+SUPPORTED = (*ONE_FOCAL_LENGTH, "PINHOLE", "OPENCV")
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One registered image."""
+
+    name: str
+    pose: Pose
+    camera: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,28 +50,84 @@ def read_model(folder: Path) -> ColmapModel:
     """The pinhole cameras, images and points in `folder`; ModelError where they are missing or damaged."""
     path = folder
     try:
-        path = folder / "cameras.bin"
-        cameras = _cameras(_Reader(path.read_bytes()))
-        path = folder / "images.bin"
-        images = _images(_Reader(path.read_bytes()))
-        views = [(name, pose, cameras[camera]) for _, (name, pose, camera) in sorted(images.items())]
-        path = folder / "points3D.bin"
-        points, colours, errors = _points(_Reader(path.read_bytes()))
+        cameras = read_cameras((path := folder / "cameras.bin").read_bytes())
+        if odd := [camera for camera in cameras.values() if camera.distorted]:
+            raise ValueError(f"{odd[0]} is not a pinhole")
+        shots = read_shots((path := folder / "images.bin").read_bytes())
+        of_shots = tuple(cameras[shot.camera] for shot in shots)
+        points, colours, errors = _read_points((path := folder / "points3D.bin").read_bytes())
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); train the model anew") from error
     except KeyError as error:
         raise ModelError(f"{path}: camera {error} does not exist; train the model anew") from error
-    except (struct.error, ValueError, InputError) as error:
+    except (struct.error, ValueError, OverflowError, InputError) as error:
         raise ModelError(f"{path}: damaged COLMAP file ({error}); train the model anew") from error
-    names, poses, cams = zip(*views, strict=True) if views else ((), (), ())
-    return ColmapModel(names, poses, cams, points, colours, errors)
+    names, poses = tuple(shot.name for shot in shots), tuple(shot.pose for shot in shots)
+    return ColmapModel(names, poses, of_shots, points, colours, errors)
+
+
+def read_cameras(data: bytes) -> dict[int, Camera]:
+    """The cameras of cameras.bin under their ids. InputError for a camera model that is not supported; ValueError
+    or struct.error where the file is damaged."""
+    reader, cameras = _Reader(data), {}
+    for _ in range(reader.count()):
+        number, model, width, height = reader.take("IiQQ")
+        name, parameters = CAMERA_MODELS[model] if 0 <= model < len(CAMERA_MODELS) else (f"number {model}", 0)
+        cameras[number] = camera_of(name, width, height, reader.take(f"{parameters}d"))
+    reader.finish()
+    return cameras
+
+
+def read_shots(data: bytes) -> list[Shot]:
+    """The registered images of images.bin in the order of their ids; errors as in `read_cameras`."""
+    reader, shots = _Reader(data), {}
+    for _ in range(reader.count()):
+        number, *pose, camera = reader.take("I7dI")
+        shots[number] = shot_of(reader.name(), pose, camera)
+        reader.skip(reader.count(), 24)
+    reader.finish()
+    return [shot for _, shot in sorted(shots.items())]
+
+
+def shot_of(name: str, pose: list[float], camera: int) -> Shot:
+    """pose: quaternion w, x, y, z, then translation; InputError names the image where it is none."""
+    try:
+        return Shot(name, Pose.from_quaternion(np.array(pose[:4]), np.array(pose[4:])), camera)
+    except InputError as error:
+        raise InputError(f"image {name}: {error}") from error
+
+
+def camera_of(name: str, width: int, height: int, parameters: tuple[float, ...]) -> Camera:
+    """The Camera of a COLMAP camera model; InputError for one that is not SUPPORTED, ValueError for a wrong count."""
+    expected = dict(CAMERA_MODELS).get(name, len(parameters))
+    if len(parameters) != expected:
+        raise ValueError(f"camera model {name} has {expected} parameters, not {len(parameters)}")
+    if name not in SUPPORTED:
+        raise InputError(f"camera model {name} is not supported; undistort the images with COLMAP first")
+    if name in ONE_FOCAL_LENGTH:
+        parameters = (parameters[0], *parameters)
+    fx, fy, cx, cy, *distortion = parameters
+    k1, k2, p1, p2 = (*distortion, 0.0, 0.0, 0.0, 0.0)[:4]
+    return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
+
+
+def _read_points(data: bytes) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float32]]:
+    reader, rows = _Reader(data), {}
+    for _ in range(reader.count()):
+        number, *values = reader.take("Q3d3Bd")
+        rows[number] = values
+        reader.skip(reader.count(), 8)
+    reader.finish()
+    table = np.array([rows[number] for number in sorted(rows)], np.float64).reshape(-1, 7)
+    with np.errstate(over="ignore"):  # the map refuses what is not finite
+        return table[:, :3], table[:, 3:6].astype(np.uint8), table[:, 6].astype(np.float32)
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
-    def take(self, layout: str) -> tuple[float, ...]:
+    def take(self, layout: str) -> tuple[Any, ...]:
         values = struct.unpack_from("<" + layout, self.data, self.at)
         self.at += struct.calcsize("<" + layout)
         return values
@@ -78,42 +149,3 @@ class _Reader:
     def finish(self) -> None:
         if self.at != len(self.data):
             raise ValueError(f"{len(self.data) - self.at} bytes too many")
-
-
-def _cameras(reader: _Reader) -> dict[int, Camera]:
-    cameras = {}
-    for _ in range(reader.count()):
-        number, model, width, height = (int(v) for v in reader.take("IiQQ"))
-        if model == PINHOLE:
-            fx, fy, cx, cy = reader.take("4d")
-        elif model == SIMPLE_PINHOLE:
-            fx, cx, cy = reader.take("3d")
-            fy = fx
-        else:
-            raise ValueError(f"camera model {model} is not a pinhole")
-        cameras[number] = Camera(width, height, fx, fy, cx, cy)
-    reader.finish()
-    return cameras
-
-
-def _images(reader: _Reader) -> dict[int, tuple[str, Pose, int]]:
-    images = {}
-    for _ in range(reader.count()):
-        number, *values, camera = reader.take("I7dI")
-        pose = Pose.from_quaternion(np.array(values[:4]), np.array(values[4:]))
-        images[int(number)] = (reader.name(), pose, int(camera))
-        reader.skip(reader.count(), 24)
-    reader.finish()
-    return images
-
-
-def _points(reader: _Reader) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.float32]]:
-    rows = {}
-    for _ in range(reader.count()):
-        number, *values = reader.take("Q3d3Bd")
-        rows[number] = values
-        reader.skip(reader.count(), 8)
-    reader.finish()
-    table = np.array([rows[number] for number in sorted(rows)], np.float64).reshape(-1, 7)
-    with np.errstate(over="ignore"):  # the map refuses what is not finite
-        return table[:, :3], table[:, 3:6].astype(np.uint8), table[:, 6].astype(np.float32)

@@ -17,6 +17,10 @@ from ..imaging import images
 from ..imaging.geometry import Camera, Pose
 from ..imaging.images import Image
 
+# OpenCV names Bayer patterns by the second row and column: its BG is ROS's rggb.
+_BAYER = {"rggb": cv2.COLOR_BayerBG2RGB, "bggr": cv2.COLOR_BayerRG2RGB, "gbrg": cv2.COLOR_BayerGR2RGB,
+          "grbg": cv2.COLOR_BayerGB2RGB}  # fmt: skip
+_UYVY, _YUY2 = ("u1", 2, cv2.COLOR_YUV2RGB_UYVY), ("u1", 2, cv2.COLOR_YUV2RGB_YUY2)
 # encoding -> (type of one sample, channels, OpenCV conversion to RGB or None)
 ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     "rgb8": ("u1", 3, None),
@@ -24,23 +28,11 @@ ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     "rgba8": ("u1", 4, cv2.COLOR_RGBA2RGB),
     "bgra8": ("u1", 4, cv2.COLOR_BGRA2RGB),
     "8UC3": ("u1", 3, cv2.COLOR_BGR2RGB),  # as cv_bridge has it: OpenCV's order
-    "mono8": ("u1", 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": ("u1", 1, cv2.COLOR_GRAY2RGB),
-    "mono16": ("u2", 1, cv2.COLOR_GRAY2RGB),
-    "16UC1": ("u2", 1, cv2.COLOR_GRAY2RGB),
-    # OpenCV names Bayer patterns by the second row and column: its BG is ROS's rggb.
-    "bayer_rggb8": ("u1", 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr8": ("u1", 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg8": ("u1", 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg8": ("u1", 1, cv2.COLOR_BayerGB2RGB),
-    "bayer_rggb16": ("u2", 1, cv2.COLOR_BayerBG2RGB),
-    "bayer_bggr16": ("u2", 1, cv2.COLOR_BayerRG2RGB),
-    "bayer_gbrg16": ("u2", 1, cv2.COLOR_BayerGR2RGB),
-    "bayer_grbg16": ("u2", 1, cv2.COLOR_BayerGB2RGB),
-    "yuv422": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),  # the name since Jazzy
-    "yuv422_yuy2": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
+    **dict.fromkeys(("mono8", "8UC1"), ("u1", 1, cv2.COLOR_GRAY2RGB)),
+    **dict.fromkeys(("mono16", "16UC1"), ("u2", 1, cv2.COLOR_GRAY2RGB)),
+    **{f"bayer_{pattern}8": ("u1", 1, code) for pattern, code in _BAYER.items()},
+    **{f"bayer_{pattern}16": ("u2", 1, code) for pattern, code in _BAYER.items()},
+    **{"yuv422": _UYVY, "uyvy": _UYVY, "yuv422_yuy2": _YUY2, "yuyv": _YUY2},  # uyvy, yuyv: the names since Jazzy
 }
 DISTORTIONS = ("plumb_bob", "rational_polynomial")
 UNKNOWN_COVARIANCE = -1.0  # in covariance[0], as sensor_msgs/Imu has it

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..imaging import images
 from ..imaging.views import ReferenceViews, View
 from ..progress import progress
-from .loading import FOCAL_LIMITS, collect, guess_camera, load_view, with_guess
+from .loading import FOCAL_LIMITS, check_inside, collect, guess_camera, load_view, with_guess
 
 SUBFOLDERS = ("train/good", "", "images")  # MAD without poses: what lies in test/ is not known to be good
 
@@ -29,10 +29,7 @@ def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
             "no transforms.json, no COLMAP model, no rosbag2)"
         )
     views = collect(
-        (
-            _read_photograph(file.relative_to(folder).as_posix(), file, max_side)
-            for file in progress(files, "reading views", len(files))
-        ),
+        (_read_photograph(file, folder, max_side) for file in progress(files, "reading views", len(files))),
         str(folder),
     )
     sizes = sorted({f"{view.camera.width}x{view.camera.height}" for view in views.views})
@@ -50,7 +47,9 @@ def image_files(folder: Path) -> list[Path]:
     return [p for p in entries if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()]
 
 
-def _read_photograph(name: str, file: Path, max_side: int | None) -> View:
+def _read_photograph(file: Path, folder: Path, max_side: int | None) -> View:
+    name = file.relative_to(folder).as_posix()
+    check_inside(file, folder)
     view = load_view(name, file, guess_camera, None, max_side)
     try:
         inferred = pycolmap.infer_camera_from_image(file)

@@ -35,6 +35,13 @@ def with_guess(view: View, share: float = GUESSED_FOCAL) -> View:
     return replace(view, camera=guess_camera(view.camera.width, view.camera.height, share))
 
 
+def check_inside(file: Path, root: Path) -> None:
+    """InputError where `file`, its links followed, lies outside `root`: a data set from elsewhere must not choose
+    which of this machine's files are read."""
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{file}: lies outside of {root}; copy it into the data set")
+
+
 def load_view(name: str, path: Path, camera: Camera | CameraOf, pose: Pose | None, max_side: int | None) -> View:
     """The View of an image file; see `make_view`. InputError or ImageError names the file."""
     image, alpha = images.load_with_alpha(path)
@@ -85,8 +92,8 @@ def collect(views: Iterable[View], source: str) -> ReferenceViews:
                 "shrink them with --max-side 1600, or give fewer"
             )
     cut_out = bool(kept) and all(view.mask is not None for view in kept)
-    ground = Background(images.BEHIND_ALPHA, MIN_TOLERANCE) if cut_out else None
-    return ReferenceViews(tuple(kept), source, ground)
+    background = Background(images.BEHIND_ALPHA, MIN_TOLERANCE) if cut_out else None
+    return ReferenceViews(tuple(kept), source, background)
 
 
 def _check_camera(camera: Camera, width: int, height: int) -> None:

@@ -17,7 +17,7 @@ from ..imaging import images
 from ..imaging.geometry import Camera, Pose
 from ..imaging.views import ReferenceViews, View
 from ..progress import progress
-from .loading import collect, load_view
+from .loading import check_inside, collect, load_view
 
 NAMES = ("transforms.json", "transforms_train.json")  # looked for in this order
 GOOD = "train/good"
@@ -60,6 +60,7 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
             # instant-ngp's own files list blurred frames whose images were deleted later; it skips them too.
             left_out += 1
             continue
+        check_inside(file, root)
         name = posixpath.join(posixpath.dirname(listed), file.name)
         if name in shots:
             raise InputError(f"{where}: {name} is listed twice")

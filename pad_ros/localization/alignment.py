@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..compute.threads import for_each, thread_count
 from ..imaging.geometry import Array, Camera, Pose
-from ..imaging.images import Box, Image
+from ..imaging.images import Image
+from ..imaging.rect import Rect
 from ..rendering.result import ReferenceRendering
 from . import alignment_kernels as kernels
 
@@ -31,7 +32,7 @@ SEEN_MARGIN = 4  # px around the rendered part that the loss is taken over
 MARGIN = 0.1  # of the window's longer side: how far beyond the rendered part the query is looked at
 
 
-def seen_window(rendering: ReferenceRendering) -> Box | None:
+def seen_window(rendering: ReferenceRendering) -> Rect | None:
     """The window of the rendered part with a margin that leaves room to move; None where none of it is in sight."""
     solid = rendering.alpha > 0.5
     rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
@@ -39,8 +40,8 @@ def seen_window(rendering: ReferenceRendering) -> Box | None:
         return None
     height, width = solid.shape
     grow = 2 * SEEN_MARGIN + round(MARGIN * max(rows[-1] - rows[0], columns[-1] - columns[0]))
-    return (max(int(columns[0]) - grow, 0), max(int(rows[0]) - grow, 0),
-            min(int(columns[-1]) + 1 + grow, width), min(int(rows[-1]) + 1 + grow, height))  # fmt: skip
+    return Rect(max(int(columns[0]) - grow, 0), max(int(rows[0]) - grow, 0),
+                min(int(columns[-1]) + 1 + grow, width), min(int(rows[-1]) + 1 + grow, height))  # fmt: skip
 
 
 def nudged(rendering: ReferenceRendering, warp: Array) -> ReferenceRendering:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..imaging.background import Mask
 from ..imaging.geometry import keypoints_from_opencv
-from ..imaging.images import Box, Image
+from ..imaging.images import Image
+from ..imaging.rect import Rect
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class SiftFeatures:
         return Features(points, descriptors, scores)
 
 
-def extract_window(features: LocalFeatures, image: Image, box: Box, max_pixels: int, max_scale: float) -> Features:
+def extract_window(features: LocalFeatures, image: Image, box: Rect, max_pixels: int, max_scale: float) -> Features:
     """Features inside `box`, resized so that it has about `max_pixels` pixels, but by at most `max_scale`."""
     x0, y0, x1, y1 = box
     window = image[y0:y1, x0:x1]

@@ -1,13 +1,8 @@
-"""NetVLAD (Arandjelovic et al., CVPR 2016): VGG16, a VLAD layer of 64 clusters, and whitening; published weights.
-
-The checkpoint is a MATLAB file (as hloc uses it); it is read with SciPy, which runs none of its content.
-"""
+"""NetVLAD (Arandjelovic et al., CVPR 2016): VGG16, a VLAD layer of 64 clusters, and whitening; published weights."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,16 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError, ModelError
+from ..errors import ModelError
 from ..imaging.images import Image
+from ..networks.netvlad_file import VGG16
 from .features import Features
 from .matching import Floats
 
-# Convolutions of VGG16 up to conv5_3 by their place in the published list of layers: (outputs, inputs).
-VGG16 = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256),
-         17: (512, 256), 19: (512, 512), 21: (512, 512), 24: (512, 512), 26: (512, 512), 28: (512, 512)}  # fmt: skip
 POOLINGS = (4, 9, 16, 23)  # places of the poolings; all others are ReLUs
-VLAD, WHITENING = 30, 33  # places of these layers
 CHANNELS, CLUSTERS = 512, 64
 MAX_SIDE = 1024  # px, larger images are shrunk to this
 MIN_SIDE = 32  # px, of which 2 cells are left
@@ -61,26 +53,6 @@ class NetVlad:
         return np.asarray(
             F.normalize(F.linear(vector, s["whitening.weight"], s["whitening.bias"]), dim=1)[0].cpu().numpy()
         )
-
-
-def read_matlab(path: Path, content: bytes) -> dict[str, Tensor]:
-    """The tensors of the published .mat file; InputError where it is another."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        net = loadmat(io.BytesIO(content), struct_as_record=False, squeeze_me=True)["net"]
-        state = {"mean": np.asarray(net.meta.normalization.averageImage)[0, 0]}
-        for place in VGG16:
-            weight, bias = net.layers[place].weights
-            state[f"vgg16.{place}.weight"], state[f"vgg16.{place}.bias"] = weight.transpose(3, 2, 0, 1), bias
-        assignment, centres = net.layers[VLAD].weights  # [512, 64] each, the centres with their sign turned
-        state["assignment"], state["centres"] = assignment.T, -centres.T
-        weight, bias = net.layers[WHITENING].weights
-        state["whitening.weight"], state["whitening.bias"] = weight.reshape(-1, weight.shape[-1]).T, bias
-    except (LookupError, AttributeError, ValueError, TypeError, NotImplementedError, OSError, MatReadError) as error:
-        raise InputError(f"{path}: not the published NetVLAD ({type(error).__name__}: {error})") from error
-    return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in state.items()}
 
 
 def _shapes(whitened: int) -> dict[str, tuple[int, ...]]:

@@ -22,6 +22,8 @@ from ..resources import resource_folder
 from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, check_bounds
 from ..training.splatting_settings import SplattingSettings
 
+MAX_YAML_CHARACTERS = 100_000
+
 
 @dataclass(frozen=True)
 class Method:
@@ -59,7 +61,7 @@ def load_method(name: str, overrides: Sequence[str] = ()) -> Method:
     try:
         values = _yaml(path.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not readable as YAML ({_first_line(error)})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings, got {type(values).__name__}")
     for override in overrides:
@@ -99,20 +101,31 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         target[last] = _yaml(text)
     except ValueError as error:
-        raise InputError(f"--set {override}: the value is not valid YAML") from error
+        raise InputError(f"--set {override[:80]}: the value is not valid YAML ({_first_line(error)})") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Without references (*name): a few lines of nested ones are gigabytes when they are written out."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("references to other values are not supported")
+        return super().compose_node(parent, index)
 
 
 def _yaml(text: str) -> Any:
     """The plain values in `text`; ValueError where it is not YAML."""
+    if len(text) > MAX_YAML_CHARACTERS:
+        raise ValueError(f"more than {MAX_YAML_CHARACTERS} characters")
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:  # ValueError: of impossible dates, as it is
-        raise ValueError(str(error)) from error
+        return yaml.load(text, _Loader)
+    except Exception as error:  # PyYAML's constructors raise anything on an odd tag
+        raise ValueError(_first_line(error)) from error
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
-        raise InputError(f"{where}: expected a group of settings, got {values!r}")
+        raise InputError(f"{where}: expected a group of settings, got {_short(values)}")
     hints = typing.get_type_hints(kind)
     unknown = sorted(str(key) for key in values if key not in hints)
     if unknown:
@@ -128,11 +141,11 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return _build(kind, value, where)
     if typing.get_origin(kind) is Literal:
         if value not in (choices := typing.get_args(kind)):
-            raise InputError(f"{where}: expected one of {', '.join(choices)}, got {str(value)[:80]!r}")
+            raise InputError(f"{where}: expected one of {', '.join(choices)}, got {_short(value)}")
         return value
     if typing.get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: expected a list, got {value!r}")
+            raise InputError(f"{where}: expected a list, got {_short(value)}")
         if not value:
             raise InputError(f"{where}: the list is empty")
         item = typing.get_args(kind)[0]
@@ -140,7 +153,19 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e15:
         value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise InputError(f"{where}: expected {kind.__name__}, got {str(value)[:80]!r}")
+        raise InputError(f"{where}: expected {kind.__name__}, got {_short(value)}")
     if kind in (int, float) and not 0 <= value < 1e15:
-        raise InputError(f"{where}: expected a number from 0 up, got {value}")
+        raise InputError(f"{where}: expected a number from 0 up, got {_short(value)}")
     return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def _short(value: Any) -> str:
+    """The beginning of a value for a message, on one line."""
+    try:
+        return repr(str(value)[:80])
+    except ValueError:  # an integer of more than 4300 digits
+        return f"a very large {type(value).__name__}"

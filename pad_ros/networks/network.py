@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 FOLDER = "networks"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 KINDS = ("onnx", "safetensors")
+PROBE = Path(__file__).with_name("probe.py")
+PROBE_SECONDS, PROBE_SECONDS_PER_MB = 60.0, 0.3
 CUDA_PROVIDER = "CUDAExecutionProvider"  # of the package onnxruntime-gpu
+
+_sound: set[str] = set()  # sha256 of the ONNX files that passed the probe
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,18 @@ class Network:
         except (SafetensorError, ValueError, KeyError) as error:
             raise ModelError(f"the network {self.name} is damaged ({error})") from error
 
+    def check(self) -> None:
+        """ModelError where an ONNX file of a bundle must not be run, or does not run; see `probe`.
+
+        Loading such a file trusts it with this process, so another one tries first. Once per content.
+        """
+        digest = hashlib.sha256(self.content).hexdigest()
+        if self.kind != "onnx" or digest in _sound:
+            return
+        if (problem := _problem_of(self.content)) is not None:
+            raise ModelError(f"the network {self.name} is refused: {problem}; train the model anew")
+        _sound.add(digest)
+
     def session(self, device: str = "cpu") -> InferenceSession:
         """A session of ONNX Runtime; on "cuda" where the installed runtime has that, else on the CPU.
 
@@ -77,6 +95,21 @@ class Network:
             return onnxruntime.InferenceSession(self.content, options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions have no common base
             raise ModelError(f"the network {self.name} is damaged ({' '.join(str(error).split())[:200]})") from error
+
+
+def _problem_of(content: bytes) -> str | None:
+    """What forbids an ONNX file, found in a process of its own; None if nothing does."""
+    limit = PROBE_SECONDS + PROBE_SECONDS_PER_MB * len(content) / 1e6
+    try:
+        found = subprocess.run(
+            [sys.executable, str(PROBE)], input=content, capture_output=True, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"its first run did not end within {limit:.0f} s"
+    if found.returncode == 0:
+        return None
+    said = found.stdout.decode(errors="replace").split("\n")[0] or f"its first run ended with status {found.returncode}"
+    return said[:300]
 
 
 def read_networks(names: Iterable[str], folder: Path | None = None) -> tuple[Network, ...]:
@@ -104,6 +137,7 @@ def load_networks(bundle: Path, entries: Any, needed: Iterable[str]) -> tuple[Ne
         try:
             content = (bundle / FOLDER / f"{name}.{kind}").read_bytes()
             networks.append(Network(content=content, **values))
+            networks[-1].check()
         except (OSError, TypeError) as error:
             raise ModelError(f"{bundle}: the network {name} cannot be read ({error})") from error
     missing = sorted(set(needed) - {network.name for network in networks})
@@ -142,7 +176,7 @@ def _read(name: str, folder: Path | None) -> Network:
 def _state(path: Path, content: bytes) -> dict[str, Tensor]:
     """The tensors of a published checkpoint, read without running any of its code."""
     if path.suffix == ".mat":
-        from ..localization.netvlad import read_matlab
+        from .netvlad_file import read_matlab
 
         return read_matlab(path, content)
     import torch

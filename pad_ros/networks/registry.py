@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import InputError, MissingDependencyError
+from ..io.bundle_folder import sha256_of
 from ..progress import Progress
 
 BLOCK = 1 << 18
@@ -157,7 +158,7 @@ def fetch_weights(name: str, folder: Path | None = None, sha256: str = "", timeo
         raise InputError(f"--sha256 {sha256}: the published {name} has {wanted.sha256}")
     expected, path = wanted.sha256 or sha256, folder / wanted.file
     if path.is_file():
-        if expected and _sha256(path) != expected:
+        if expected and sha256_of(path) != expected:
             raise InputError(f"{path}: exists and is not {name} (wrong sha256); delete it and fetch again")
         return path
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,11 +169,11 @@ def fetch_weights(name: str, folder: Path | None = None, sha256: str = "", timeo
         except OSError as error:
             raise InputError(f"{part}: another process is fetching {name} just now") from error
         resumed = _download(wanted, file, timeout)
-        found = _sha256(part)
+        found = sha256_of(part)
         if resumed and expected and found != expected:  # the beginning may have come from an older file
             file.truncate(0)
             _download(wanted, file, timeout)
-            found = _sha256(part)
+            found = sha256_of(part)
         if not expected:
             raise InputError(
                 f"{wanted.url}: no sha256 is known for {name}; the file has {found}. If you trust it: "
@@ -221,11 +222,3 @@ def _copy(response: http.client.HTTPResponse, file: IO[bytes], wanted: Weights) 
     file.flush()
     if received < length:
         raise ConnectionError(f"it broke off after {received} of {length} bytes")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(BLOCK):
-            digest.update(block)
-        return digest.hexdigest()

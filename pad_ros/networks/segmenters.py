@@ -1,4 +1,4 @@
-"""Segmenters: networks that cut a part out before any ground (U2-Net, Qin et al. 2020; BiRefNet, Zheng et al. 2024)."""
+"""Segmenters: networks that cut a part out of any background (U2-Net, Qin et al. 2020; BiRefNet, Zheng et al. 2024)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..imaging.images import Box, Image
+from ..imaging.images import Image
+from ..imaging.rect import Rect
 from .architectures import IMAGENET_DEVIATION, IMAGENET_MEAN
 from .network import Network, chosen
 
@@ -17,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 SIDES = {"u2net": 320, "birefnet": 1024, "birefnet-lite": 1024}  # px that each was trained with
 LOGITS = ("birefnet", "birefnet-lite")  # whose output is no probability yet
-MARGIN = 0.25  # of the window's longer side: they expect to see an object before something
+WINDOW_MARGIN = 0.25  # of the window's longer side: they expect to see an object before something
 
 
 class Segmenter:
@@ -33,12 +34,9 @@ class Segmenter:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name  # U2-Net has six coarser ones behind it
 
-    def part(self, image: Image, box: Box) -> Mask:
+    def part(self, image: Image, box: Rect) -> Mask:
         """Where [H, W] the object in and around `box` is; ModelError where the network gives no picture."""
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = box
-        grow = round(MARGIN * max(x1 - x0, y1 - y0))
-        seen = np.s_[max(y0 - grow, 0) : min(y1 + grow, height), max(x0 - grow, 0) : min(x1 + grow, width)]
+        seen = box.grown(round(WINDOW_MARGIN * max(box.width, box.height))).clipped(image.shape).slices
         window = image[seen]
         small = cv2.resize(window, (self._side, self._side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         fed = ((small - IMAGENET_MEAN) / IMAGENET_DEVIATION).transpose(2, 0, 1)[None].astype(np.float32)
@@ -46,7 +44,7 @@ class Segmenter:
         if np.shape(values) != (1, 1, self._side, self._side):
             raise ModelError(f"the network {self.name} gives {np.shape(values)}, no mask of {self._side} px")
         own_size = cv2.resize(np.asarray(values[0, 0], np.float32), window.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        mask = np.zeros((height, width), bool)
+        mask = np.zeros(image.shape[:2], bool)
         mask[seen] = own_size > (0.0 if self.name in LOGITS else 0.5)
         return mask
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..imaging.background import Background, Mask, mask_box, part_mask
 from ..imaging.geometry import Array, Camera, Pose
-from ..imaging.images import Box
+from ..imaging.rect import Rect
 from ..imaging.views import View
 from ..io.colmap_cameras import colmap_camera
 from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
@@ -34,13 +34,13 @@ def extract_view(
     return found if mask is None else found.take(inside_mask(found.keypoints, mask, MASK_MARGIN))
 
 
-def view_window(view: View, background: Background) -> tuple[Box, Mask | None]:
+def view_window(view: View, background: Background) -> tuple[Rect, Mask | None]:
     """The box around the part's silhouette, and that; the whole image and None where there is no silhouette."""
     mask = view.mask if view.mask is not None else part_mask(view.image, background)
     box = None if mask is None else mask_box(mask, BOX_MARGIN)
     if box is None:
         height, width = view.image.shape[:2]
-        return (0, 0, width, height), None
+        return Rect(0, 0, width, height), None
     return box, mask
 
 

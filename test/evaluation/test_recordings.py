@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from model_factory import CAMERA, make_model
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
@@ -167,11 +169,34 @@ def test_label_of(text, label):
     assert label_of(text).name == label and label_of(text).mask_path is None
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "stamp,label\nx,good\n", "{", '{"stamp": 1}', "[1]", "\0"])
-def test_damaged_label_files(tmp_path, text):
-    (tmp_path / "labels").write_text(text)
-    with pytest.raises(InputError, match="labels"):
+DAMAGED_LABELS = {
+    "empty": "", "other columns": "a,b\n1,2\n", "stamp is text": "stamp,label\nx,good\n", "cut off": "{",
+    "no label": '{"stamp": 1}', "a list": "[1]", "NUL": "\0",
+    "infinite stamp": '{"stamp": Infinity, "label": "good"}',
+    "stamp of 5000 digits": f"stamp,label\n{'9' * 5000},good\n",
+    "huge field": f"stamp,label\n1,{'x' * 200_000}\n", "deep JSON": '{"stamp": ' + "[" * 100_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGED_LABELS)
+def test_damaged_label_files(tmp_path, kind):
+    (tmp_path / "labels").write_text(DAMAGED_LABELS[kind])
+    with pytest.raises(InputError, match="labels") as caught:
         read_labels(tmp_path / "labels")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+LABEL_STARTS = ["", "stamp,label\n", '{"stamp": ', '{"label": "x", "stamp": 1, "mask": ']
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.sampled_from(LABEL_STARTS), rest=st.text())
+def test_any_label_file_is_read_or_refused(tmp_path, start, rest):
+    (tmp_path / "labels").write_text(start + rest, encoding="utf-8")
+    try:
+        read_labels(tmp_path / "labels")
+    except InputError as error:
+        assert "\n" not in str(error)
 
 
 def test_every_image_needs_a_label(tmp_path, model, capsys):

@@ -169,6 +169,58 @@ def test_any_bytes_are_refused(start, data):
     refused(start + data)
 
 
+def photo_jpeg(progressive: int) -> bytes:
+    """A JPEG of 400x300 with structure, as cameras send."""
+    noise = np.random.default_rng(3).integers(0, 255, (38, 50, 3), np.uint8)
+    smooth = cv2.resize(noise, (400, 300), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[
+        1
+    ].tobytes()
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_cut_jpeg_is_refused_even_with_an_end(progressive, share):
+    data = photo_jpeg(progressive)
+    cut = data[: int(share * len(data))]
+    assert cv2.imdecode(np.frombuffer(cut + b"\xff\xd9", np.uint8), cv2.IMREAD_COLOR) is not None  # OpenCV fills it in
+    for damaged in (cut, cut + b"\xff\xd9"):
+        assert "remature end" in refused(damaged)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_flipped_bits_of_a_jpeg(progressive):
+    """What can be promised: never a crash, always the announced size, and refusal where libjpeg has a remark.
+
+    The format has no checksum: most flips are another valid picture.
+    """
+    data = photo_jpeg(progressive)
+    expected, _ = images.decode(data)
+    outcomes = []
+    for bit in np.random.default_rng(5).integers(0, 8 * len(data), 200):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        try:
+            outcomes.append(images.decode(bytes(flipped))[0].shape == expected.shape)
+        except ImageError:
+            outcomes.append(None)
+    assert outcomes.count(None) >= 40
+    assert outcomes.count(False) <= 2  # a flip in the size itself
+
+
+def test_pixels_are_bounded_by_the_caller(monkeypatch, tmp_path):
+    """The default allows 64 Mpx; who knows the camera allows less, and nothing larger is decoded."""
+    (tmp_path / "x.png").write_bytes(encode(picture()))
+    (tmp_path / "x.jpg").write_bytes(encode(picture(), ".jpg"))
+    for name in ("x.png", "x.jpg"):
+        assert images.load(tmp_path / name, WIDTH * HEIGHT).shape == (HEIGHT, WIDTH, 3)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(images.simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("decoded"))
+    for name in ("x.png", "x.jpg"):
+        with pytest.raises(ImageError, match="48x40 pixels is outside 32 px .. 0.00192 Mpx"):
+            images.load(tmp_path / name, WIDTH * HEIGHT - 1)
+
+
 def test_float_pixels():
     assert "float32 is not supported" in refused(encode(picture().astype(np.float32), ".tiff"))
 

@@ -14,8 +14,8 @@ from view_files import HEIGHT, WIDTH, picture, poses
 from pad_ros.errors import InputError, PadError
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera, undistort_image
-from pad_ros.imaging.views import read_views
 from pad_ros.io.colmap import find_colmap
+from pad_ros.io.read_views import read_views
 
 PARAMETERS = {
     "SIMPLE_PINHOLE": [60, 24, 20],
@@ -105,6 +105,22 @@ def test_missing_image(tmp_path):
         read_views(tmp_path)
 
 
+def test_images_outside_of_the_data_set_are_not_read(tmp_path):
+    write_colmap(tmp_path / "set")
+    (tmp_path / "set/images/ring/1.png").rename(tmp_path / "outside.png")
+    (tmp_path / "set/images/ring/1.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InputError, match="ring/1.png: lies outside of .*images; copy it"):
+        read_views(tmp_path / "set")
+    listed = tmp_path / "set/sparse/0"
+    data = (listed / "images.bin").read_bytes()
+    images.save(tmp_path / "set/images/1.png", picture())
+    (listed / "images.bin").write_bytes(data.replace(b"ring/1.png", b"../../o.pn"))
+    images.save(tmp_path / "o.png", picture())
+    (tmp_path / "o.png").rename(tmp_path / "o.pn")
+    with pytest.raises(InputError, match="o.pn: lies outside of .*images; copy it"):
+        read_views(tmp_path / "set")
+
+
 def test_size_that_contradicts_the_camera(tmp_path):
     write_colmap(tmp_path)
     images.save(tmp_path / "images/ring/1.png", picture(1, 96, 80))
@@ -190,6 +206,41 @@ def test_any_changed_byte_is_read_or_refused(binary, name, where, value):
     changed[where % len(whole)] = value
     try:
         (model / name).write_bytes(changed)
+        refuse_or_read(folder)
+    finally:
+        (model / name).write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    return folder, write_colmap(folder, text=True)
+
+
+TOKENS = ["", "0", "-1", "1e400", "nan", "inf", "9" * 5000, "x", "#", "\0", "\n", "\u2028", "PINHOLE", "OPENCV"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["cameras.txt", "images.txt"]), data=st.data())
+def test_any_changed_word_of_text_is_read_or_refused(written, name, data):
+    folder, model = written
+    whole = (model / name).read_text()
+    words = whole.split(" ")
+    words[data.draw(st.integers(0, len(words) - 1))] = data.draw(st.sampled_from(TOKENS) | st.text(max_size=5))
+    (model / name).write_text(" ".join(words))
+    try:
+        refuse_or_read(folder)
+    finally:
+        (model / name).write_text(whole)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(["cameras.txt", "images.txt"]), content=st.binary(max_size=100))
+def test_any_bytes_of_text_are_read_or_refused(written, name, content):
+    folder, model = written
+    whole = (model / name).read_bytes()
+    (model / name).write_bytes(content)
+    try:
         refuse_or_read(folder)
     finally:
         (model / name).write_bytes(whole)

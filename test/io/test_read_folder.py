@@ -10,9 +10,9 @@ from view_files import HEIGHT, WIDTH, picture, write_nerf
 from pad_ros.errors import ImageError, InputError
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera
-from pad_ros.imaging.views import read_views
 from pad_ros.io import loading
 from pad_ros.io.loading import collect, guess_camera, make_view
+from pad_ros.io.read_views import read_views
 
 
 def write_folder(folder, count=3, suffix=".png"):
@@ -67,6 +67,14 @@ def test_damaged_image(tmp_path):
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:200])
     with pytest.raises(ImageError, match="1.png: truncated"):
         read_views(tmp_path)
+
+
+def test_links_out_of_the_folder_are_refused(tmp_path):
+    write_folder(tmp_path / "set", 2)
+    images.save(tmp_path / "outside.png", picture())
+    (tmp_path / "set" / "2.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(InputError, match="2.png: lies outside of .*set; copy it"):
+        read_views(tmp_path / "set")
 
 
 def test_images_of_different_sizes(tmp_path):

@@ -15,8 +15,8 @@ from view_files import HEIGHT, WIDTH, picture, poses, write_json, write_nerf
 from pad_ros.errors import ImageError, InputError, PadError
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import undistort_image
-from pad_ros.imaging.views import read_views
 from pad_ros.io.nerf import read_intrinsics
+from pad_ros.io.read_views import read_views
 
 
 def test_mad(tmp_path):
@@ -209,6 +209,30 @@ def test_unreadable_file(tmp_path):
     (tmp_path / "transforms.json").chmod(0)
     with pytest.raises(InputError, match="cannot be read"):
         read_views(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "train/../../outside.png", "link.png", "linked/outside.png"])
+def test_images_outside_of_the_data_set_are_not_read(tmp_path, name):
+    root = tmp_path / "set"
+    document = write_nerf(root, 1, names="images/{}.png")
+    images.save(tmp_path / "outside.png", picture())
+    (root / "link.png").symlink_to(tmp_path / "outside.png")
+    (root / "linked").symlink_to(tmp_path)
+    document["frames"][0]["file_path"] = name
+    write_json(root / "transforms.json", document)
+    with pytest.raises(InputError, match="lies outside of .*set; copy it"):
+        read_views(root)
+    document["frames"][0]["file_path"] = str(tmp_path / "outside.png")
+    write_json(root / "transforms.json", document)
+    with pytest.raises(InputError, match="lies outside of|does not exist"):
+        read_views(root)
+
+
+def test_links_within_the_data_set_are_followed(tmp_path):
+    write_nerf(tmp_path, 1)
+    (tmp_path / "train/good/0.png").rename(tmp_path / "kept.png")
+    (tmp_path / "train/good/0.png").symlink_to(tmp_path / "kept.png")
+    assert len(read_views(tmp_path)) == 1
 
 
 def test_read_intrinsics_needs_shared_ones(tmp_path):

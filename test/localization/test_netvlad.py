@@ -12,8 +12,9 @@ from torch import Tensor
 
 from pad_ros.errors import InputError, ModelError
 from pad_ros.localization.features import Features
-from pad_ros.localization.netvlad import VGG16, VLAD, WHITENING, NetVlad, read_matlab
+from pad_ros.localization.netvlad import NetVlad
 from pad_ros.localization.retrieval import most_similar
+from pad_ros.networks.netvlad_file import VGG16, VLAD, WHITENING, read_matlab
 
 NO_FEATURES = Features(np.zeros((0, 2)), np.zeros((0, 1), np.float32), np.zeros(0, np.float32))
 

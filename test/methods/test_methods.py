@@ -39,6 +39,10 @@ def test_unknown_presets(name):
         load_method(name)
 
 
+# Ten lists of ten references each to the one before: a few hundred bytes that would be 10 GB of text.
+BOMB = "[&a0 [lol], " + ", ".join(f"&a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 11)) + "]"
+
+
 @pytest.mark.parametrize(
     "override, mentions",
     [
@@ -72,12 +76,20 @@ def test_unknown_presets(name):
         ("scoring.scales=[a]", "float"),
         ("scoring.scales=[.nan]", "scales"),
         ("description=3", "str"),
+        ("splatting.gaussians=!!timestamp 9", "not valid YAML"),
+        ("splatting.gaussians=!!int x", "not valid YAML"),
+        ("splatting.gaussians=!!bool x", "not valid YAML"),
+        ("splatting.gaussians=0x" + "f" * 6000, "a very large int"),
+        ("splatting.gaussians=" + "9" * 6000, "not valid YAML"),
+        ("splatting.gaussians=" + "x" * 200_000, "more than 100000 characters"),
+        ("splatting.gaussians=" + "[" * 90_000, "not valid YAML"),
+        ("x=" + BOMB, "references to other values"),
     ],
 )
 def test_overrides_that_make_no_sense(override, mentions):
     with pytest.raises(InputError, match=mentions) as caught:
         load_method("pad", [override])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 keys = st.sampled_from([field.name for field in dataclasses.fields(Method)]) | st.text(max_size=5)

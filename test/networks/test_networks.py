@@ -1,5 +1,6 @@
 """Networks: read without running anything, and carried by a reference model."""
 
+import io
 import json
 import os
 import pickle
@@ -10,10 +11,13 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from model_factory import make_model
 from safetensors.torch import save
+from scipy.io import savemat
 
-from pad_ros.errors import InputError, MissingDependencyError, ModelError
+from pad_ros.errors import InputError, MissingDependencyError, ModelError, PadError
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel, seal_manifest
 from pad_ros.networks.network import Network, by_name, load_networks, read_networks, save_networks
@@ -108,6 +112,57 @@ def test_odd_entries(tmp_path: Path, entries: object) -> None:
     save_networks([toy()], tmp_path)
     with pytest.raises(ModelError):
         load_networks(tmp_path, entries, [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "kind", "licence", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(sorted(toy().entry())), value=JSON, entries=JSON)
+def test_any_entries_are_read_or_refused(tmp_path: Path, key: str, value: object, entries: object) -> None:
+    save_networks([toy()], tmp_path)
+    for tried in ([toy().entry() | {key: value}], entries):
+        try:
+            load_networks(tmp_path, tried, [])
+        except ModelError as error:
+            assert "\n" not in str(error)
+
+
+@settings(max_examples=100, deadline=None)
+@given(where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.floats(0, 1))
+def test_any_changed_byte_of_tensors(where: float, value: int, cut: float) -> None:
+    content = bytearray(save(STATE))
+    content[int(where * len(content))] = value
+    for damaged in (bytes(content), bytes(content[: int(cut * len(content))])):
+        try:
+            toy(damaged).tensors()
+        except ModelError as error:
+            assert "\n" not in str(error)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), suffix=st.sampled_from([".pth", ".mat"]))
+def test_any_changed_byte_of_a_checkpoint(tmp_path: Path, where: float, value: int, suffix: str) -> None:
+    buffer = io.BytesIO()
+    if suffix == ".pth":
+        torch.save(STATE, buffer)
+    else:
+        savemat(buffer, {"net": {"layers": [1, 2, 3], "meta": "x"}})
+    content = bytearray(buffer.getvalue())
+    content[int(where * len(content))] = value
+    (tmp_path / f"toy{suffix}").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch, suffix)
+        try:
+            read_networks(["toy"], tmp_path)
+        except PadError as error:
+            assert "\n" not in str(error)
 
 
 def test_a_model_carries_its_networks(tmp_path: Path) -> None:

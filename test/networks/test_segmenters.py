@@ -9,6 +9,7 @@ from splat_scenes import CAMERA, WHITE, box
 
 from pad_ros.comparison.calibrated import CalibratedComparison
 from pad_ros.errors import ModelError
+from pad_ros.imaging.rect import Rect
 from pad_ros.networks.network import Network
 from pad_ros.networks.segmenters import SIDES, Segmenter, find_segmenter
 from pad_ros.rendering.renderer import Renderer
@@ -41,7 +42,7 @@ def network(name, side=None, gain=-8.0):
 def test_what_stands_out_is_found_where_it_is(name):
     image = np.full((120, 160, 3), 230, np.uint8)
     image[40:80, 50:110] = 20
-    mask = Segmenter(network(name)).part(image, (50, 40, 110, 80))
+    mask = Segmenter(network(name)).part(image, Rect(50, 40, 110, 80))
     assert mask.shape == (120, 160) and mask.dtype == bool
     assert mask[42:78, 52:108].all()
     assert not mask[:38].any() and not mask[:, :48].any() and not mask[82:].any() and not mask[:, 112:].any()
@@ -50,8 +51,8 @@ def test_what_stands_out_is_found_where_it_is(name):
 def test_only_the_window_and_its_surroundings_are_looked_at():
     image = np.full((200, 200, 3), 230, np.uint8)
     image[5:20, 5:20] = 20
-    assert not Segmenter(network("u2net")).part(image, (120, 120, 160, 160)).any()
-    assert Segmenter(network("u2net")).part(image, (22, 22, 60, 60)).any()
+    assert not Segmenter(network("u2net")).part(image, Rect(120, 120, 160, 160)).any()
+    assert Segmenter(network("u2net")).part(image, Rect(22, 22, 60, 60)).any()
 
 
 def test_what_is_no_segmenter_is_refused():

@@ -115,6 +115,8 @@ def test_compressed():
     np.testing.assert_array_equal(rgb, picture())
     with pytest.raises(ImageError):
         convert.compressed_to_rgb(CompressedImage(format="png", data=array.array("B", data[:50])))
+    with pytest.raises(ImageError, match="compressed image message: .* pixels is outside"):
+        convert.compressed_to_rgb(CompressedImage(format="png", data=array.array("B", data)), rgb[..., 0].size - 1)
 
 
 @pytest.mark.parametrize("channels", [None, 1, 3, 5])

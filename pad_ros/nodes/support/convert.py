@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 
-def compressed_to_rgb(msg: CompressedImage) -> Image:
+def compressed_to_rgb(msg: CompressedImage, max_pixels: int = images.MAX_PIXELS) -> Image:
     """The pixels of a sensor_msgs/CompressedImage (JPEG, PNG, ...); ImageError if it is not a whole image."""
-    return images.decode(bytes(msg.data), "compressed image message")[0]
+    return images.decode(bytes(msg.data), "compressed image message", max_pixels)[0]
 
 
 def rgb_to_image(image: NDArray[np.uint8], header: Header) -> ImageMsg:

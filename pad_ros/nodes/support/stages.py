@@ -116,7 +116,7 @@ def localize(
     prepared: PreparedQuery | None = None
     began = time.perf_counter()
     try:
-        image = _decode(query)
+        image = _decode(query, inspector.model.max_query_pixels)
         used = inspector.query_camera(image, camera())
         prepared = inspector.prepare(image, used)
         localization = inspector.localize(prepared, prior)
@@ -170,11 +170,11 @@ def score(inspector: Inspector | None, frame: Frame, deadline: float = 0.0) -> I
     return replace(inspection, timings_ms=timings)
 
 
-def _decode(query: Query) -> Image:
+def _decode(query: Query, max_pixels: int) -> Image:
     if query.message is None:
         raise ImageError("there is no image")
     if isinstance(query.message, CompressedImage):
-        return compressed_to_rgb(query.message)
+        return compressed_to_rgb(query.message, max_pixels)
     return image_to_rgb(query.message)
 
 

@@ -1,0 +1,171 @@
+"""The conditions that an image was taken under, and whether they are those that the model was calibrated for.
+
+A defect must not pass because it lies out of the frame, is overexposed, blurred, or too small in the image. Where the
+conditions are not those of the reference views, an image that shows no defect is HOLD with its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..imaging.geometry import Camera, Pose
+from ..imaging.images import Image
+from ..imaging.rect import Rect
+from ..photometry.prepared_query import PreparedQuery
+from ..rendering.renderer import Renderer
+from ..rendering.result import ReferenceRendering
+from ..verdicts import Reason
+
+Floats = NDArray[np.float32]
+
+OUTLINE_SIDE = 200  # px, longer side of the rendering that shows the part beyond the frame
+CLIPPED_LOW, CLIPPED_HIGH = 1, 254  # grey levels at which a camera shows nothing any more
+REFERENCE_MARGIN = 0.05  # of full scale: a reference pixel nearer to black or white may well be clipped in the query
+MAX_CLIPPED = 0.02  # share of the part
+EDGE_QUANTILE = 0.9  # of the rendering's gradient on the part: pixels above it are edges
+MIN_EDGE = 0.02  # gradient per px (0..1): a part of weaker edges has no sharpness to measure
+RESOLUTION_ALLOWANCE = 0.8  # of the least resolution of the reference views
+SHARPNESS_ALLOWANCE = 0.8  # of the least sharpness of good views
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """view_share: of the part's surface that should be in view, what was compared: in the frame and not clipped.
+
+    clipped: share of the part in the frame that is over- or underexposed; light: mean change of the part's colours
+    from the trained light, of full scale; light_known: it could be undone; resolution: px per part unit at the part;
+    sharpness: gradient at the part's edges relative to the rendering's, NaN for a part without edges.
+    """
+
+    view_share: float = math.nan
+    clipped: float = math.nan
+    light: float = math.nan
+    light_known: bool = True
+    resolution: float = math.nan
+    sharpness: float = math.nan
+
+
+@dataclass(frozen=True)
+class ConditionLimits:
+    """The least resolution (px per part unit) and sharpness of good views that verdicts can rest on."""
+
+    min_resolution: float = 0.0
+    min_sharpness: float = 0.0
+
+    @staticmethod
+    def of(conditions: Sequence[Conditions]) -> ConditionLimits:
+        """From the conditions of good reference views."""
+        resolutions = [c.resolution for c in conditions if math.isfinite(c.resolution)]
+        sharpness = [c.sharpness for c in conditions if math.isfinite(c.sharpness)]
+        return ConditionLimits(
+            RESOLUTION_ALLOWANCE * min(resolutions, default=0.0), SHARPNESS_ALLOWANCE * min(sharpness, default=0.0)
+        )
+
+    def problem(self, found: Conditions, min_view_share: float) -> tuple[Reason, str] | None:
+        """Why an image without a defect cannot be passed under its conditions, None if it can."""
+        if not found.light_known:
+            return Reason.LIGHT, "the light differs more from that of the reference views than can be undone"
+        if found.clipped > MAX_CLIPPED:
+            text = f"{100 * found.clipped:.0f} % of the part are over- or underexposed, {100 * MAX_CLIPPED:.0f} % may be"
+            return Reason.LIGHT, text
+        if found.view_share < min_view_share:
+            text = f"{100 * found.view_share:.0f} % of the part are in view, {100 * min_view_share:.0f} % are needed"
+            return Reason.PARTIAL_VIEW, text
+        if found.resolution < self.min_resolution:
+            share = found.resolution / self.min_resolution * RESOLUTION_ALLOWANCE
+            text = f"the part has {share:.2f} times the resolution of the reference views, {RESOLUTION_ALLOWANCE} is needed"
+            return Reason.RESOLUTION, text
+        if found.sharpness < self.min_sharpness:
+            text = (
+                f"the image is blurred: sharpness {found.sharpness:.2f} at the part's edges, good views have "
+                f"{self.min_sharpness / SHARPNESS_ALLOWANCE:.2f} and more"
+            )
+            return Reason.BLUR, text
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"min_resolution": self.min_resolution, "min_sharpness": self.min_sharpness}
+
+
+def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outline: Renderer) -> Conditions:
+    """The conditions of a query at the rendering's pose. outline: renders the part alone, at any resolution."""
+    lit = query.lit_by(rendering)
+    clipped = clipped_share(query.undistorted, rendering)
+    shown = 1.0 if query.background.colour is None else share_in_frame(outline, query.pinhole, rendering.pose)
+    return Conditions(
+        shown * (1 - clipped), clipped, lit.light.change, lit.light.known, resolution(rendering, outline),
+        sharpness(lit.image, rendering),
+    )  # fmt: skip
+
+
+def share_in_frame(outline: Renderer, camera: Camera, pose: Pose) -> float:
+    """Share of the part's projection that lies inside the image of a pinhole camera."""
+    gaussians = outline.gaussians
+    seen = pose.transform(gaussians.means[gaussians.opacities > 0.1].astype(np.float64))
+    seen = seen[seen[:, 2] > 1e-3]
+    if len(seen) == 0:
+        return 0.0
+    pixels = camera.project(seen)
+    (x0, y0), (x1, y1) = pixels.min(axis=0), pixels.max(axis=0)
+    if x0 >= 0 and y0 >= 0 and x1 <= camera.width and y1 <= camera.height:
+        return 1.0
+    whole = Rect(math.floor(x0), math.floor(y0), math.ceil(x1) + 1, math.ceil(y1) + 1)
+    scale = min(OUTLINE_SIDE / max(whole.width, whole.height), 1.0)
+    size = max(round(scale * whole.width), 1), max(round(scale * whole.height), 1)
+    extended = camera.cropped(whole.x0, whole.y0, whole.width, whole.height).resized(*size)
+    alpha = outline.part(extended, pose).alpha
+    inside = Rect(
+        round(-scale * whole.x0), round(-scale * whole.y0), round(scale * (camera.width - whole.x0)),
+        round(scale * (camera.height - whole.y0)),
+    ).clipped(alpha.shape)  # fmt: skip
+    total = float(alpha.sum())
+    return float(alpha[inside.slices].sum()) / total if total > 0 else 0.0
+
+
+def clipped_share(image: Image, rendering: ReferenceRendering) -> float:
+    """Share of the part's pixels [H, W, 3] that the camera cut off though the reference does not suggest it."""
+    inside = rendering.inside
+    part = rendering.alpha[inside] > 0.5
+    count = int(np.count_nonzero(part))
+    if count == 0:
+        return 0.0
+    seen, expected = image[inside][part], rendering.rgb[inside][part]
+    low = (seen <= CLIPPED_LOW) & (expected > REFERENCE_MARGIN)
+    high = (seen >= CLIPPED_HIGH) & (expected < 1 - REFERENCE_MARGIN)
+    return float(np.count_nonzero((low | high).any(axis=1))) / count
+
+
+def resolution(rendering: ReferenceRendering, outline: Renderer) -> float:
+    """px per part unit at the part's centre."""
+    depth = float(rendering.pose.transform(outline.gaussians.centre[None])[0, 2])
+    return math.sqrt(rendering.camera.fx * rendering.camera.fy) / max(depth, 1e-9)
+
+
+def sharpness(image: Image, rendering: ReferenceRendering) -> float:
+    """Gradient of the image at the edges of the rendered part, relative to the rendering's own."""
+    inside = rendering.inside
+    part = cv2.erode((rendering.alpha[inside] > 0.9).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if np.count_nonzero(part) < 100:
+        return math.nan
+    reference = _slope(rendering.rgb[inside])
+    edges = part & (reference > max(float(np.quantile(reference[part], EDGE_QUANTILE)), MIN_EDGE))
+    if np.count_nonzero(edges) < 50:
+        return math.nan
+    query = _slope(image[inside].astype(np.float32) * np.float32(1 / 255))
+    # The strongest slope nearby: a pose that is off by a fraction of a pixel is no blur.
+    nearby = cv2.dilate(query, np.ones((3, 3), np.uint8))
+    return float(np.sum(nearby[edges]) / np.sum(cv2.dilate(reference, np.ones((3, 3), np.uint8))[edges]))
+
+
+def _slope(values: Floats) -> Floats:
+    """Gradient magnitude [H, W] of the mean of the channels, per px."""
+    grey = cv2.transform(values, np.full((1, 3), 1 / 3, np.float32))
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    return np.asarray(cv2.magnitude(across, down))
