@@ -23,6 +23,7 @@ setup(
         "jinja2>=3.1",
         "lz4>=4.3",
         "mapbox-earcut>=1.0",
+        "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=1.26",
         "onnx>=1.15",

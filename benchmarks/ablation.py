@@ -8,14 +8,13 @@ MODEL was trained on DATASET; --blurred is a model of the same data set trained 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import option_parser, write_result
 
 from pad_ros.comparison.calibrated import CalibratedComparison
 from pad_ros.comparison.choices import COMPARISONS
@@ -58,10 +57,7 @@ class UniformComparison(CalibratedComparison):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = option_parser(__doc__, "model", "dataset", "out")
     parser.add_argument("--blurred", type=Path)
     arguments = parser.parse_args()
     COMPARISONS["uniform"] = UniformComparison
@@ -73,11 +69,9 @@ def main() -> None:
     if arguments.blurred:
         blurred = ReferenceModel.load(arguments.blurred)
         rows["1 reference fitted for less time"] = judge(blurred, [], views, dataset, arguments.out / f"{len(rows)}")
-    (arguments.out / "ablation.json").write_text(json.dumps(rows, indent=1) + "\n")
-    print("\n| switched off | " + " | ".join(COLUMNS) + " |")
-    print("|---" * (len(COLUMNS) + 1) + "|")
-    for name, found in rows.items():
-        print(f"| {name} | " + " | ".join(f"{found[c]:.4f}" for c in COLUMNS) + " |")
+    cells = [[name, *(found[c] for c in COLUMNS)] for name, found in rows.items()]
+    title = f"What the pieces are worth, {dataset.name}"
+    write_result(f"ablation_{dataset.name}", title, ["switched off", *COLUMNS], cells)
 
 
 def judge(

@@ -1,20 +1,18 @@
-"""Trains and evaluates on every part there is, and prints one table with the mean.
+"""Trains and evaluates on every part there is: one table with the mean.
 
     python benchmarks/accuracy.py OUT [--parts bracket,pcb,...] [--shared FOLDER] [--budget 420]
 
-Rows: the demo generator's parts (made below OUT), and, where the shared data are (--shared, PAD_SHARED, or ../shared
-beside the repository), the MAD-like loader and the real photographs with edited defects. A row whose model exists
-below OUT already is evaluated again, not trained again.
+Rows: the demo generator's parts (made below OUT), and, where the shared data are, the MAD-like loader and the real
+photographs with edited defects. A row whose model exists below OUT already is evaluated again, not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from pathlib import Path
 from typing import Any
 
+from common import add_shared, add_training, chosen, loader, option_parser, write_result
 from edited_photos import READERS as PHOTO_READERS
 from edited_photos import write_dataset as write_photo_dataset
 
@@ -34,35 +32,31 @@ COLUMNS = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization",
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--parts", help="comma-separated; default: all")
-    parser.add_argument("--shared", type=Path)
-    parser.add_argument("--budget", type=float, default=420.0)
-    parser.add_argument("--method", default="pad")
-    parser.add_argument("--set", action="append", default=[], dest="overrides")
-    arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    parser = option_parser(__doc__, "out")
     names = [*PARTS, "loader", *PHOTO_READERS]
-    chosen = arguments.parts.split(",") if arguments.parts else names
-    rows: dict[str, dict[str, Any]] = {}
-    for name in chosen:
-        if name not in names:
-            parser.error(f"no part {name}; there are: {', '.join(names)}")
-        dataset = find_dataset(name, arguments.out, shared)
+    parser.add_argument("--parts", default=",".join(names), help="default: all")
+    parser.add_argument("--method", default="pad")
+    add_training(parser)
+    add_shared(parser)
+    arguments = parser.parse_args()
+    found: dict[str, dict[str, Any]] = {}
+    for name in chosen(parser, arguments.parts, names):
+        dataset = find_dataset(name, arguments.out, arguments.shared)
         if dataset is None:
-            print(f"{name}: skipped, no data below {shared}")
+            print(f"{name}: skipped, no data below {arguments.shared}")
             continue
-        rows[name] = run(name, dataset, arguments)
-        print_table(rows)
-    (arguments.out / "accuracy.json").write_text(json.dumps(rows, indent=1) + "\n")
+        found[name] = run(name, dataset, arguments)
+    rows = [row(name, metrics) for name, metrics in found.items()]
+    means = [[m[c] for m in found.values() if m[c] is not None] for c in COLUMNS]
+    rows.append(["mean", *(sum(v) / len(v) if v else None for v in means), None, None])
+    columns = ["part", *COLUMNS, "rotation deg median/p95", "ms p50"]
+    write_result("accuracy", "Accuracy of all parts", columns, rows, "Rates are at each model's own threshold.")
 
 
 def find_dataset(name: str, out: Path, shared: Path) -> Path | None:
     """The data set of a row, made if need be; None where its source is missing."""
     if name == "loader":
-        source = shared / "data" / "mad_like" / "loader"
-        return source if source.is_dir() else None
+        return loader(shared) if loader(shared).is_dir() else None
     folder = out / "data" / name
     if not folder.exists():
         if name in PARTS:
@@ -84,16 +78,10 @@ def run(name: str, dataset: Path, arguments: argparse.Namespace) -> dict[str, An
     return evaluate(inspector, read_dataset(dataset), arguments.out / "reports" / name)
 
 
-def print_table(rows: dict[str, dict[str, Any]]) -> None:
-    print("\n| part | " + " | ".join(COLUMNS) + " | rotation deg med/p95 | ms p50 |")
-    print("|---" * (len(COLUMNS) + 3) + "|")
-    for name, m in rows.items():
-        error = (m.get("pose_error") or {}).get("rotation_deg")
-        pose = f"{error['median']:.3f}/{error['p95']:.3f}" if error else "-"
-        values = " | ".join("-" if m[c] is None else f"{m[c]:.4f}" for c in COLUMNS)
-        print(f"| {name} | {values} | {pose} | {m['latency_ms']['total']['p50']:.0f} |")
-    means = [[m[c] for m in rows.values() if m[c] is not None] for c in COLUMNS]
-    print("| **mean** | " + " | ".join(f"{sum(v) / len(v):.4f}" if v else "-" for v in means) + " | | |", flush=True)
+def row(name: str, metrics: dict[str, Any]) -> list[object]:
+    error = (metrics["pose_error"] or {}).get("rotation_deg")
+    pose = f"{error['median']:.3f}/{error['p95']:.3f}" if error else None
+    return [name, *(metrics[c] for c in COLUMNS), pose, round(metrics["latency_ms"]["total"]["p50"])]
 
 
 if __name__ == "__main__":

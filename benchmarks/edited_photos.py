@@ -1,6 +1,6 @@
 """Makes data sets with defects edited into real photographs: `python benchmarks/edited_photos.py OUT`.
 
-Reads temple_ring and fox from the shared data (PAD_SHARED, or ../shared beside the repository) and writes
+Reads temple_ring and fox from the shared data (--shared, PAD_SHARED, or ../shared) and writes
 OUT/temple_ring and OUT/fox in the MAD layout. Four of five views become reference views; every fifth is held out: once
 untouched (test/good) and once per kind of defect. Defects are painted with OpenCV: on the temple where it is brighter
 than the cloth, on the fox anywhere but near the border. Which edits are kept, the demo's `Limits` say (size and
@@ -9,9 +9,7 @@ contrast of the mask), no detector. The photographs are for research only: do no
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 import zlib
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from common import add_shared, option_parser
 from numpy.typing import NDArray
 
 from pad_ros.demo.defects import Limits
@@ -39,12 +38,12 @@ Mask = NDArray[np.bool_]  # [H, W]
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photograph with its camera (distorted as taken), pose, and where a defect may lie."""
+    """A photograph with its camera (distorted as taken) and pose."""
 
     image: Image
     camera: Camera
     pose: Pose
-    ground: Mask  # [H, W]
+    allowed: Mask  # [H, W], where a defect may lie
 
 
 def read_temple(folder: Path) -> list[Photo]:
@@ -66,19 +65,19 @@ def read_temple(folder: Path) -> list[Photo]:
 def read_fox(folder: Path) -> list[Photo]:
     """The 50 views of the fox, at FOX_SIZE."""
     content = json.loads((folder / "transforms.json").read_text())
-    lens = (content["k1"], content["k2"], content["p1"], content["p2"])
+    distortion = (content["k1"], content["k2"], content["p1"], content["p2"])
     full = Camera(int(content["w"]), int(content["h"]), content["fl_x"], content["fl_y"], content["cx"], content["cy"],
-                  lens)  # fmt: skip
+                  distortion)  # fmt: skip
     photos = []
     for frame in sorted(content["frames"], key=lambda entry: entry["file_path"]):
         path = folder / frame["file_path"]
         if not path.exists():  # the list names more views than there are photographs
             continue
         image = np.asarray(cv2.resize(images.load(path), FOX_SIZE, interpolation=cv2.INTER_AREA), np.uint8)
-        ground = np.zeros(image.shape[:2], bool)
-        ground[96:-96, 54:-54] = True
+        allowed = np.zeros(image.shape[:2], bool)
+        allowed[96:-96, 54:-54] = True
         pose = Pose.from_opengl_camera_to_world(np.array(frame["transform_matrix"]))
-        photos.append(Photo(image, full.resized(*FOX_SIZE), pose, ground))
+        photos.append(Photo(image, full.resized(*FOX_SIZE), pose, allowed))
     return photos
 
 
@@ -167,12 +166,12 @@ KINDS: dict[str, Callable[[Photo, np.random.Generator], tuple[Image, Mask]]] = {
 
 
 def edit(photo: Photo, kind: str, rng: np.random.Generator) -> tuple[Image, Mask]:
-    """Draws edits of the given kind until one keeps the limits; a mask lies on the photo's ground but for its rim."""
+    """Draws edits of the given kind until one keeps the limits; a mask lies where a defect may lie, but for its rim."""
     limits = Limits(round(_unit(photo)))
     for _ in range(MAX_DRAWS):
         image, mask = KINDS[kind](photo, rng)
         area = int(np.count_nonzero(mask))
-        inside = np.count_nonzero(mask & photo.ground) >= 0.95 * area
+        inside = np.count_nonzero(mask & photo.allowed) >= 0.95 * area
         if inside and limits.area_fits(area) and limits.visible(mask, photo.image, image):
             return image, mask
     raise InputError(f"no place for {kind} in {MAX_DRAWS} draws")
@@ -205,9 +204,11 @@ def write_dataset(photos: list[Photo], out: Path, name: str, seed: int) -> None:
 
 def _frame(name: str, photo: Photo) -> dict[str, object]:
     c = photo.camera
-    lens = dict(zip(("k1", "k2", "p1", "p2"), c.distortion)) if c.distorted else {}
-    return {"file_path": name, "fl_x": c.fx, "fl_y": c.fy, "cx": c.cx, "cy": c.cy, "w": c.width, "h": c.height, **lens,
-            "transform_matrix": photo.pose.to_opengl_camera_to_world().tolist()}  # fmt: skip
+    intrinsics = {"fl_x": c.fx, "fl_y": c.fy, "cx": c.cx, "cy": c.cy, "w": c.width, "h": c.height}
+    if c.distorted:
+        intrinsics |= dict(zip(("k1", "k2", "p1", "p2"), c.distortion))
+    matrix = photo.pose.to_opengl_camera_to_world().tolist()
+    return {"file_path": name, **intrinsics, "transform_matrix": matrix}
 
 
 def _unit(photo: Photo) -> float:
@@ -216,8 +217,8 @@ def _unit(photo: Photo) -> float:
 
 
 def _place(photo: Photo, rng: np.random.Generator) -> tuple[int, int]:
-    """A random pixel (x, y) of the ground."""
-    rows, columns = np.nonzero(photo.ground)
+    """A random pixel (x, y) where a defect may lie."""
+    rows, columns = np.nonzero(photo.allowed)
     k = int(rng.integers(len(rows)))
     return int(columns[k]), int(rows[k])
 
@@ -265,18 +266,18 @@ READERS = {"temple_ring": read_temple, "fox": read_fox}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Data sets with defects edited into real photographs.")
-    parser.add_argument("out", type=Path, help="folder to write OUT/temple_ring and OUT/fox into")
+    parser = option_parser(__doc__, "out")
     parser.add_argument("--only", choices=READERS, help="one of the two")
     parser.add_argument("--seed", type=int, default=0)
+    add_shared(parser)
     arguments = parser.parse_args()
-    shared = Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    data = arguments.shared / "data"
     try:
         for name, read in READERS.items():
             if arguments.only in (None, name):
-                if not (shared / "data" / name).is_dir():
-                    raise InputError(f"no photographs at {shared / 'data' / name}; set PAD_SHARED to the shared data")
-                write_dataset(read(shared / "data" / name), arguments.out / name, name, arguments.seed)
+                if not (data / name).is_dir():
+                    raise InputError(f"no photographs at {data / name}; set PAD_SHARED to the shared data")
+                write_dataset(read(data / name), arguments.out / name, name, arguments.seed)
     except PadError as error:
         print(f"edited_photos: {error}", file=sys.stderr)
         return error.exit_status

@@ -8,11 +8,10 @@ those of the fit alone, without map and calibration; dB are those of held-out vi
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
+from common import option_parser, write_result
 
 from pad_ros.compute.threads import only_our_threads
 from pad_ros.imaging.background import Background
@@ -28,8 +27,7 @@ from pad_ros.training.train import find_background, split, with_masks
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("dataset", type=Path)
+    parser = option_parser(__doc__, "dataset")
     parser.add_argument("--budgets", default="60,120,240", help="seconds")
     parser.add_argument("--change", action="append", default=[], help="KEY=VALUE[,KEY=VALUE...], one more row")
     parser.add_argument("--device", default="cpu")
@@ -39,17 +37,20 @@ def main() -> None:
     background = find_background(views)
     sfm_map, posed = build_map(views, background, load_method("pad").localization)
     fitted, held_out = split(with_masks(posed.views, background))
-    print(f"{'':<40}" + "".join(f"{budget:>18g} s" for budget in budgets))
+    rows: list[list[object]] = []
     for change in ["", *arguments.change]:
         settings = load_method("pad", change.split(",") if change else []).splatting
         start = initial_gaussians(
             fitted, sfm_map.points, sfm_map.colours, settings.starting, settings.sh_degree, np.random.default_rng(0)
         )
-        cells = []
+        rows.append([change or "as it is"])
         for budget in budgets:
             decibels, seconds = fit(start, fitted, held_out, background, settings, budget, arguments.device)
-            cells.append(f"{decibels:.2f} dB ({seconds:.0f} s)")
-        print(f"{change or 'as it is':<40}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+            rows[-1].append(f"{decibels:.2f} dB ({seconds:.0f} s)")
+            print(f"{rows[-1][0]}, {budget:g} s: {rows[-1][-1]}", flush=True)
+    name, columns = arguments.dataset.resolve().name, ["settings", *(f"{budget:g} s" for budget in budgets)]
+    text = "On the part, in held-out views; in brackets the seconds that the fit alone took."
+    write_result(f"fitting_{name}", f"Quality of the Gaussians against time, {name}", columns, rows, text)
 
 
 def fit(

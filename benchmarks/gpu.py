@@ -1,6 +1,6 @@
-"""What a CUDA device does: rendering, fitting, and whole inspections, beside the CPU's figures.
+"""What a CUDA device does: rendering, fitting, and whole inspections, with the CPU's figures for rendering.
 
-    python benchmarks/gpu.py [--dataset FOLDER] [--out FILE]
+    python benchmarks/gpu.py [--dataset FOLDER]
 
 Rendering and fitting are measured on a synthetic shell of Gaussians. With a data set (transforms.json, as `pad train`
 takes it) a model is trained to --steps iterations as well, and its test images are inspected at their own size and at
@@ -9,23 +9,20 @@ twice that. Takes under ten minutes on one card. Exit status 3 without a CUDA de
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from common import option_parser, write_result
 
 from pad_ros.errors import PadError
 from pad_ros.evaluation.dataset import read_dataset
-from pad_ros.evaluation.machine import describe_machine, machine_line
 from pad_ros.imaging import images
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose
@@ -46,24 +43,20 @@ INSPECTIONS = 50
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = option_parser(__doc__)
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--steps", type=int, default=15_000)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     try:
         resolve_device("cuda")
     except PadError as error:
         print(f"gpu: {error}", file=sys.stderr)
         return error.exit_status
-    found: dict[str, Any] = {"machine": describe_machine()}
-    print(machine_line(found["machine"]))
-    found["rendering"] = [rendering(count, size) for count in (20_000, 100_000, 500_000) for size in (400, 800)]
-    found["fitting"] = [fitting(count, size) for count in (30_000, 100_000) for size in (400, 800)]
+    rows = [rendering(count, size) for count in (20_000, 100_000, 500_000) for size in (400, 800)]
+    rows += [fitting(count, size) for count in (30_000, 100_000) for size in (400, 800)]
     if arguments.dataset:
-        found |= whole(arguments.dataset, arguments.steps)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+        rows += whole(arguments.dataset, arguments.steps)
+    write_result("gpu", "A CUDA device", ["task", "CUDA", "CPU", "note"], rows)
     return 0
 
 
@@ -99,18 +92,17 @@ def median_ms(call: Callable[[], object]) -> float:
     return float(np.median(times))
 
 
-def rendering(count: int, size: int) -> dict[str, float]:
+def rendering(count: int, size: int) -> list[object]:
     """Colours, alpha, depth and two features, as a query needs them, arrays back on the host."""
     camera, pose = view_from(0.3, size)
     gaussians, features = shell(count), np.ones((count, 2), np.float32)
     on_cuda, on_cpu = (Renderer(gaussians, WHITE, features, device) for device in ("cuda", "cpu"))
     cuda = median_ms(lambda: on_cuda.render(camera, pose))
     cpu = median_ms(lambda: on_cpu.render(camera, pose))
-    print(f"render {count // 1000}k at {size}x{size}: {cuda:.2f} ms, CPU {cpu:.1f} ms", flush=True)
-    return {"gaussians": count, "size": size, "cuda_ms": cuda, "cpu_ms": cpu}
+    return [f"rendering {count // 1000}k Gaussians at {size}x{size}", f"{cuda:.2f} ms", f"{cpu:.1f} ms", None]
 
 
-def fitting(count: int, size: int) -> dict[str, float]:
+def fitting(count: int, size: int) -> list[object]:
     renderer = Renderer(shell(count), WHITE, device="cuda")
     views = []
     for i in range(16):
@@ -126,19 +118,19 @@ def fitting(count: int, size: int) -> dict[str, float]:
     torch.cuda.synchronize()
     step = 1000 * (time.perf_counter() - began) / FIT_STEPS
     quality = rendering_quality(fitted, tuple(views), WHITE, "cuda").psnr
-    print(f"fit {count // 1000}k at {size}x{size}: {step:.2f} ms per step ({quality:.1f} dB after them)", flush=True)
-    return {"gaussians": count, "size": size, "step_ms": step}
+    note = f"{quality:.1f} dB after {FIT_STEPS} steps"
+    return [f"fitting {count // 1000}k Gaussians at {size}x{size}", f"{step:.2f} ms per step", None, note]
 
 
-def whole(dataset: Path, steps: int) -> dict[str, Any]:
+def whole(dataset: Path, steps: int) -> list[list[object]]:
     """Training, and inspections from decoded image to verdict."""
     method = load_method("pad", [f"splatting.steps={steps}"])
     began = time.perf_counter()
     model = train(read_views(dataset), method, name=dataset.name, budget=float("inf"), device="cuda")
     seconds = time.perf_counter() - began
     part = model.training["held_out"]["psnr_part"]
-    print(f"training, {steps} steps: {seconds:.0f} s, {part:.2f} dB on the part of held-out views", flush=True)
-    found: dict[str, Any] = {"training_s": seconds, "psnr_part": part}
+    note = f"{part:.2f} dB on the part of held-out views"
+    rows: list[list[object]] = [[f"training, {steps} steps", f"{seconds:.0f} s", None, note]]
     with tempfile.TemporaryDirectory() as folder:
         inspector = Inspector(model.save(Path(folder) / "model"), "cuda")
         inspector.warm_up()
@@ -151,9 +143,8 @@ def whole(dataset: Path, steps: int) -> dict[str, Any]:
                 times.append(result.timings_ms["total"])
             p50, p95 = np.percentile(times[3:], [50, 95])
             size = f"{image.shape[1]}x{image.shape[0]}"
-            print(f"inspection at {size}: p50 {p50:.1f} ms, p95 {p95:.1f} ms", flush=True)
-            found[f"inspection_{size}_ms"] = {"p50": float(p50), "p95": float(p95)}
-    return found
+            rows.append([f"inspection at {size}", f"{p50:.1f} ms", None, f"p95 {p95:.1f} ms"])
+    return rows
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ at the end compares them.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 from collections import defaultdict
@@ -26,6 +24,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pycolmap
+from common import add_shared, loader, option_parser, write_result
 from edited_photos import HELD_OUT, READERS
 
 from pad_ros.evaluation.dataset import read_dataset
@@ -35,16 +34,17 @@ from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.io.read_views import read_views
 from pad_ros.localization import localizer as stages
 from pad_ros.localization.landmarks import LandmarkIndex
-from pad_ros.localization.localizer import Localizer
+from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.sfm_map import SfmMap
 from pad_ros.methods.presets import method_from_dict, networks_of
 from pad_ros.networks.network import Network, read_networks
 from pad_ros.photometry.prepared_query import PreparedQuery
-from pad_ros.settings import LocalizationSettings
 from pad_ros.training.mapping import build_map
 from pad_ros.training.train import find_background
 
-MAX_DEGREES, MAX_SHIFT = 3.0, 0.03
+MAX_DEGREES, MAX_SHIFT = 3.0, 0.03  # of a right pose; the shift as a share of the distance to the part
+COLUMNS = ("features", "data", "localized", "wrong", "rotation deg", "translation %", "features ms", "match ms",
+           "total ms", "landmarks", "map s")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +55,25 @@ class Query:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = option_parser(__doc__)
     parser.add_argument("--data", default="loader,conveyor,temple_ring,fox")
     parser.add_argument("--features", default="sift")
     parser.add_argument("--unposed", action="store_true")
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--shared", type=Path)
+    add_shared(parser)
     arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    if not shared.is_dir():
-        parser.error(f"no shared data at {shared} (set PAD_SHARED or give --shared)")
+    if not arguments.shared.is_dir():
+        parser.error(f"no shared data at {arguments.shared} (set PAD_SHARED or give --shared)")
     rows = []
     for choice in arguments.features.split(","):
         named = dict(zip(("features", "matcher", "retrieval"), choice.split("+")))
         settings = method_from_dict({"name": choice, "localization": named}, "--features").localization
-        with weights_folder(arguments.weights, shared / "weights") as folder:
+        with weights_folder(arguments.weights, arguments.shared / "weights") as folder:
             networks = read_networks(networks_of(settings), folder)
         for name in arguments.data.split(","):
-            rows.append([choice, *measure(name, *load(name, shared / "data"), arguments.unposed, settings, networks)])
-    print_table(rows)
+            rows.append([choice, *measure(name, *load(name, arguments.shared), arguments.unposed, settings, networks)])
+    text = "Rotation, translation and times: median/p95/max."
+    write_result("localization", "Localization of held-out queries", COLUMNS, rows, text)
 
 
 @contextmanager
@@ -91,16 +91,16 @@ def weights_folder(given: Path | None, shared: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def load(name: str, folder: Path) -> tuple[ReferenceViews, list[Query]]:
+def load(name: str, shared: Path) -> tuple[ReferenceViews, list[Query]]:
     """Reference views and queries with true poses."""
     if name in ("loader", "conveyor"):
-        views = read_views(folder / "mad_like" / "loader")
+        views = read_views(loader(shared))
         camera = views.views[0].camera
-        dataset = read_dataset(folder / "mad_like" / ("loader" if name == "loader" else "loader_conveyor"))
+        dataset = read_dataset(loader(shared) if name == "loader" else loader(shared).with_name("loader_conveyor"))
         return views, [Query(images.load(q.path), camera, q.pose) for q in dataset.images if q.pose is not None]
     if name not in READERS:
         raise SystemExit(f"unknown data '{name}' (there are: loader, conveyor, {', '.join(READERS)})")
-    photos = READERS[name](folder / name)
+    photos = READERS[name](shared / "data" / name)
     shots = [View(f"{i:03d}.png", undistort_image(p.image, p.camera), p.camera.pinhole(), p.pose)
              for i, p in enumerate(photos)]  # fmt: skip
     reference = tuple(view for i, view in enumerate(shots) if i % HELD_OUT != HELD_OUT - 1)
@@ -154,13 +154,6 @@ def measure(
             summary(degrees, 2) if degrees else "", summary(100 * np.array(shifts), 2) if shifts else "",
             summary(stage_ms["features"], 0), summary(stage_ms["match"], 0), summary(stage_ms["total"], 0),
             str(len(sfm_map.points)), f"{seconds:.0f}"]  # fmt: skip
-
-
-def print_table(rows: list[list[str]]) -> None:
-    head = ["features", "data", "localized", "wrong", "rotation deg", "translation %", "features ms", "match ms",
-            "total ms", "landmarks", "map s"]  # fmt: skip
-    print("median/p95/max")
-    print("\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]))
 
 
 def describe(sfm_map: SfmMap) -> str:

@@ -3,23 +3,21 @@
     python benchmarks/methods.py OUT [--data loader] [--methods pad,pad_deep,splatpose_plus,patchcore] [--budget 420]
         [--shared FOLDER] [--weights FOLDER]
 
---data: a folder in MAD's layout, or "loader" of the shared data (--shared, PAD_SHARED, or ../shared beside the
-repository). Published weights are taken from --weights (else where `pad weights fetch` puts them) and from the shared
-data. What is to be had at neither place is replaced, and the table says by what: EfficientNet-B4 by MobileNetV2,
-LightGlue by mutual nearest neighbours, NetVLAD by VLAD. Models that exist below OUT are evaluated again, not trained
-again. Times are from the file to the verdict.
+--data: a folder in MAD's layout, or "loader" of the shared data. Published weights are taken from --weights (else where
+`pad weights fetch` puts them) and from the shared data. What is to be had at neither place is replaced, and the text
+below the table says by what: EfficientNet-B4 by MobileNetV2, LightGlue by mutual nearest neighbours, NetVLAD by VLAD.
+Models that exist below OUT are evaluated again, not trained again. Times are from the file to the verdict.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common import add_shared, add_training, chosen, loader, option_parser, table_lines, write_result
 from localization import weights_folder
 from stand_in import stand_in
 
@@ -44,43 +42,32 @@ REPLACEMENTS = {
 }
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization", "localized", "false_reject_rate",
            "escape_rate", "hold_rate")  # fmt: skip
+COLUMNS = ("method", *FIGURES, *(f"{stage} ms p50" for stage in STAGES), "training s")
 FALSE_REJECT_RATE = 0.01
+Row = tuple[list[object], str]  # the cells of COLUMNS but the first; which networks ran, and what was changed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("out", type=Path)
+    parser = option_parser(__doc__, "out")
     parser.add_argument("--data", default="loader")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--budget", type=float, default=420.0, help="seconds of training, each")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", help="for every preset")
-    parser.add_argument("--shared", type=Path)
     parser.add_argument("--weights", type=Path)
+    add_training(parser)
+    add_shared(parser)
     arguments = parser.parse_args()
-    shared = arguments.shared or Path(os.environ.get("PAD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    data = shared / "data" / "mad_like" / "loader" if arguments.data == "loader" else Path(arguments.data)
-    names = arguments.methods.split(",")
-    if unknown := sorted(set(names) - set(METHODS)):
-        parser.error(f"no method {unknown[0]}; there are: {', '.join(METHODS)}")
-    with weights_folder(None, shared / "weights") as linked:
-        places = Places(arguments.weights, linked, shared / "weights")
-        rows = run_all(names, data, places, arguments)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "methods.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (arguments.out / "methods.txt").write_text(table(rows) + "\n")
-
-
-def run_all(
-    names: Sequence[str], data: Path, places: Places, arguments: argparse.Namespace
-) -> dict[str, dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    for name in names:
-        out = arguments.out / name
-        rows[name] = (
-            run_patchcore(data, places) if name == "patchcore" else run_preset(name, data, out, places, arguments)
-        )
-        print(table(rows), flush=True)
-    return rows
+    data = loader(arguments.shared) if arguments.data == "loader" else Path(arguments.data)
+    names = chosen(parser, arguments.methods, METHODS)
+    rows, notes = [], []
+    with weights_folder(None, arguments.shared / "weights") as linked:
+        places = Places(arguments.weights, linked, arguments.shared / "weights")
+        for name in names:
+            out = arguments.out / name
+            patchcore = name == "patchcore"
+            figures, note = run_patchcore(data, places) if patchcore else run_preset(name, data, out, places, arguments)
+            rows.append([name, *figures])
+            notes.append(f"{name}: {note}.")
+            print(table_lines(COLUMNS, rows)[-1], flush=True)
+    write_result(f"methods_{data.name}", f"Methods on {data.name}", COLUMNS, rows, "\n".join(notes))
 
 
 class Places:
@@ -108,7 +95,7 @@ class Places:
         return tuple(n for n in found.values() if n is not None), [REPLACEMENTS[name] for name in missing]
 
 
-def run_preset(name: str, data: Path, out: Path, places: Places, arguments: argparse.Namespace) -> dict[str, Any]:
+def run_preset(name: str, data: Path, out: Path, places: Places, arguments: argparse.Namespace) -> Row:
     """Train (unless there is a model) and evaluate one preset below `out`."""
     if not (out / "model" / "manifest.json").is_file():
         _, replaced = places.all(load_method(name, arguments.overrides).networks)
@@ -129,7 +116,7 @@ def run_preset(name: str, data: Path, out: Path, places: Places, arguments: argp
     return row(found, model.training["seconds"], model.networks, changed)
 
 
-def run_patchcore(data: Path, places: Places) -> dict[str, Any]:
+def run_patchcore(data: Path, places: Places) -> Row:
     network = places.find(FREE_BACKBONE)
     assert network is not None
     began = time.monotonic()
@@ -140,31 +127,11 @@ def run_patchcore(data: Path, places: Places) -> dict[str, Any]:
     return row(summarise(run(baseline, read_dataset(data), "patchcore"))[0], seconds, (network,), [])
 
 
-def row(found: dict[str, Any], seconds: float, networks: Sequence[Network], changed: Sequence[str]) -> dict[str, Any]:
-    return {
-        **{key: found[key] for key in FIGURES},
-        "latency_ms": found["latency_ms"],
-        "per_defect": found["per_defect"],
-        "training_seconds": round(seconds, 1),
-        "networks": [network.entry() for network in networks],
-        "changed": list(changed),
-    }
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """One line per method; below it what ran, under which licence."""
-    heads = ("img AUROC", "pix AUROC", "pix AP", "AUPRO", "F1", "localized", "FRR", "escape", "hold",
-             *(f"{stage} ms" for stage in STAGES), "train s")  # fmt: skip
-    lines = [f"{'':<16}" + "".join(f"{head:>12}" for head in heads)]
-    for name, found in rows.items():
-        cells = [f"{found[key]:.3f}" for key in FIGURES]
-        cells += [f"{found['latency_ms'][stage]['p50']:.0f}" for stage in STAGES]
-        lines.append(f"{name:<16}" + "".join(f"{cell:>12}" for cell in (*cells, f"{found['training_seconds']:.0f}")))
-    for name, found in rows.items():
-        ran = [f"{n['name']} ({n['licence']}, commercial use: {n['commercial']})" for n in found["networks"]]
-        changed = f"; changed: {', '.join(found['changed'])}" if found["changed"] else ""
-        lines.append(f"{name}: {', '.join(ran) or 'no networks'}{changed}")
-    return "\n".join(lines)
+def row(found: dict[str, Any], seconds: float, networks: Sequence[Network], changed: Sequence[str]) -> Row:
+    times = [found["latency_ms"][stage]["p50"] for stage in STAGES]
+    cells = [*(found[key] for key in FIGURES), *(None if t is None else round(t) for t in times), round(seconds)]
+    ran = [f"{network.name} ({network.licence}, commercial use: {network.commercial})" for network in networks]
+    return cells, ", ".join(ran or ["no networks"]) + (f"; changed: {', '.join(changed)}" if changed else "")
 
 
 if __name__ == "__main__":

@@ -8,19 +8,22 @@ thirds of the image's width, half as large as their spacing, of mixed opacity.
 
 from __future__ import annotations
 
-import argparse
 import os
+import sys
 import time
 
 import numpy as np
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if "--threads" in sys.argv:  # read when Numba is imported, which the next line does
+        os.environ["NUMBA_NUM_THREADS"] = sys.argv[sys.argv.index("--threads") + 1]
+    from common import option_parser, write_result
+
+    parser = option_parser(__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
-    os.environ["NUMBA_NUM_THREADS"] = str(options.threads)  # read when Numba is imported
     import torch
 
     from pad_ros.imaging.geometry import Camera, Pose
@@ -59,14 +62,18 @@ def main() -> None:
 
     began = time.perf_counter()
     measure(100, 32)
-    print(f"{options.threads} threads; compiling or loading the kernels took {time.perf_counter() - began:.1f} s")
+    compiling = time.perf_counter() - began
     sizes = (200, 400, 800)
-    print("median ms, forward / forward + backward")
-    print("| Gaussians | " + " | ".join(f"{size}x{size}" for size in sizes) + " |")
-    print("|---|" + "---|" * len(sizes))
+    rows: list[list[object]] = []
     for count in (5_000, 20_000, 100_000):
         cells = (measure(count, size) for size in sizes)
-        print(f"| {count // 1000}k | " + " | ".join(f"{f:.0f} / {b:.0f}" for f, b in cells) + " |", flush=True)
+        rows.append([f"{count // 1000}k", *(f"{f:.0f} / {b:.0f}" for f, b in cells)])
+    text = (
+        f"Median ms, forward / forward and backward, on {options.threads} threads. "
+        f"Compiling or loading the kernels took {compiling:.1f} s before."
+    )
+    columns = ["Gaussians", *(f"{size}x{size}" for size in sizes)]
+    write_result("rasterizer", "The CPU rasterizer", columns, rows, text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How much other light and a worse camera cost: metrics against severity.
 
-    python benchmarks/robustness.py MODEL DATASET OUT [--every N]
+    python benchmarks/robustness.py MODEL DATASET [--every N]
 
 Each test image is changed by one effect at a time and inspected end to end. Exposure and white balance change linear
 light (gamma 2.2); vignetting falls off with the square of the distance from the centre; blur and noise are Gaussian.
@@ -8,46 +8,39 @@ light (gamma 2.2); vignetting falls off with the square of the distance from the
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
+from common import option_parser, table_lines, write_result
 from numpy.typing import NDArray
 
 from pad_ros.evaluation.dataset import TestImage, read_dataset
-from pad_ros.evaluation.metrics import Judged, count_pixels, image_auroc
+from pad_ros.evaluation.metrics import Judged, count_pixels, ranking_figures, rates
 from pad_ros.imaging import images
 from pad_ros.imaging.images import Image
 from pad_ros.inspector import Inspector
-from pad_ros.verdicts import Verdict
 
 Effect = Callable[[Image], Image]
 GAMMA = 2.2
-COLUMNS = ("localized", "image_auroc", "pixel_auroc", "pixel_ap", "false_rejects", "escapes", "holds")
+COLUMNS = ("localized", "image_auroc", "pixel_auroc", "pixel_ap", "false_reject_rate", "escape_rate", "hold_rate")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("dataset", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = option_parser(__doc__, "model", "dataset")
     parser.add_argument("--every", type=int, default=1, help="take every N-th image of each label")
     arguments = parser.parse_args()
     inspector, dataset = Inspector.load(arguments.model), read_dataset(arguments.dataset)
     labels = dict.fromkeys(item.label for item in dataset.images)
     chosen = [i for label in labels for i in [x for x in dataset.images if x.label == label][:: arguments.every]]
-    rows: dict[str, dict[str, float]] = {}
-    print(f"{len(chosen)} images\n\n| change | " + " | ".join(COLUMNS) + " |")
-    print("|---" * (len(COLUMNS) + 1) + "|", flush=True)
+    rows: list[list[object]] = []
     for name, effect in effects().items():
-        rows[name] = judge(inspector, chosen, effect)
-        print(f"| {name} | " + " | ".join(f"{rows[name][c]:.4g}" for c in COLUMNS) + " |", flush=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "robustness.json").write_text(json.dumps({"images": len(chosen), "rows": rows}, indent=1) + "\n")
+        found = judge(inspector, chosen, effect)
+        rows.append([name, *(found[column] for column in COLUMNS)])
+        print(table_lines(["change", *COLUMNS], rows)[-1], flush=True)
+    title, text = f"Other light and worse cameras, {dataset.name}", f"{len(chosen)} images, each changed in each way."
+    write_result(f"robustness_{dataset.name}", title, ["change", *COLUMNS], rows, text)
 
 
 def effects() -> dict[str, Effect]:
@@ -102,19 +95,14 @@ def judge(inspector: Inspector, items: list[TestImage], effect: Effect) -> dict[
     judged, localized = [], 0
     for item in items:
         image = effect(images.load(item.path))
-        shape = (image.shape[0], image.shape[1])
         found = inspector.inspect(image)
         localized += found.localization is not None and found.localization.localized
-        values = None if found.anomaly_map is None else found.anomaly_map.values
-        judged.append(Judged(item.defective, found.verdict, float(found.score), values, item.load_mask(shape), shape))
-    pooled, _ = count_pixels(judged)
+        judged.append(Judged.of(found, item.defective, item.load_mask(image.shape), image.shape))
     return {
-        "localized": localized / len(items), "image_auroc": image_auroc(judged),
-        "pixel_auroc": float(pooled.auroc()[0]), "pixel_ap": float(pooled.average_precision()[0]),
-        "false_rejects": sum(not i.defective and i.verdict is Verdict.REJECT for i in judged),
-        "escapes": sum(i.defective and i.verdict is Verdict.PASS for i in judged),
-        "holds": sum(i.verdict is Verdict.HOLD for i in judged),
-    }  # fmt: skip
+        "localized": localized / len(items),
+        **ranking_figures(judged, count_pixels(judged)[0]),
+        **rates(judged),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What ROS adds: from the camera's message to the result, beside the library's own call, in one process.
+"""What ROS adds to the library's own call, from the camera's message to the result, in one process.
 
-    python benchmarks/ros_overhead.py MODEL IMAGE... [--side 800] [--runs 60] [--out FILE]
+    python benchmarks/ros_overhead.py MODEL IMAGE... [--side 800] [--runs 60]
 
 Images are brought to --side pixels. In each run the library inspects an image, and a cell in this process gets the same
 image as a message. "added": the difference, run by run. "outside the stages": the part of the message's way that is not
@@ -9,24 +9,20 @@ in the result's localize_ms (which includes decoding), render_ms and score_ms; t
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
+from common import option_parser, write_result
 from pad_ros.msg import InspectionResult
 from rclpy.node import Node
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
-from pad_ros.evaluation.machine import describe_machine
 from pad_ros.imaging import images
 from pad_ros.nodes.cell import CellNode
 from pad_ros.nodes.support.convert import rgb_to_image
@@ -68,12 +64,9 @@ class Camera(Node):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("images", type=Path, nargs="+")
+    parser = option_parser(__doc__, "model", "images...")
     parser.add_argument("--side", type=int, default=800)
     parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
@@ -87,20 +80,21 @@ def main() -> int:
     threading.Thread(target=executor.spin, daemon=True).start()
     while not camera.ready():
         time.sleep(0.05)
-    found = measure(cell, camera, pictures, arguments.runs)
+    times, different = measure(cell, camera, pictures, arguments.runs)
     executor.shutdown(timeout_sec=5)
     cell.close()
     rclpy.try_shutdown()
-    print(f"\n{arguments.side}x{arguments.side}, {arguments.runs} runs, ms\n\n| | p50 | p95 |\n|---|---|---|")
-    for name, row in found["ms"].items():
-        print(f"| {name} | {row['p50']:.1f} | {row['p95']:.1f} |")
-    print(f"verdicts that differ from the library's: {found['different']}")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
-    return int(found["ms"]["added"]["p50"] > LIMIT_MS or found["different"] > 0)
+    found = {name: np.percentile(values, [50, 95]).round(1).tolist() for name, values in times.items()}
+    rows = [[name, *values] for name, values in found.items()]
+    text = f"{arguments.side}x{arguments.side} px, {arguments.runs} runs; {different} verdicts unlike the library's."
+    write_result("ros_overhead", "What ROS adds to a verdict", ["ms", "p50", "p95"], rows, text)
+    return int(found["added"][0] > LIMIT_MS or different > 0)
 
 
-def measure(cell: CellNode, camera: Camera, pictures: list[images.Image], runs: int) -> dict[str, Any]:
+def measure(
+    cell: CellNode, camera: Camera, pictures: list[images.Image], runs: int
+) -> tuple[dict[str, list[float]], int]:
+    """(milliseconds of each run by name, verdicts that differ from the library's)"""
     assert cell.inspector is not None
     names = ("library call", "message to result", "added", "outside the stages")
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -117,11 +111,7 @@ def measure(cell: CellNode, camera: Camera, pictures: list[images.Image], runs: 
         stages = msg.localize_ms + msg.render_ms + msg.score_ms
         for name, value in zip(names, (library, total, total - library, total - stages), strict=True):
             times[name].append(value)
-    rows = {}
-    for name, values in times.items():
-        p50, p95 = np.percentile(values, [50, 95]).tolist()
-        rows[name] = {"p50": p50, "p95": p95}
-    return {"machine": describe_machine(), "runs": runs, "ms": rows, "different": different}
+    return times, different
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
                                   [--faults 0.01]
 
 The nodes run as processes; a killed one is started again at once, as `respawn` in a launch file does. Without --model a
-toy part is made and learned in OUT. Prints a table and writes OUT/soak.json; exit status 1 if a trigger did not get
+toy part is made and learned in OUT, where logs are left too. Exit status 1 if a trigger did not get
 exactly one result, a fault got PASS, or the line did not recover.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -26,12 +25,14 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from common import option_parser, write_result
 from pad_ros.msg import InspectionResult, Trigger
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
 
+from pad_ros.evaluation.metrics import percentiles
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera
 from pad_ros.imaging.views import ReferenceViews, View
@@ -144,8 +145,7 @@ class Client(Node):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("out", type=Path)
+    parser = option_parser(__doc__, "out")
     parser.add_argument("--model", type=Path, nargs="+", metavar=("MODEL", "IMAGE"))
     parser.add_argument("--nodes", choices=sorted(NODES), default="cell")
     parser.add_argument("--triggers", type=int, default=1000)
@@ -200,7 +200,7 @@ def judge(model: Path, files: list[Path]) -> list[tuple[np.ndarray, Verdict]]:
     found = [(image := images.load(file), inspector.inspect(image).verdict) for file in files]
     queries = [(image, verdict) for image, verdict in found if verdict is not Verdict.HOLD]
     if not any(verdict is Verdict.PASS for _, verdict in queries):
-        sys.exit("none of the images passes: there is nothing that a fault could be told from")
+        sys.exit("none of the images passes: there is nothing to compare a fault with")
     return sorted(queries, key=lambda query: query[1] is not Verdict.PASS)
 
 
@@ -260,63 +260,67 @@ def right(one: Asked) -> bool:
     return bool(one.answers) and one.answers[0][0] is one.expected
 
 
-def cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join("never" if item is None else str(item) for item in value)
-    return "" if value is None else f"{value:.0f}" if isinstance(value, float) else str(value)
-
-
 def passed(one: Asked) -> bool:
     return any(verdict is Verdict.PASS for verdict, _, _ in one.answers)
 
 
-def report(asked: list[Asked], unknown: int, arguments: argparse.Namespace) -> int:
-    """The table and soak.json; 1 if what is promised was not kept."""
-    rows, recoveries = {}, []
+def groups_of(asked: list[Asked]) -> tuple[dict[str, list[Asked]], list[tuple[str, float | None]]]:
+    """(triggers by what happened to them, (fault, seconds until the line answered right again) of each fault)"""
     faults = [one for one in asked if one.fault]
-    shadows: dict[int, str] = {}  # triggers between a fault and the line's recovery
+    recoveries: list[tuple[str, float | None]] = []
+    recovering: set[int] = set()  # triggers between a fault and the line's recovery
     for one in faults:
         after = next((other for other in asked[one.number + 1 :] if right(other)), None)
         recoveries.append((one.fault, None if after is None else after.sent - one.sent))
-        until = len(asked) if after is None else after.number
-        shadows.update(dict.fromkeys(range(one.number + 1, until), one.fault))
-    groups = {"no fault": [one for one in asked if not one.fault and one.number not in shadows]}
-    groups.update({kind: [one for one in faults if one.fault == kind] for kind in KINDS})
-    groups["while recovering"] = [one for one in asked if one.number in shadows and not one.fault]
-    for name, members in groups.items():
-        verdicts = Counter(verdict.name for one in members for verdict, _, _ in one.answers)
-        times = [1000 * one.answers[0][2] for one in members if one.answers]
-        seconds = [s for kind, s in recoveries if kind == name]
-        rows[name] = {
-            "triggers": len(members),
-            "results": sum(len(one.answers) for one in members),
-            **{verdict.name: verdicts[verdict.name] for verdict in Verdict},
-            "as the library": sum(right(one) for one in members),
-            "p50_ms": float(np.percentile(times, 50)) if times else None,
-            "p95_ms": float(np.percentile(times, 95)) if times else None,
-            "recovery_s": [None if s is None else round(s, 2) for s in seconds],
-        }
-    failures = [
+        recovering.update(range(one.number + 1, len(asked) if after is None else after.number))
+    groups = {"no fault": [one for one in asked if not one.fault and one.number not in recovering]}
+    groups |= {kind: [one for one in faults if one.fault == kind] for kind in KINDS}
+    groups["while recovering"] = [one for one in asked if one.number in recovering and not one.fault]
+    return groups, recoveries
+
+
+def broken_promises(asked: list[Asked], unknown: int, recoveries: list[tuple[str, float | None]]) -> list[str]:
+    return [
         *(f"trigger {one.number}: {len(one.answers)} results" for one in asked if len(one.answers) != 1),
-        *(f"trigger {one.number}: PASS for {one.fault}" for one in faults if passed(one)),
+        *(f"trigger {one.number}: PASS for {one.fault}" for one in asked if one.fault and passed(one)),
         *(f"no recovery after {kind}" for kind, seconds in recoveries if seconds is None),
         *(f"trigger {one.number}: PASS for a defect" for one in asked
           if one.expected is not Verdict.PASS and passed(one)),
         *([f"{unknown} results that nobody asked for"] if unknown else []),
     ]  # fmt: skip
-    columns = ("triggers", "results", "PASS", "REJECT", "HOLD", "as the library", "p50_ms", "p95_ms", "recovery_s")
-    print(f"\n{len(asked)} triggers at {arguments.rate:g} Hz, nodes: {arguments.nodes}\n")
-    print("| | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
-    for name, row in rows.items():
-        cells = [
-            "" if row[c] is None else f"{row[c]:.0f}" if isinstance(row[c], float) else str(row[c]) for c in columns
-        ]
-        print(f"| {name} | " + " | ".join(cells) + " |")
-    for reason, count in Counter(a[1].name for one in asked for a in one.answers if a[0] is Verdict.HOLD).items():
-        print(f"HOLD for {reason}: {count}")
-    print("\n".join(failures) or "\nexactly one result for each trigger, no PASS for a fault, recovered after each")
-    document = {"arguments": {k: str(v) for k, v in vars(arguments).items()}, "rows": rows, "failures": failures}
-    (arguments.out / "soak.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def report(asked: list[Asked], unknown: int, arguments: argparse.Namespace) -> int:
+    """The table; 1 if what is promised was not kept."""
+    groups, recoveries = groups_of(asked)
+    rows = []
+    for name, members in groups.items():
+        verdicts = Counter(verdict.name for one in members for verdict, _, _ in one.answers)
+        times = percentiles([1000 * one.answers[0][2] for one in members if one.answers])
+        seconds = ["never" if s is None else f"{s:.2f}" for kind, s in recoveries if kind == name]
+        rows.append([
+            name, len(members), sum(len(one.answers) for one in members), *(verdicts[v.name] for v in Verdict),
+            sum(right(one) for one in members), *(None if t is None else round(t) for t in times.values()),
+            ", ".join(seconds),
+        ])  # fmt: skip
+    failures = broken_promises(asked, unknown, recoveries)
+    holds = Counter(a[1].name for one in asked for a in one.answers if a[0] is Verdict.HOLD)
+    text = [
+        f"{len(asked)} triggers at {arguments.rate:g} Hz. HOLD for: {dict(holds)}.",
+        *(failures or ["Exactly one result for each trigger, no PASS for a fault, recovered after each."]),
+    ]
+    columns = [
+        "",
+        "triggers",
+        "results",
+        *(v.name for v in Verdict),
+        "as the library",
+        "p50 ms",
+        "p95 ms",
+        "recovery s",
+    ]
+    title = f"Faults in a running line, nodes: {arguments.nodes}"
+    write_result(f"ros_soak_{arguments.nodes}", title, columns, rows, "\n".join(text))
     return int(bool(failures))
 
 

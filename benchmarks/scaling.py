@@ -3,16 +3,14 @@
     python benchmarks/scaling.py MODEL IMAGE... --out FOLDER [--axes image,gaussians,views,landmarks] [--repeats N]
 
 MODEL is a trained bundle, IMAGE shows its part. One thing grows at a time, and what grows is made up: images resized;
-Gaussians, views and landmarks are left out, or doubled with small changes (a Gaussian into smaller ones beside it, a
-view into one from a hair beside, a landmark into one that looks different), so that the model still finds and judges
-the part. Each point is a process of its own, so that the peak of memory is its own. Writes scaling.json and one
-PNG per axis (with matplotlib), and prints a table.
+Gaussians, views and landmarks are left out, or doubled with small changes (a Gaussian into smaller ones around it, a
+view into one from a slightly turned camera, a landmark into one that looks different), so that the model still finds
+and judges the part. Each point is a process of its own, so that the peak of memory is its own. Prints a table and
+writes one PNG per axis into FOLDER.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -22,8 +20,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from common import chosen, option_parser, write_result
+from matplotlib.figure import Figure
 
-from pad_ros.evaluation.machine import describe_machine, machine_line, peak_memory_mb
+from pad_ros.evaluation.machine import peak_memory_mb
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Pose
 from pad_ros.inspector import Inspector
@@ -38,38 +38,29 @@ AXES = {
     "landmarks": (1_000, 4_000, 16_000, 64_000),
 }
 STAGES = ("localize", "render", "score", "total")
-BESIDE = 2e-3  # rad, between a view and its double
+COLUMNS = ("axis", "value", *(f"{stage} ms" for stage in STAGES), "peak MB", "localized", "load average")
+TURN = 2e-3  # rad, between a view and its double
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    parser = option_parser(__doc__, "model", "images...")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--axes", default=",".join(AXES))
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    axes = arguments.axes.split(",")
-    if unknown := sorted(set(axes) - set(AXES)):
-        parser.error(f"no axis is called {unknown[0]}; there are: {', '.join(AXES)}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"machine": describe_machine(), "model": str(arguments.model), "axes": {}}
-    print(machine_line(found["machine"]))
-    for axis in axes:
+    rows: list[list[object]] = []
+    for axis in chosen(parser, arguments.axes, tuple(AXES)):
         points = []
         for value in AXES[axis]:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 point = pool.submit(measure, arguments.model, arguments.images, axis, value, arguments.repeats).result()
             points.append(point)
-            times = "  ".join(f"{stage} {point['latency_ms'][stage]:.0f}" for stage in STAGES)
-            print(
-                f"{axis} {value}: {times} ms, {point['memory_mb']:.0f} MB, localized {point['localized']:.2f}, "
-                f"load {point['load_average']:.1f}",
-                flush=True,
-            )
-        found["axes"][axis] = points
+            times = [round(point["latency_ms"][stage]) for stage in STAGES]
+            rows.append([axis, value, *times, round(point["memory_mb"]), point["localized"], point["load_average"]])
+            print(dict(zip(COLUMNS, rows[-1])), flush=True)
         draw(axis, points, arguments.out / f"scaling_{axis}.png")
-    (arguments.out / "scaling.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = "Medians. One axis grows at a time; each point is a process of its own."
+    write_result("scaling", "Latency and memory against size", COLUMNS, rows, text)
 
 
 def measure(model: Path, files: list[Path], axis: str, value: int, repeats: int) -> dict[str, Any]:
@@ -119,10 +110,8 @@ def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
     calibration = model.calibration
     if calibration is not None:
         state = calibration.state
-        calibration = replace(
-            calibration, state=replace(state, residual_mean=state.residual_mean[chosen], rarity=state.rarity[chosen]),
-            max_loss=1.0,  # such a model explains no image well
-        )  # fmt: skip
+        state = replace(state, residual_mean=state.residual_mean[chosen], rarity=state.rarity[chosen])
+        calibration = replace(calibration, state=state, max_loss=1.0)  # such a model explains no image well
     return replace(model, gaussians=g, calibration=calibration)
 
 
@@ -133,7 +122,7 @@ def with_views(model: ReferenceModel, count: int) -> ReferenceModel:
     chosen = rng.permutation(own)[:count] if count <= own else np.arange(count) % own
     rows = [np.flatnonzero(old.descriptor_view == v) for v in chosen]
     every = np.concatenate(rows)
-    turns = [Pose.identity().retract(np.r_[rng.normal(0, BESIDE, 3), 0, 0, 0]) for _ in chosen]
+    turns = [Pose.identity().retract(np.r_[rng.normal(0, TURN, 3), 0, 0, 0]) for _ in chosen]
     names = tuple(f"view {i}" for i in range(count))
     by_name = {photograph.name: photograph for photograph in model.photographs}
     photographs = tuple(
@@ -172,16 +161,9 @@ def with_landmarks(model: ReferenceModel, count: int) -> ReferenceModel:
 
 def draw(axis: str, points: list[dict[str, Any]], file: Path) -> None:
     """Latency per stage and memory over one axis, both logarithmic, with a line of proportional growth."""
-    try:
-        import matplotlib
-    except ImportError:
-        print(f"{file.name}: not drawn, matplotlib is not installed")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     values = np.array([point["value"] for point in points], float)
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure = Figure((9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for stage in STAGES:
         left.loglog(values, [point["latency_ms"][stage] for point in points], marker="o", label=stage)
     first = points[0]["latency_ms"]["total"]
@@ -194,8 +176,8 @@ def draw(axis: str, points: list[dict[str, Any]], file: Path) -> None:
         plot.set_xticks(values, [f"{value:,.0f}" for value in values])
         plot.minorticks_off()
     figure.suptitle(f"{axis}: latency and memory")
+    file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
-    pyplot.close(figure)
 
 
 if __name__ == "__main__":

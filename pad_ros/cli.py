@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pad_ros {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    train = commands.add_parser("train", help="learn a reference model from views of one good part")
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(run=run)
+        return added
+
+    _add_train(command("train", _train, "learn a reference model from views of one good part"))
+    _add_inspect(command("inspect", _inspect, "verdict and heatmap for images"))
+    _add_evaluate(command("evaluate", _evaluate, "metrics.json and report.html on a labelled data set"))
+    _add_bag(command("bag", _bag, "inspect the images of a rosbag2, no ROS needed"))
+    _add_bench(command("bench", _bench, "latency, throughput and memory of a model on images"))
+    _add_demo(command("demo", _demo, "make a part, train, run the ROS 2 graph on it, write a report"))
+    _add_weights(command("weights", _weights, "network weights: what there is, under which licence; fetch them"))
+    info = command("info", _info, "what is in a reference model")
+    info.add_argument("model", type=Path)
+    info.add_argument("--json", action="store_true")
+    return parser
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("views", type=Path, help="MAD or NeRF data set, COLMAP model, image folder, or rosbag2")
     train.add_argument("--out", type=Path, required=True, metavar="MODEL", help="folder to write the model to")
     train.add_argument("--method", default="pad", help="preset (default: %(default)s)")
@@ -69,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="change one setting of the preset, e.g. splatting.gaussians=30000")  # fmt: skip
     train.add_argument("--weights", type=Path, metavar="DIR",
                        help="folder with network weights (default: as `pad weights path` says)")  # fmt: skip
-    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    _add_device(train)
     train.add_argument("--budget", type=_positive, default=DEFAULT_BUDGET, metavar="SECONDS",
                        help="time for the whole training (default: %(default)g)")  # fmt: skip
     train.add_argument("--false-reject-rate", type=_share, default=DEFAULT_RATE, metavar="RATE",
@@ -77,18 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
-    train.set_defaults(run=_train)
 
-    inspect = commands.add_parser("inspect", help="verdict and heatmap for images")
+
+def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("model", type=Path)
     inspect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     inspect.add_argument("--out", type=Path, required=True, metavar="DIR")
     inspect.add_argument("--json", action="store_true", help="print one JSON object per image")
     _add_scene(inspect)
-    inspect.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    inspect.set_defaults(run=_inspect)
+    _add_device(inspect)
 
-    evaluate = commands.add_parser("evaluate", help="metrics.json and report.html on a labelled data set")
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("model", type=Path)
     evaluate.add_argument("dataset", type=Path)
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -97,10 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder with the baseline's backbone, for a model that holds none")  # fmt: skip
     _add_scene(evaluate)
-    evaluate.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    evaluate.set_defaults(run=_evaluate)
+    _add_device(evaluate)
 
-    bag = commands.add_parser("bag", help="inspect the images of a rosbag2, no ROS needed")
+
+def _add_bag(bag: argparse.ArgumentParser) -> None:
     bag.add_argument("model", type=Path)
     bag.add_argument("bag", type=Path)
     bag.add_argument("--topic", help="image topic (default: the only one)")
@@ -114,24 +133,24 @@ def _parser() -> argparse.ArgumentParser:
         bag.add_argument(f"--max-{name}", type=_rate, metavar="SHARE", help=f"limit: exit status 1 if more {what}")
     bag.add_argument("--max-p95-ms", type=_positive, metavar="MS", help="limit for 95 %% of the times per image")
     _add_scene(bag)
-    bag.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    bag.set_defaults(run=_bag)
+    _add_device(bag)
 
-    bench = commands.add_parser("bench", help="latency, throughput and memory of a model on images")
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("model", type=Path)
     bench.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     bench.add_argument("--out", type=Path, metavar="FILE")
-    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    bench.set_defaults(run=_bench)
+    _add_device(bench)
 
-    demo = commands.add_parser("demo", help="make a part, train, run the ROS 2 graph on it, write a report")
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
     demo.add_argument("--part", default="bracket")
     demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
     demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
-    demo.set_defaults(run=_demo)
 
-    weights = commands.add_parser("weights", help="network weights: what there is, under which licence; fetch them")
+
+def _add_weights(weights: argparse.ArgumentParser) -> None:
     actions = weights.add_subparsers(dest="action", required=True, metavar="list|fetch|path")
     listing = actions.add_parser("list", help="all weights with size, licence, commercial use and purpose")
     fetch = actions.add_parser("fetch", help="download weights and check them")
@@ -143,13 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     for action in (listing, fetch, path):
         action.add_argument("--weights", type=Path, metavar="DIR",
                             help="folder (default: PAD_WEIGHTS, else pad_ros/weights in XDG_DATA_HOME)")  # fmt: skip
-    weights.set_defaults(run=_weights)
 
-    info = commands.add_parser("info", help="what is in a reference model")
-    info.add_argument("model", type=Path)
-    info.add_argument("--json", action="store_true")
-    info.set_defaults(run=_info)
-    return parser
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def _add_scene(command: argparse.ArgumentParser) -> None:
@@ -174,27 +190,22 @@ def _region(text: str) -> tuple[int, int, int, int]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _positive(text: str) -> float:
-    return _number(text, 0.0, float("inf"), "a positive number")
+def _number(expected: str, low: float, high: float, closed: bool = False) -> Callable[[str], float]:
+    """A parser of numbers between `low` and `high`, these two included where `closed`."""
 
-
-def _share(text: str) -> float:
-    return _number(text, 0.0, 1.0, "between 0 and 1")
-
-
-def _rate(text: str) -> float:
-    """A share that may be 0 or 1."""
-    return float(text) if text in ("0", "1") else _number(text, 0.0, 1.0, "from 0 to 1")
-
-
-def _number(text: str, low: float, high: float, expected: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low < value < high:
+    def parse(text: str) -> float:
+        with suppress(ValueError):
+            value = float(text)
+            if low < value < high or (closed and value in (low, high)):
+                return value
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-    return value
+
+    return parse
+
+
+_positive = _number("a positive number", 0.0, float("inf"))
+_share = _number("between 0 and 1", 0.0, 1.0)
+_rate = _number("from 0 to 1", 0.0, 1.0, closed=True)
 
 
 def _seed(text: str) -> int:
@@ -210,6 +221,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from .networks.backbones import exported
     from .networks.network import read_networks
     from .rendering.device import resolve_device
+    from .reporting.reports import model_summary
     from .training.train import train
 
     # What can be wrong is found before hours of work, not after.
@@ -223,7 +235,7 @@ def _train(arguments: argparse.Namespace) -> int:
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
         networks=networks,
     )  # fmt: skip
-    _print_info(model.save(arguments.out))
+    print("\n".join(model_summary(model.save(arguments.out))))
     return 0
 
 
@@ -263,13 +275,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bag(arguments: argparse.Namespace) -> int:
-    from .evaluation.recordings import Limits, judge_recording
+    from .evaluation.recordings import Limits, Recording, judge_recording
 
+    inspector = _load_inspector(arguments)
     limits = Limits(arguments.max_false_reject, arguments.max_escape, arguments.max_hold, arguments.max_p95_ms)
-    return judge_recording(
-        _load_inspector(arguments), arguments.bag, arguments.topic, arguments.out,
-        labels=arguments.labels, limits=limits, record=arguments.record, json_lines=arguments.json,
-    )  # fmt: skip
+    recording = Recording(arguments.bag, arguments.topic, arguments.labels)
+    return judge_recording(inspector, recording, arguments.out, limits, arguments.record, arguments.json)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -317,21 +328,14 @@ def _info(arguments: argparse.Namespace) -> int:
     import json
 
     from .model import ReferenceModel
+    from .reporting.reports import model_summary
 
     model = ReferenceModel.load(arguments.model)
     if arguments.json:
         print(json.dumps(model.manifest(), indent=1))
     else:
-        _print_info(model)
+        print("\n".join(model_summary(model)))
     return 0
-
-
-def _print_info(model: object) -> None:
-    from .model import ReferenceModel
-    from .reporting.reports import model_summary
-
-    assert isinstance(model, ReferenceModel)
-    print("\n".join(model_summary(model)))
 
 
 if __name__ == "__main__":

@@ -54,14 +54,6 @@ def test_everything_imported_is_a_declared_dependency(repository):
                 assert f'"{names.get(module, module)}>=' in setup, f"{path}: {module}"
 
 
-def test_the_library_is_free_of_ros(repository):
-    """Everything outside nodes/ imports without ROS (`pad demo` imports it only to run the nodes)."""
-    ros = re.compile(r"^(?:from|import) (?:rclpy|\w+_msgs|pad_ros\.(?:msg|srv)|\.+(?:msg|srv))\b", re.MULTILINE)
-    for path in (repository / "pad_ros").rglob("*.py"):
-        if "nodes" not in path.parts:
-            assert not ros.search(path.read_text()), path
-
-
 def checkout(repository: Path, folder: Path) -> Path:
     """The files of the checkout that are under version control, in a workspace's src folder."""
     target = folder / "src" / "pad_ros"
@@ -122,5 +114,5 @@ def test_colcon_builds_the_package(repository, tmp_path):
 
 def test_a_line_machine_loads_no_torch(repository):
     """It takes longer to load than a model does; the stages on a CPU need none of it."""
-    code = "import sys, pad_ros.inspector, pad_ros.nodes.stages; sys.exit('torch' in sys.modules)"
+    code = "import sys, pad_ros.inspector, pad_ros.nodes.support.stages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository).returncode == 0

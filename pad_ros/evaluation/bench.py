@@ -22,10 +22,11 @@ from ..localization.result import Localization
 from ..photometry.prepared_query import PreparedQuery
 from ..verdicts import Reason
 from .machine import describe_machine, peak_memory_mb
+from .metrics import percentiles
 
 MIN_RUNS = 50  # inspections, so that the tail says something; few images are taken again and again
 PERCENTILES = (50, 95, 99)
-MOVED = 0.005  # of the distance to the part: how far the pose lies beside the one expected, when tracking
+FRAME_SHIFT = 0.005  # of the distance to the part: how far the part has moved since the frame before, when tracking
 
 
 def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str, Any]:
@@ -33,11 +34,14 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
 
     Returns {"model", "device", "machine", "load_average", "images", "runs", "latency_ms": {stage: {"p50", "p95",
     "p99"}}, "tracking_ms": the same, "tracked", "throughput_fps", "peak_memory_mb", "load_s", "warm_up_s"}; on a GPU
-    also "peak_gpu_memory_mb". latency_ms "total" runs from reading the file to the verdict, nothing left out.
-    tracking_ms is that of frames that show the part MOVED of where the frame before did; tracked, the share in which
-    that one served. throughput_fps is that of a queue of images whose stages overlap, as in the ROS 2 cell. load_s
-    is the reading and checking of the bundle; warm_up_s, building the stages and compiling kernels, comes before the
-    first inspection that counts. ModelError, or ImageError for an image that cannot be read.
+    also "peak_gpu_memory_mb".
+      latency_ms      "total" runs from reading the file to the verdict, nothing left out
+      tracking_ms     of frames that show the part FRAME_SHIFT away from where the frame before did
+      tracked         share of these in which the pose of the frame before served
+      throughput_fps  of a queue of images whose stages overlap, as in the ROS 2 cell
+      load_s          reading and checking the bundle
+      warm_up_s       building the stages and compiling kernels, before the first inspection that counts
+    ModelError, or ImageError for an image that cannot be read.
     """
     if not files:
         raise InputError("no images to measure on")
@@ -69,8 +73,8 @@ def bench(model: Path, files: Sequence[Path], device: str = "auto") -> dict[str,
         "load_average": round(os.getloadavg()[0], 2),
         "images": len(files),
         "runs": runs,
-        "latency_ms": {stage: _percentiles(values) for stage, values in times.items()},
-        "tracking_ms": _percentiles(tracking),
+        "latency_ms": {stage: percentiles(values, PERCENTILES) for stage, values in times.items()},
+        "tracking_ms": percentiles(tracking, PERCENTILES),
         "tracked": tracked,
         "throughput_fps": _throughput(inspector, files, runs),
         "peak_memory_mb": round(peak_memory_mb(), 1),
@@ -88,7 +92,7 @@ def _track(inspector: Inspector, poses: Mapping[Path, Pose], runs: int) -> tuple
     """(time of each inspection from file to verdict [ms], share tracked); nothing where no image has a pose."""
     times, tracked = [], 0
     for file, pose in itertools.islice(itertools.cycle(poses.items()), runs):
-        before = _moved_by(inspector, images.load(file), pose)
+        before = _frame_before(inspector, images.load(file), pose)
         start = time.perf_counter()
         result = inspector.inspect(images.load(file), prior=before)
         times.append(1000 * (time.perf_counter() - start))
@@ -96,10 +100,10 @@ def _track(inspector: Inspector, poses: Mapping[Path, Pose], runs: int) -> tuple
     return times, tracked / len(times) if times else None
 
 
-def _moved_by(inspector: Inspector, image: images.Image, pose: Pose) -> Localization:
-    """What a frame before would have left that showed the part MOVED of `pose`."""
-    moved = pose.retract(np.array([0, 0, 0, MOVED * float(np.linalg.norm(pose.translation)), 0, 0]))
-    found = Localization(moved, Reason.NONE, "")
+def _frame_before(inspector: Inspector, image: images.Image, pose: Pose) -> Localization:
+    """What a frame before would have left that showed the part FRAME_SHIFT away from `pose`."""
+    shifted = pose.retract(np.array([0, 0, 0, FRAME_SHIFT * float(np.linalg.norm(pose.translation)), 0, 0]))
+    found = Localization(shifted, Reason.NONE, "")
     return replace(found, rendering=inspector.render(inspector.prepare(image), found))
 
 
@@ -119,9 +123,3 @@ def _throughput(inspector: Inspector, files: Sequence[Path], runs: int) -> float
                 ahead = pool.submit(localize, files[i % len(files)])
             inspector.score(query, found, inspector.render(query, found) if found.localized else None)
     return runs / (time.perf_counter() - start)
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
-    """None where no image got as far as this stage."""
-    found = np.percentile(values, PERCENTILES).tolist() if values else [None] * len(PERCENTILES)
-    return {f"p{name}": value for name, value in zip(PERCENTILES, found, strict=True)}

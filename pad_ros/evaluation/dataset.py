@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,11 @@ GOOD = "good"
 
 
 @dataclass(frozen=True, eq=False)
-class TestImage:
+class LabelledImage(ABC):
     """One labelled query. pose: the true one, only to measure pose error, where the set brings it."""
 
-    __test__ = False  # not a pytest class
-
-    name: str  # path below the data set, e.g. "test/Burrs/3.png"
+    name: str  # path below the data set, e.g. "test/Burrs/3.png", or the image's stamp in a recording
     label: str  # "good" or the kind of defect
-    path: Path
     mask_path: Path | None  # None for good images, and for all where the set has no ground truth
     pose: Pose | None
 
@@ -39,13 +37,31 @@ class TestImage:
         """Time spent on the image before `load`."""
         return 0.0
 
+    @abstractmethod
     def load(self) -> tuple[Image, Camera | None]:
         """The image, and its camera where it brings one; ImageError for one that cannot be read."""
-        return images.load(self.path), None
 
-    def load_mask(self, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
-        """The ground truth, True on the defect, [H, W]; InputError where it is not of `shape`, the image's (H, W)."""
-        return load_mask(self.mask_path, shape)
+    def load_mask(self, shape: tuple[int, ...] | None) -> NDArray[np.bool_] | None:
+        """The ground truth [H, W], True on the defect, None without a file; InputError where it is not of `shape`."""
+        if self.mask_path is None:
+            return None
+        mask = images.load(self.mask_path)[..., 0] > 127
+        if shape is not None and mask.shape != shape[:2]:
+            (rows, columns), (height, width) = mask.shape, shape[:2]
+            raise InputError(f"{self.mask_path}: mask of {columns}x{rows} px for an image of {width}x{height} px")
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class TestImage(LabelledImage):
+    """One labelled query of a data set on disk."""
+
+    __test__ = False  # not a pytest class
+
+    path: Path
+
+    def load(self) -> tuple[Image, Camera | None]:
+        return images.load(self.path), None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,37 +86,28 @@ def read_dataset(path: Path) -> Dataset:
     found: list[TestImage] = []
     folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, _natural(p.name)))
     for folder in folders:
-        files = [p for p in folder.iterdir() if _is_image(p)]
-        for file in sorted(files, key=lambda p: _natural(p.name)):
+        for file in _image_files(folder):
             name = file.relative_to(root).as_posix()
             mask = None if folder.name == GOOD else find_mask(root, file)
-            found.append(TestImage(name, folder.name, file, mask, poses.get(_key(name))))
+            found.append(TestImage(name, folder.name, mask, poses.get(_key(name)), file))
     if not found:
         raise InputError(f"{test}: no images in its folders ({', '.join(images.SUFFIXES)})")
     return Dataset(root.resolve().name, tuple(found))
 
 
-def load_mask(path: Path | None, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
-    """True on the defect, [H, W], None without a file; InputError where it is not of `shape`, the image's (H, W)."""
-    if path is None:
-        return None
-    mask = images.load(path)[..., 0] > 127
-    if shape is not None and mask.shape != shape:
-        raise InputError(f"{path}: mask of {mask.shape[1]}x{mask.shape[0]} px for an image of {shape[1]}x{shape[0]} px")
-    return mask
-
-
 def reference_images(path: Path) -> list[Path]:
     """The anomaly-free images train/good below `path`, in the order of their numbers; InputError where none are."""
     folder = Path(path) / "train" / GOOD
-    files = [p for p in folder.iterdir() if _is_image(p)] if folder.is_dir() else []
+    files = _image_files(folder) if folder.is_dir() else []
     if not files:
         raise InputError(f"{folder}: no images of good parts, which a baseline learns from")
-    return sorted(files, key=lambda p: _natural(p.name))
+    return files
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+def _image_files(folder: Path) -> list[Path]:
+    """The images of a folder, in the order of their numbers."""
+    found = [p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")]
+    return sorted(found, key=lambda p: _natural(p.name))
 
 
 def find_mask(root: Path, file: Path) -> Path | None:

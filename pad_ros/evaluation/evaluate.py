@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..decision.inspection import Inspection
 from ..errors import ImageError
-from ..imaging.geometry import Camera, Pose, rotation_angle, translation_error
+from ..imaging.geometry import Camera, rotation_angle, translation_error
 from ..imaging.images import Image
 from ..progress import progress
 from ..reporting.gallery import GalleryEntry
@@ -22,14 +21,15 @@ from ..reporting.output import make_folder, write_json
 from ..verdicts import Reason, Verdict
 from . import metrics as m
 from .confidence import LEVEL, RESAMPLES, intervals, wilson
-from .dataset import GOOD
+from .dataset import GOOD, LabelledImage
 from .machine import describe_machine
 from .metrics import Judged, PixelCounts
-from .report import FIGURES, in_digits, write_report
+from .report import FIGURES, figure_text, write_report
 
 if TYPE_CHECKING:
     from ..inspector import Inspector
 
+OnInspection = Callable[[Any, Inspection], None]  # called with each image and the answer
 STAGES = ("localize", "render", "score", "total")
 
 
@@ -39,28 +39,8 @@ class Inspects(Protocol):
     def inspect(self, image: Image, camera: Camera | None = None) -> Inspection: ...
 
 
-class Item(Protocol):
-    """A labelled image: `TestImage`, or one out of a recording."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def defective(self) -> bool: ...
-    @property
-    def pose(self) -> Pose | None: ...
-    @property
-    def read_ms(self) -> float: ...
-    def load(self) -> tuple[Image, Camera | None]: ...
-    def load_mask(self, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None: ...
-
-
-class Items(Protocol):
+class Items(Sized, Iterable[LabelledImage], Protocol):
     """Labelled images that can be gone through again and again."""
-
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Item]: ...
 
 
 class Labelled(Protocol):
@@ -87,14 +67,13 @@ def evaluate(
     dataset: Labelled,
     out: Path,
     baselines: Mapping[str, Inspects] | None = None,
-    on_inspection: Callable[[Any, Inspection], None] | None = None,
+    on_inspection: OnInspection | None = None,
 ) -> dict[str, Any]:
     """Inspect every test image and write out/metrics.json and out/report.html, each in one step.
 
-    Returns what metrics.json holds, with NaN where the file has null. `baselines` are judged on the same
-    images. Time per image runs from reading the file to the verdict; the inspector is warmed up before, so
-    that no kernel is compiled in it. on_inspection gets each image and the inspector's
-    answer. InputError where a ground truth does not fit or nothing can be written.
+    Returns what metrics.json holds; undefined figures are NaN, and null in the file. `baselines` are judged on the same
+    images. Time per image runs from reading the file to the verdict; the inspector is warmed up before, so that no
+    kernel is compiled in it. InputError where a ground truth does not fit or nothing can be written.
     """
     make_folder(out)
     inspector.warm_up()
@@ -119,12 +98,7 @@ def evaluate(
     return found
 
 
-def run(
-    inspector: Inspects,
-    dataset: Labelled,
-    title: str,
-    on_inspection: Callable[[Any, Inspection], None] | None = None,
-) -> list[Outcome]:
+def run(inspector: Inspects, dataset: Labelled, title: str, on_inspection: OnInspection | None = None) -> list[Outcome]:
     """Every test image inspected, in order."""
     items = progress(dataset.images, title, len(dataset.images))
     return [_inspect_one(inspector, item, on_inspection) for item in items]
@@ -141,10 +115,9 @@ def summarise(outcomes: Sequence[Outcome]) -> tuple[dict[str, Any], PixelCounts]
     return {
         "images": len(outcomes),
         "localized": localized / len(outcomes),
-        "image_auroc": m.image_auroc(judged),
-        **_pixel_figures(pooled),
+        **m.ranking_figures(judged, pooled),
         "f1_localization": f1,
-        **{name: count / of if of else float("nan") for name, (count, of) in m.verdict_rates(judged).items()},
+        **m.rates(judged),
         "pose_error": _pose_error(outcomes),
         "latency_ms": _latency(outcomes),
         "per_image": [outcome.record for outcome in outcomes],
@@ -156,15 +129,11 @@ def summarise(outcomes: Sequence[Outcome]) -> tuple[dict[str, Any], PixelCounts]
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
-    """The figures with their intervals as lines of text, baselines beside the method."""
+    """The figures with their intervals as lines of text, one column for the method and for each baseline."""
     systems = {metrics["method"]: metrics, **metrics["baselines"]}
     lines = [f"{'':<18}" + "".join(f"{name:<26}" for name in systems)]
     for key, name, *_ in FIGURES:
-        cells = []
-        for system in systems.values():
-            low, high = system["confidence"][key]
-            interval = "" if np.isnan(low) else f"  ({in_digits(low)} to {in_digits(high)})"
-            cells.append(f"{'-' if np.isnan(system[key]) else in_digits(system[key])}{interval}")
+        cells = [figure_text(system[key], system["confidence"][key]) for system in systems.values()]
         lines.append(f"{name:<18}" + "".join(f"{cell:<26}" for cell in cells))
     if metrics["pose_error"] is not None:
         rotation, translation = (metrics["pose_error"][key] for key in ("rotation_deg", "translation_percent"))
@@ -177,34 +146,31 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _inspect_one(inspector: Inspects, item: Item, on_inspection: Callable[[Any, Inspection], None] | None) -> Outcome:
+def _inspect_one(inspector: Inspects, item: LabelledImage, on_inspection: OnInspection | None) -> Outcome:
     began = time.perf_counter()
     image = None
     try:
         image, camera = item.load()
         result = inspector.inspect(image, camera)
     except ImageError as error:
-        nan = float("nan")
-        result = Inspection(Verdict.HOLD, Reason.BAD_IMAGE, str(error), nan, nan, (), None, None, None, None)
+        result = Inspection.hold(Reason.BAD_IMAGE, str(error))
     total = item.read_ms + 1000 * (time.perf_counter() - began)
     if on_inspection is not None:
         on_inspection(item, result)
-    shape = None if image is None else (image.shape[0], image.shape[1])
-    mask = item.load_mask(shape)
+    mask = item.load_mask(None if image is None else image.shape)
     if image is not None and result.image is None:
         result = replace(result, image=image)
-    if shape is None:  # the ground truth says how many pixels were missed
-        shape = (0, 0) if mask is None else (mask.shape[0], mask.shape[1])
-    values = None if result.anomaly_map is None else result.anomaly_map.values
+    # Without an image the ground truth says how many pixels were missed.
+    shape = image.shape if image is not None else (0, 0) if mask is None else mask.shape
     return Outcome(
-        Judged(item.defective, result.verdict, float(result.score), values, mask, shape),
+        Judged.of(result, item.defective, mask, shape),
         result.localization is not None and result.localization.localized,
         _record(item, result, total),
         GalleryEntry.of(item.name, result, item.label, mask),
     )
 
 
-def _record(item: Item, result: Inspection, total_ms: float) -> dict[str, Any]:
+def _record(item: LabelledImage, result: Inspection, total_ms: float) -> dict[str, Any]:
     localization = result.localization
     rotation = translation = None
     if localization is not None and localization.pose is not None and item.pose is not None:
@@ -231,14 +197,6 @@ def _record(item: Item, result: Inspection, total_ms: float) -> dict[str, Any]:
     }
 
 
-def _pixel_figures(pooled: PixelCounts) -> dict[str, float]:
-    return {
-        "pixel_auroc": float(pooled.auroc()[0]),
-        "pixel_ap": float(pooled.average_precision()[0]),
-        "aupro": float(pooled.aupro()[0]),
-    }
-
-
 def _pose_error(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]] | None:
     """Over the localized images whose true pose is known; None where there are none."""
     found = {}
@@ -251,18 +209,14 @@ def _pose_error(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]] | No
     return found
 
 
-def _latency(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+def _latency(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float | None]]:
     """Percentiles over the images that went through a stage."""
-    found = {}
-    for stage in STAGES:
-        times = [t for outcome in outcomes if (t := outcome.record["latency_ms"][stage]) is not None]
-        p50, p95 = np.percentile(times, [50, 95]) if times else (float("nan"), float("nan"))
-        found[stage] = {"p50": float(p50), "p95": float(p95)}
-    return found
+    times = {stage: [outcome.record["latency_ms"][stage] for outcome in outcomes] for stage in STAGES}
+    return {stage: m.percentiles([t for t in values if t is not None]) for stage, values in times.items()}
 
 
 def _per_defect(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
-    """For each label the verdicts, and how well its images are told from the good ones."""
+    """For each label the verdicts, and how well its images are separated from the good ones."""
     table = {}
     labels = dict.fromkeys(str(outcome.record["label"]) for outcome in outcomes)
     good = [outcome.judged for outcome in outcomes if outcome.record["label"] == GOOD]
@@ -272,7 +226,6 @@ def _per_defect(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
         table[label] = {
             "images": len(own),
             **{verdict.name: sum(image.verdict == verdict for image in own) for verdict in Verdict},
-            "image_auroc": m.image_auroc(both),
-            **_pixel_figures(m.count_pixels(both)[0]),
+            **m.ranking_figures(both, m.count_pixels(both)[0]),
         }
     return table

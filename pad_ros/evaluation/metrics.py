@@ -1,16 +1,15 @@
 """Accuracy of verdicts, scores and anomaly maps against the ground truth.
 
-Image level. `image_auroc` ranks images by their score. An image without a score (not localized,
-undecodable) gave no answer, so it is ranked wrongly: a good one above, a defective one below all
-others. Holding hard images can therefore never raise the figure.
-At the model's own threshold, with the verdicts PASS, REJECT and HOLD:
+Image level. `image_auroc` ranks images by their score. An image without a score (not localized, undecodable) gave no
+answer, so it is ranked wrongly: a good one above, a defective one below all others. Holding hard images can therefore
+never raise the figure. At the model's own threshold, with the verdicts PASS, REJECT and HOLD:
   false_reject_rate   share of the good images that got REJECT
   escape_rate         share of the defective images that got PASS
   hold_rate           share of all images that got HOLD (a line treats these as rejects)
 
-Pixel level. All pixels of all images are pooled and nothing is subsampled or binned. An image
-without a map counts as a map that is lower everywhere than any other: whatever defect it shows is
-missed. Defective images without a ground-truth mask are left out.
+Pixel level. All pixels of all images are pooled and nothing is subsampled or binned. An image without a map counts as a
+map that is lower everywhere than any other: whatever defect it shows is missed. Defective images without a ground-truth
+mask are left out.
   pixel_auroc, pixel_ap   area under the ROC curve; average precision as scikit-learn defines it
   aupro                   MVTec AD and 3D-AD (Bergmann et al., IJCV 2021, sec. 5; the published evaluation
                           code): mean over the ground-truth regions of the share of their pixels found, against
@@ -18,18 +17,21 @@ missed. Defective images without a ground-truth mask are left out.
                           Regions are 8-connected, as in that code; the curve is exact, as in its 2D variant.
   f1_localization         Marchi et al., sec. 4.1: see `localization_f1`
 
-Where a figure is undefined (one class only, no map, no mask) it is NaN.
+Where a figure is undefined (one class only, no map, no mask) it is NaN. The pixel figures and their bootstrap share one
+count of pixels per image: scikit-learn would sort all pixels of all images again for each figure and each resample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decision.inspection import Inspection
 from ..verdicts import Verdict
 
 Array = NDArray[np.float64]
@@ -55,6 +57,12 @@ class Judged:
     mask: NDArray[np.bool_] | None
     shape: tuple[int, int]
 
+    @staticmethod
+    def of(found: Inspection, defective: bool, mask: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> Judged:
+        """An inspection and the truth of its image; shape: [H, W, ...] of the image."""
+        values = None if found.anomaly_map is None else found.anomaly_map.values
+        return Judged(defective, found.verdict, float(found.score), values, mask, (shape[0], shape[1]))
+
     def __post_init__(self) -> None:
         for name, array in (("anomaly map", self.values), ("mask", self.mask)):
             if array is not None and array.shape != self.shape:
@@ -68,11 +76,14 @@ class Judged:
 # ---- image level ---------------------------------------------------------------------------
 
 
-def ranking_scores(images: Sequence[Judged]) -> Array:
-    """Scores [I] to rank by, with images that have none ranked wrongly (see the module's text)."""
-    absent = [-np.inf if image.defective else np.inf for image in images]
-    scores = np.array([image.score for image in images], np.float64)
-    return np.where(np.isnan(scores), absent, scores)
+def ranking_scores(images: Sequence[Judged]) -> tuple[Array, Array]:
+    """(scores of the good images, of the defective ones); without a score +inf and -inf (see the module's text)."""
+
+    def scores(defective: bool, absent: float) -> Array:
+        found = [image.score for image in images if image.defective == defective]
+        return np.nan_to_num(np.array(found, np.float64), nan=absent, posinf=np.inf, neginf=-np.inf)
+
+    return scores(False, np.inf), scores(True, -np.inf)
 
 
 def auroc(good: Array, defective: Array) -> float:
@@ -85,21 +96,15 @@ def auroc(good: Array, defective: Array) -> float:
 
 
 def image_auroc(images: Sequence[Judged]) -> float:
-    scores, defective = ranking_scores(images), np.array([image.defective for image in images], bool)
-    return auroc(scores[~defective], scores[defective])
+    return auroc(*ranking_scores(images))
 
 
 def roc_curve(images: Sequence[Judged]) -> tuple[Array, Array]:
-    """(false positive rate, true positive rate) at each distinct score, from (0, 0) to (1, 1)."""
-    scores, defective = ranking_scores(images), np.array([image.defective for image in images], bool)
-    thresholds = np.concatenate([[np.inf], np.unique(scores)[::-1]])
-    rates = []
-    for group in (scores[~defective], scores[defective]):
-        found = (
-            (group[None] >= thresholds[1:, None]).mean(axis=1) if len(group) else np.full(len(thresholds) - 1, np.nan)
-        )
-        rates.append(np.concatenate([[0.0], found]))
-    return rates[0], rates[1]
+    """(false positive rate, true positive rate) at each distinct score of both classes, from (0, 0) to (1, 1)."""
+    groups = ranking_scores(images)
+    thresholds = np.unique(np.concatenate(groups))[::-1]
+    fpr, tpr = (np.append(0.0, 1 - np.searchsorted(np.sort(group), thresholds) / len(group)) for group in groups)
+    return fpr, tpr
 
 
 def verdict_counts(images: Sequence[Judged]) -> dict[str, dict[str, int]]:
@@ -119,6 +124,17 @@ def verdict_rates(images: Sequence[Judged]) -> dict[str, tuple[int, int]]:
         "escape_rate": (defective["PASS"], sum(defective.values())),
         "hold_rate": (good["HOLD"] + defective["HOLD"], len(images)),
     }
+
+
+def rates(images: Sequence[Judged]) -> dict[str, float]:
+    """false_reject_rate, escape_rate and hold_rate; NaN where no image could count."""
+    return {name: count / of if of else float("nan") for name, (count, of) in verdict_rates(images).items()}
+
+
+def percentiles(values: Sequence[float], which: Sequence[int] = (50, 95)) -> dict[str, float | None]:
+    """{"p50": ..., "p95": ...}; None without values."""
+    found = np.percentile(values, which).tolist() if len(values) else [None] * len(which)
+    return {f"p{name}": value for name, value in zip(which, found, strict=True)}
 
 
 # ---- pixel level ---------------------------------------------------------------------------
@@ -157,12 +173,22 @@ class PixelCounts:
         fpr, _, pro = self.curves()
         return np.where((self.total[:2] > 0).all(axis=0), _area(fpr, pro, limit) / limit, np.nan)
 
+    def figures(self) -> dict[str, Array]:
+        """The pixel figures of metrics.json, each [S]."""
+        return {"pixel_auroc": self.auroc(), "pixel_ap": self.average_precision(), "aupro": self.aupro()}
+
     def average_precision(self) -> Array:  # [S]
         found, wrong = self.at[POSITIVES], self.at[NEGATIVES]
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.where(found > 0, found / (found + wrong), 0.0)
             steps = np.diff(found, axis=1, prepend=0.0) / self.total[POSITIVES][:, None]
         return np.where(self.total[POSITIVES] > 0, (steps * precision).sum(axis=1), np.nan)
+
+
+def ranking_figures(images: Sequence[Judged], pooled: PixelCounts) -> dict[str, float]:
+    """image_auroc, pixel_auroc, pixel_ap and aupro; pooled: the first of `count_pixels` of these images."""
+    pixels = {name: float(value[0]) for name, value in pooled.figures().items()}
+    return {"image_auroc": image_auroc(images), **pixels}
 
 
 def count_pixels(images: Sequence[Judged]) -> tuple[PixelCounts, PixelCounts]:
@@ -188,24 +214,21 @@ def count_pixels(images: Sequence[Judged]) -> tuple[PixelCounts, PixelCounts]:
 
 
 def _count_one(image: Judged, thresholds: NDArray[np.float32]) -> tuple[Array, Array, Array]:
+    """Counts of one image: above [3, T], at [3, T], total [3], as in PixelCounts."""
     values = _values(image)
     mask = image.mask if image.mask is not None else np.zeros(image.shape, bool)
-    above, at = np.zeros((3, len(thresholds))), np.zeros((3, len(thresholds)))
-    negatives = np.sort(values[~mask])
-    above[NEGATIVES] = len(negatives) - np.searchsorted(negatives, thresholds, "right")
-    at[NEGATIVES] = len(negatives) - np.searchsorted(negatives, thresholds, "left")
-    regions = 1  # with the background
-    if mask.any():
-        regions, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        order = np.argsort(values[mask])
-        rising = values[mask][order]
-        share = (1.0 / np.bincount(labels[mask])[labels[mask]])[order][::-1]
-        found = np.concatenate([[0.0], np.cumsum(share)])
-        count_above = len(rising) - np.searchsorted(rising, thresholds, "right")
-        count_at = len(rising) - np.searchsorted(rising, thresholds, "left")
-        above[POSITIVES], above[REGIONS] = count_above, found[count_above]
-        at[POSITIVES], at[REGIONS] = count_at, found[count_at]
-    return above, at, np.array([len(negatives), int(mask.sum()), regions - 1], np.float64)
+    negatives, order = np.sort(values[~mask]), np.argsort(values[mask])
+    positives = values[mask][order]
+    regions, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8) if mask.any() else (1, mask)
+    share = (1.0 / np.bincount(labels[mask])[labels[mask]])[order][::-1]  # of its region, that a pixel is
+    found = np.concatenate([[0.0], np.cumsum(share)])
+    above, at = np.empty((3, len(thresholds))), np.empty((3, len(thresholds)))
+    sides: tuple[tuple[Array, Literal["right", "left"]], ...] = ((above, "right"), (at, "left"))
+    for counts, side in sides:
+        counts[NEGATIVES] = len(negatives) - np.searchsorted(negatives, thresholds, side)
+        larger = len(positives) - np.searchsorted(positives, thresholds, side)
+        counts[POSITIVES], counts[REGIONS] = larger, found[larger]
+    return above, at, np.array([len(negatives), len(positives), regions - 1], np.float64)
 
 
 def _values(image: Judged) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """PatchCore (Roth et al. 2022), a baseline that knows neither poses nor the part's shape.
 
 A query's patches are compared with a memory of patches of good images, wherever on the part those come from. It is
-fitted to the same reference images and judged by the same split-conformal threshold as the method beside it.
+fitted to the same reference images and judged by the same split-conformal rule as the method itself.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class PatchCore:
         self.threshold = conformal_threshold(scores, false_reject_rate)[0]
 
     @staticmethod
-    @only_our_threads()  # torch's threads cost more than they bring where others work beside
+    @only_our_threads()  # torch's own threads cost more than they bring next to ours
     def fit(
         references: Sequence[Image],
         backbone: Backbone,

@@ -5,26 +5,30 @@ from __future__ import annotations
 import csv
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..decision.inspection import Inspection
 from ..errors import InputError
-from ..imaging.geometry import Camera, Pose
+from ..imaging.geometry import Camera
 from ..imaging.images import Image
 from ..io.bags import BagImage, image_topic, read_images, read_strings
 from ..reporting.bag_writer import BagWriter, ResultWriter
-from .dataset import GOOD, find_mask, load_mask
+from ..reporting.reports import InspectionWriter
+from ..verdicts import Verdict
+from .dataset import GOOD, LabelledImage, find_mask
 from .evaluate import evaluate, metrics_table
 
 if TYPE_CHECKING:
     from ..inspector import Inspector
+
+Keep = Callable[[BagImage, Inspection], None]
+Rates = tuple[float, float, float]  # false rejects, escapes, holds
 
 
 @dataclass(frozen=True)
@@ -63,31 +67,17 @@ class Limits:
         return [
             f"{name} {value:.3g}{unit} is above the limit {limit:g}{unit}"
             if np.isfinite(value)
-            else f"{name}: no image tells, the limit {limit:g}{unit} cannot be checked"
+            else f"{name}: no such image, the limit {limit:g}{unit} cannot be checked"
             for name, value, limit, unit in found
             if limit is not None and not value <= limit
         ]
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledFrame:
-    """One labelled image of a bag, as `evaluate` takes it."""
+class LabelledFrame(LabelledImage):
+    """One labelled image of a bag."""
 
     frame: BagImage
-    truth: Label
-    pose: Pose | None = None
-
-    @property
-    def name(self) -> str:
-        return str(self.frame.stamp_ns)
-
-    @property
-    def label(self) -> str:
-        return self.truth.name
-
-    @property
-    def defective(self) -> bool:
-        return self.label != GOOD
 
     @property
     def read_ms(self) -> float:
@@ -98,23 +88,22 @@ class LabelledFrame:
             raise self.frame.image
         return self.frame.image, self.frame.camera
 
-    def load_mask(self, shape: tuple[int, int] | None) -> NDArray[np.bool_] | None:
-        return load_mask(self.truth.mask_path, shape)
-
 
 class Recording:
-    """The labelled images of a bag: `evaluate`'s data set, read anew each time it is gone through."""
+    """The images of a bag, read anew each time they are gone through; with labels, `evaluate`'s data set."""
 
-    def __init__(self, path: Path, topic: str | None, labels: str) -> None:
+    def __init__(self, path: Path, topic: str | None, labels: str | None) -> None:
         """labels: a file (see `read_labels`), or a topic of std_msgs/String whose last message before an image
-        names what it shows. InputError where an image has no label."""
+        names what it shows. InputError for a bad bag or labels, and, in passing, for an image without a label."""
         self.name = path.resolve().name
+        self.labels = labels
         self._path, self._topic = path, topic
-        self._count = image_topic(path, topic)[1]
-        file = Path(labels)
-        self._by_stamp = read_labels(file) if file.is_file() else {}
-        self._said = [] if file.is_file() else read_strings(path, labels)
-        self._where = labels
+        self.topic, self._count = image_topic(path, topic)
+        if self._count == 0:
+            raise InputError(f"{path}: the bag has no images")
+        file = None if labels is None else Path(labels)
+        self._by_stamp = read_labels(file) if file is not None and file.is_file() else {}
+        self._said = [] if labels is None or self._by_stamp else read_strings(path, labels)
 
     @property
     def images(self) -> Recording:
@@ -124,8 +113,13 @@ class Recording:
         return self._count
 
     def __iter__(self) -> Iterator[LabelledFrame]:
-        for frame in read_images(self._path, self._topic):
-            yield LabelledFrame(frame, self._label(frame))
+        for frame in self.frames():
+            label = self._label(frame)
+            yield LabelledFrame(str(frame.stamp_ns), label.name, label.mask_path, None, frame)
+
+    def frames(self) -> Iterator[BagImage]:
+        """The images without labels."""
+        return read_images(self._path, self._topic)
 
     def _label(self, frame: BagImage) -> Label:
         found = self._by_stamp.get(frame.stamp_ns)
@@ -133,7 +127,7 @@ class Recording:
             before = bisect_right(self._said, frame.time_ns, key=lambda said: said[0])
             found = label_of(self._said[before - 1][1]) if before else None
         if found is None:
-            raise InputError(f"{self._where}: no label for the image stamped {frame.stamp_ns} in {self._path}")
+            raise InputError(f"{self.labels}: no label for the image stamped {frame.stamp_ns} in {self._path}")
         return found
 
 
@@ -174,61 +168,52 @@ def read_labels(path: Path) -> dict[int, Label]:
 
 
 def judge_recording(
-    inspector: Inspector,
-    path: Path,
-    topic: str | None,
-    out: Path,
-    *,
-    labels: str | None,
-    limits: Limits,
-    record: Path | None,
-    json_lines: bool,
+    inspector: Inspector, recording: Recording, out: Path, limits: Limits, record: Path | None, json_lines: bool
 ) -> int:
     """Inspect the images of a bag into `out`, record the results into a new bag, and check the limits.
 
     With labels out/metrics.json and out/report.html, else pictures and results.json. Returns the exit status: with
-    limits 1 if one is broken, else 1 if a verdict is not PASS. InputError for a bad bag, labels or destination.
+    limits 1 if one is broken, else 1 if a verdict is not PASS. InputError for bad labels or a bad destination.
     """
-    if limits.need_labels and labels is None:
+    if limits.need_labels and recording.labels is None:
         raise InputError("--max-false-reject and --max-escape need --labels: without, nobody knows what images show")
-    name, count = image_topic(path, topic)
-    if count == 0:
-        raise InputError(f"{path}: the bag has no images")
-    recording = None if labels is None else Recording(path, topic, labels)
     with ExitStack() as stack:
         writer = None
         if record is not None:
             bag = stack.enter_context(BagWriter(record))
-            writer = ResultWriter(bag, inspector.model, name.removesuffix("/compressed").rpartition("/")[0])
+            writer = ResultWriter(bag, inspector.model, recording.topic.removesuffix("/compressed").rpartition("/")[0])
 
         def keep(frame: BagImage, inspection: Inspection) -> None:
             if writer is not None:
                 writer.add(inspection, frame.stamp_ns, frame.time_ns, frame.frame_id)
 
-        if recording is not None:
-            metrics = evaluate(inspector, recording, out, on_inspection=lambda item, result: keep(item.frame, result))
-            print(metrics_table(metrics))
-            print(f"report: {out / 'report.html'}")
-            rates = {key: metrics[f"{key}_rate"] for key in ("false_reject", "escape", "hold")}
-            broken = limits.broken(**rates, p95_ms=metrics["latency_ms"]["total"]["p95"])
-            all_passed = all(row["verdict"] == "PASS" for row in metrics["per_image"])
-        else:
-            broken, all_passed = _judge_unlabelled(inspector, path, topic, out, limits, json_lines, keep)
+        judge = _judge_unlabelled if recording.labels is None else _judge_labelled
+        rates, p95_ms, all_passed = judge(inspector, recording, out, json_lines, keep)
+    broken = limits.broken(*rates, p95_ms)
     for line in broken:
         print(f"limit broken: {line}")
     return int(bool(broken)) if limits.any else int(not all_passed)
 
 
-def _judge_unlabelled(
-    inspector: Inspector, path: Path, topic: str | None, out: Path, limits: Limits, json_lines: bool, keep: Any
-) -> tuple[list[str], bool]:
-    """(lines of broken limits, whether all passed)"""
-    from ..reporting.reports import InspectionWriter
+def _judge_labelled(
+    inspector: Inspector, recording: Recording, out: Path, json_lines: bool, keep: Keep
+) -> tuple[Rates, float, bool]:
+    """(rates, 95 % of the times per image [ms], whether all passed), with metrics and a report in `out`."""
+    metrics = evaluate(inspector, recording, out, on_inspection=lambda item, result: keep(item.frame, result))
+    print(metrics_table(metrics))
+    print(f"report: {out / 'report.html'}")
+    all_passed = all(row["verdict"] == "PASS" for row in metrics["per_image"])
+    rates = metrics["false_reject_rate"], metrics["escape_rate"], metrics["hold_rate"]
+    return rates, metrics["latency_ms"]["total"]["p95"], all_passed
 
-    nan = float("nan")
+
+def _judge_unlabelled(
+    inspector: Inspector, recording: Recording, out: Path, json_lines: bool, keep: Keep
+) -> tuple[Rates, float, bool]:
+    """As `_judge_labelled`, with pictures and results in `out`; only the rate of HOLD is known."""
     times, held = [], []
     with InspectionWriter(out, inspector.model, json_lines=json_lines) as writer:
-        for frame in read_images(path, topic):
+        for frame in recording.frames():
             if isinstance(frame.image, Exception):
                 result = inspector.bad_image(str(frame.image))
             else:
@@ -236,5 +221,5 @@ def _judge_unlabelled(
             writer.add(str(frame.stamp_ns), result)
             keep(frame, result)
             times.append(frame.decode_ms + result.timings_ms.get("total", 0.0))
-            held.append(result.verdict.name == "HOLD")
-        return limits.broken(nan, nan, float(np.mean(held)), float(np.percentile(times, 95))), writer.all_passed
+            held.append(result.verdict is Verdict.HOLD)
+    return (float("nan"), float("nan"), float(np.mean(held))), float(np.percentile(times, 95)), writer.all_passed

@@ -20,8 +20,8 @@ WORST = 6  # examples per kind
 
 # (key in metrics.json, name, what it is, smaller is better)
 FIGURES = (
-    ("image_auroc", "Image AUROC", "good and defective images told apart by score; none counts as wrong", False),
-    ("pixel_auroc", "Pixel AUROC", "good and defect pixels told apart", False),
+    ("image_auroc", "Image AUROC", "good and defective images separated by score; no score counts as wrong", False),
+    ("pixel_auroc", "Pixel AUROC", "good and defect pixels separated", False),
     ("pixel_ap", "Pixel AP", "average precision over all pixels", False),
     ("aupro", "AUPRO", f"share of each defect region found, false positive rate up to {FPR_LIMIT:g}", False),
     ("f1_localization", "F1 localization", "defects hit against false regions, at the best image-level F1", False),
@@ -61,7 +61,7 @@ def write_report(
             verdicts=[verdict.name for verdict in (Verdict.PASS, Verdict.REJECT, Verdict.HOLD)],
             number=_number,
             interval=_interval,
-            milliseconds=lambda value: "–" if np.isnan(value) else f"{value:.0f}",
+            milliseconds=lambda value: "–" if value is None else f"{value:.0f}",
         ),
     )
 
@@ -132,16 +132,22 @@ def _worst(entries: Sequence[GalleryEntry]) -> list[tuple[str, str, list[Gallery
     return sections
 
 
-def in_digits(value: float) -> str:
-    """A figure with three digits, or four where three would not tell it from 1."""
+def _in_digits(value: float) -> str:
+    """A figure with three digits, or four where three would round it to 1."""
     return f"{value:.4f}" if 0.99 <= value < 1 else f"{value:.3f}"
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else in_digits(value)
+    return "–" if value is None or np.isnan(value) else _in_digits(value)
+
+
+def figure_text(value: float, bounds: Sequence[float]) -> str:
+    """A figure and its interval for a line of text; "-" for one that is undefined."""
+    interval = _interval(bounds)
+    return f"{'-' if np.isnan(value) else _in_digits(value)}{f'  ({interval})' if interval else ''}"
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
     if bounds is None or np.isnan(bounds[0]):
         return ""
-    return f"{in_digits(bounds[0])} to {in_digits(bounds[1])}"
+    return f"{_in_digits(bounds[0])} to {_in_digits(bounds[1])}"

@@ -1,24 +1,36 @@
-"""Small charts as SVG text, to be put into a page: curves and histograms.
+"""Small charts as SVG, to be put into a page: curves and histograms.
 
-Hand-made, so that their text stays text (searchable, readable by a screen reader) and a page needs
-no script and no further file.
+Their text stays text (searchable, readable by a screen reader); they need no script and no further file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-WIDTH, HEIGHT = 560, 300  # px; about the size that the page shows
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 42
-BLUE, ORANGE, GREY = "#1f5fa8", "#c2570c", "#6b7280"  # told apart by the colour-blind as well
-MAX_POINTS = 400  # of a curve; more would not be seen
+COLOURS = ("#1f5fa8", "#c2570c", "#6b7280")  # blue, orange, grey: the colour-blind can separate them
+MAX_POINTS = 200  # of a curve; more could not be seen
+BINS = 24
+SIZE = (5.6, 3.0)  # inches
+STYLE: Any = {
+    "svg.fonttype": "none", "font.size": 9, "axes.edgecolor": "#9ca3af", "axes.spines.top": False,
+    "axes.spines.right": False, "axes.labelcolor": "#374151", "xtick.color": "#374151", "ytick.color": "#374151",
+    "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "grid.color": "#e5e7eb",
+    "axes.axisbelow": True, "legend.frameon": False, "figure.subplot.left": 0.1, "figure.subplot.right": 0.96,
+    "figure.subplot.bottom": 0.16, "figure.subplot.top": 0.92, "figure.subplot.hspace": 0.35,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,25 +41,7 @@ class Marker:
     text: str
 
 
-@dataclass(frozen=True)
-class _Axes:
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-    log_x: bool = False
-
-    def x(self, value: Array | float) -> Array:
-        low, high = self._scaled(np.array(self.x_range))
-        share = (self._scaled(np.asarray(value, np.float64)) - low) / (high - low)
-        return np.asarray(LEFT + share * (WIDTH - LEFT - RIGHT))
-
-    def y(self, value: Array | float) -> Array:
-        low, high = self.y_range
-        return np.asarray(HEIGHT - BOTTOM - (np.asarray(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM))
-
-    def _scaled(self, value: Array) -> Array:
-        return np.log10(value) if self.log_x else value
-
-
+@rc_context(STYLE)
 def curve_chart(
     curves: Sequence[tuple[str, Array, Array]],
     labels: tuple[str, str],
@@ -55,157 +49,88 @@ def curve_chart(
     diagonal: bool = False,
 ) -> Markup:
     """Curves (name, x, y with x rising) over the unit interval in y; the first one's area is tinted."""
-    axes = _Axes(x_range, (0.0, 1.0))
-    body = [_frame(axes, labels, ticks(*x_range), ticks(0, 1))]
+    figure = Figure(SIZE)
+    axes = figure.subplots()
+    axes.grid(clip_on=False)
+    for (name, x, y), colour in zip(curves, COLOURS):
+        x, y = _thinned(*_clipped(x, y, x_range[1]))
+        axes.plot(x, y, color=colour, label=name, clip_on=False)
+        if name == curves[0][0]:
+            area = [x[0], *x, x[-1]], [0, *y, 0]
+            axes.fill(*area, color=colour, alpha=0.1, linewidth=0, clip_on=False)
     if diagonal:
-        (x0, x1), (y0, y1) = axes.x(np.array([0.0, 1.0])), axes.y(np.array([0.0, 1.0]))
-        body.append(f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="{GREY}" stroke-dasharray="3 4"/>')
-    for i, (name, x, y) in enumerate(curves):
-        x, y = _thinned(*_clipped(np.asarray(x), np.asarray(y), x_range[1]))
-        colour, points = (BLUE, ORANGE, GREY)[i % 3], _points(axes.x(x), axes.y(y))
-        if i == 0:
-            floor = axes.y(0.0)
-            body.append(
-                f'<path d="M{axes.x(x[0]):.1f} {floor:.1f}L{points}L{axes.x(x[-1]):.1f} {floor:.1f}Z" '
-                f'fill="{colour}" fill-opacity=".10" stroke="none"/>'
-            )
-        body.append(f'<path d="M{points}" stroke="{colour}" stroke-width="2"/>')
-        if len(curves) > 1:
-            body.append(_legend(i, name, colour))
-    return _svg(f"{labels[1]} against {labels[0]}", body)
+        axes.plot(x_range, x_range, color=COLOURS[2], linestyle=":", clip_on=False)
+    if len(curves) > 1:
+        axes.legend(loc="lower right")
+    axes.set(xlim=x_range, ylim=(0, 1), xlabel=labels[0], ylabel=labels[1])
+    return _svg(figure, f"{labels[1]} against {labels[0]}")
 
 
-def histogram_chart(
-    groups: Sequence[tuple[str, Array]], x_label: str, marker: Marker | None = None, bins: int = 24
-) -> Markup:
-    """One histogram above the other on a common x axis, logarithmic where the values span much."""
+@rc_context(STYLE)
+def histogram_chart(groups: Sequence[tuple[str, Array]], x_label: str, marker: Marker | None = None) -> Markup:
+    """One histogram above the other on a common x axis, logarithmic where the values span much; counts on the bars."""
     finite = [np.asarray(values, np.float64)[np.isfinite(values)] for _, values in groups]
     border = marker.x if marker else float("nan")
     everything = np.concatenate([*finite, [border] if np.isfinite(border) else []])
     if len(everything) == 0:
         return Markup("")
     log_x = bool(everything.min() > 0 and everything.max() > 10 * everything.min())
-    edges = _edges(everything, border, bins, log_x)
-    low, high = float(edges[0]), float(edges[-1])
-    counts = [np.histogram(values.clip(low, high), edges)[0] for values in finite]  # clipped: rounding
-    top = max(1, max(int(count.max()) for count in counts))
-    axes = _Axes((low, high), (0.0, float(len(groups))), log_x)
-    x_ticks = log_ticks(low, high) if log_x else ticks(low, high)
-    body = [_frame(axes, (x_label, "images"), x_ticks, [])]
-    for i, ((name, _), count) in enumerate(zip(groups, counts, strict=True)):
-        base, colour = len(groups) - 1 - i, (BLUE, ORANGE, GREY)[i % 3]
-        for left, right, number in zip(axes.x(edges[:-1]), axes.x(edges[1:]), count, strict=True):
-            if number:
-                y0, y1 = axes.y(base + 0.82 * number / top), axes.y(base)
-                body.append(
-                    f'<rect x="{left + 0.5:.1f}" y="{y0:.1f}" width="{right - left - 1:.1f}" '
-                    f'height="{y1 - y0:.1f}" fill="{colour}" stroke="none"><title>{number}</title></rect>'
-                )
-        line = axes.y(base)
-        body.append(f'<path d="M{LEFT} {line:.1f}H{WIDTH - RIGHT}" stroke="#9ca3af"/>')
-        body += [
-            _text(LEFT - 7, float(axes.y(base + 0.82)) + 4, str(top), "end"),
-            _text(LEFT - 7, float(line) - 1, "0", "end"),
-        ]
-        if len(groups) > 1:
-            body.append(_text(WIDTH - RIGHT - 4, float(axes.y(base + 0.97)) + 8, name, "end", colour, bold=True))
+    edges = bin_edges(everything, border, log_x)
+    figure = Figure(SIZE)
+    rows = figure.subplots(len(groups), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (name, _), values, colour in zip(rows, groups, finite, COLOURS):
+        counts = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]  # clipped: rounding
+        bars = axes.bar(
+            edges[:-1], counts, np.diff(edges), align="edge", color=colour, edgecolor="white", clip_on=False
+        )
+        axes.bar_label(bars, [str(count) if count else "" for count in counts], fontsize=7)
+        axes.set_title(name, loc="right", color=colour, fontsize=9, fontweight="bold")
+        axes.set_yticks([])
+        axes.spines.left.set_visible(False)
+        if np.isfinite(border):
+            axes.axvline(border, color="#111827", linestyle="--", linewidth=1, clip_on=False)
+    if log_x:
+        rows[-1].set_xscale("log")
+        rows[-1].xaxis.set(
+            major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator()
+        )
     if marker and np.isfinite(border):
-        x = float(axes.x(border))
-        body.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#111827" stroke-dasharray="5 3"/>')
-        body.append(_text(x + (5 if x < WIDTH / 2 else -5), TOP + 11, marker.text, "start" if x < WIDTH / 2 else "end"))
-    return _svg(f"histogram of {x_label}", body)
+        rows[0].annotate(marker.text, (border, 1), (4, -2), xycoords=("data", "axes fraction"),
+                         textcoords="offset points", va="bottom", annotation_clip=False)  # fmt: skip
+    rows[-1].set_xlabel(x_label)
+    return _svg(figure, f"histogram of {x_label}")
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers within low..high, some `about` of them."""
-    raw = (high - low) / about
-    power = 10.0 ** np.floor(np.log10(raw))
-    step = power * min((1, 2, 2.5, 5, 10), key=lambda factor: abs(factor * power - raw))
-    first = int(np.ceil(low / step - 1e-9))
-    last = int(np.floor(high / step + 1e-9))
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten within low..high; only the powers where they are many."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    factors = (1, 2, 5) if len(powers) <= 3 else (1,)
-    return [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
-
-
-def _edges(values: Array, border: float, bins: int, log_x: bool) -> Array:
+def bin_edges(values: Array, border: float, log_x: bool) -> Array:
     """Bin edges around all values; one of them lies at `border`, if finite, so that no bin mixes its two sides."""
     if log_x:
-        return np.asarray(10 ** _edges(np.log10(values), float(np.log10(border)), bins, False))
+        return np.asarray(10 ** bin_edges(np.log10(values), float(np.log10(border)), False))
     low, high = float(values.min()), float(values.max())
-    step = max((high - low) / bins, 1e-6 * max(abs(low), abs(high), 1.0))
+    step = max((high - low) / BINS, 1e-6 * max(abs(low), abs(high), 1.0))
     origin = border if np.isfinite(border) else low
-    if 0 <= low < 0.3 * high and not 0 < border < step:  # begin at 0, where that costs little room
-        low = origin = 0.0
-        step = border / round(border / step) if border > 0 else high / bins
     first, last = np.floor((low - origin) / step + 1e-9), np.floor((high - origin) / step + 1e-9) + 1
     return np.asarray(origin + step * np.arange(first, last + 1))
 
 
 def _clipped(x: Array, y: Array, limit: float) -> tuple[Array, Array]:
     """The curve up to x = limit, its last segment cut there."""
-    inside = int(np.searchsorted(x, limit, "right"))
-    if inside == len(x) or inside == 0:
-        return x, y
-    share = (limit - x[inside - 1]) / (x[inside] - x[inside - 1])
-    end = y[inside - 1] + share * (y[inside] - y[inside - 1])
-    return np.append(x[:inside], limit), np.append(y[:inside], end)
+    inside = x <= limit
+    return np.append(x[inside], limit), np.append(y[inside], np.interp(limit, x, y))
 
 
 def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
     """At most about MAX_POINTS points, evenly along the drawn length, so that steep parts keep theirs."""
-    if len(x) <= MAX_POINTS:
-        return x, y
-    span = max(float(x[-1] - x[0]), 1e-12)
-    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) / span + np.abs(np.diff(y)))])
+    along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) / max(float(np.ptp(x)), 1e-12) + np.abs(np.diff(y))))
     keep = np.unique(np.searchsorted(along, np.linspace(0, along[-1], MAX_POINTS)).clip(0, len(x) - 1))
     return x[keep], y[keep]
 
 
-def _points(x: Array, y: Array) -> str:
-    return "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
-
-
-def _frame(axes: _Axes, labels: tuple[str, str], x_ticks: list[float], y_ticks: list[float]) -> str:
-    left, right, top, bottom = LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
-    parts = []
-    for value in x_ticks:
-        x = float(axes.x(value))
-        parts += [f'<path d="M{x:.1f} {top}V{bottom}" stroke="#e5e7eb"/>', _text(x, bottom + 16, f"{value:g}")]
-    for value in y_ticks:
-        y = float(axes.y(value))
-        parts += [f'<path d="M{left} {y:.1f}H{right}" stroke="#e5e7eb"/>', _text(left - 7, y + 4, f"{value:g}", "end")]
-    parts += [
-        f'<path d="M{left} {top}V{bottom}H{right}" stroke="#9ca3af"/>',
-        _text((left + right) / 2, HEIGHT - 8, labels[0]),
-        f'<g transform="rotate(-90 14 {(top + bottom) / 2})">{_text(14, (top + bottom) / 2 + 2, labels[1])}</g>',
-    ]
-    return "".join(parts)
-
-
-def _legend(row: int, name: str, colour: str) -> str:
-    y = HEIGHT - BOTTOM - 14 - 17 * row
-    return (
-        f'<path d="M{WIDTH - RIGHT - 26} {y - 4}h18" stroke="{colour}" stroke-width="3"/>'
-        f"{_text(WIDTH - RIGHT - 32, y, name, 'end')}"
-    )
-
-
-def _text(x: float, y: float, text: str, anchor: str = "middle", colour: str = "#374151", bold: bool = False) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" stroke="none"{weight}>'
-        f"{escape(text)}</text>"
-    )
-
-
-def _svg(title: str, body: Sequence[str]) -> Markup:
-    return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" fill="none" '
-        f'font-size="12" font-family="system-ui, sans-serif">{"".join(body)}</svg>'
-    )
+def _svg(figure: Figure, title: str) -> Markup:
+    """The figure as an element of an HTML page: names and addresses that only a file of its own needs are left out."""
+    text = StringIO()
+    figure.savefig(text, format="svg", transparent=True)
+    body = text.getvalue()[text.getvalue().index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r' (xmlns(:xlink)?|id|width|height|version)="[^"]*"', "", body)
+    body = re.sub(r"(\.\d\d)\d+", r"\1", body)
+    return Markup(body.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))

@@ -97,7 +97,7 @@ def write_gallery(entries: Sequence[GalleryEntry], out: Path, title: str, subtit
 def page(template: str, **values: object) -> str:
     """A page of this package's templates; text is escaped."""
     environment = Environment(
-        loader=PackageLoader("pad_ros.evaluation"),
+        loader=PackageLoader("pad_ros.reporting"),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template(template).render(**values)

@@ -58,7 +58,7 @@ def heatmap_overlay(image: Image, values: Values, threshold: float, defects: Seq
 
 
 def draw_defects(image: Image, defects: Sequence[DefectRegion]) -> Image:
-    """A copy of the image with a box, haloed to stand out from any ground, around each defect."""
+    """A copy of the image with a box, haloed to stand out from any background, around each defect."""
     out = image.copy()
     line = max(1, round(min(image.shape[:2]) / 400))
     margin = _BOX_MARGIN * line

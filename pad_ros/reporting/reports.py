@@ -9,38 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from ..decision.inspection import Inspection
+from ..decision.result_message import plain_result
 from ..imaging import images
 from ..model import ReferenceModel
 from ..verdicts import Verdict
 from .gallery import GalleryEntry, write_gallery
+from .output import write_json
 from .pictures import heatmap_image, heatmap_overlay
-
-
-def inspection_to_dict(name: str, result: Inspection) -> dict[str, Any]:
-    """One inspection as JSON values (NaN becomes null); angles and lengths as in the part frame."""
-    pose = None
-    if result.localization is not None and result.localization.pose is not None:
-        pose = result.localization.pose.matrix.tolist()
-    return {
-        "image": name,
-        "verdict": result.verdict.name,
-        "reason": result.reason.name,
-        "reason_text": result.reason_text,
-        "score": _finite(result.score),
-        "threshold": _finite(result.threshold),
-        "p_value": _finite(result.p_value),
-        "defects": [
-            {"box": list(d.box), "area": d.area, "peak_score": round(d.peak_score, 4), "centroid": d.centroid,
-             "kind": d.kind.name}
-            for d in result.defects
-        ],
-        "camera_from_part": pose,
-        "timings_ms": {stage: round(ms, 2) for stage, ms in result.timings_ms.items()},
-    }  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
 
 
 class InspectionWriter:
@@ -62,7 +37,7 @@ class InspectionWriter:
     def add(self, name: str, result: Inspection) -> None:
         """Record one inspection under a name unique in this run."""
         stem = self._stem(name)
-        values = inspection_to_dict(name, result)
+        values = {"image": name, **plain_result(result)}
         self._results.append(values)
         self._entries.append(GalleryEntry.of(name, result))
         self.all_passed &= result.verdict is Verdict.PASS
@@ -94,7 +69,7 @@ class InspectionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         document = {"model": self.model.name, "model_hash": self.model.hash, "results": self._results}
-        (self.folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+        write_json(self.folder / "results.json", document)
         write_gallery(self._entries, self.folder / "index.html", f"Inspection with {self.model.name}")
 
 

@@ -1,51 +1,37 @@
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
-import pytest
+from benchmark_modules import benchmark
 
 from pad_ros.demo.defects import Limits
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera, Pose
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "edited_photos.py"
+script = benchmark("edited_photos")
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("edited_photos", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["edited_photos"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def photo(script: ModuleType, seed: int):
+def photo(seed: int):
     rng = np.random.default_rng(seed)
     coarse = rng.integers(60, 200, (12, 16, 3)).astype(np.uint8)
     image = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
     image = np.clip(image + rng.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
-    ground = np.zeros((240, 320), bool)
-    ground[40:-40, 60:-60] = True
+    allowed = np.zeros((240, 320), bool)
+    allowed[40:-40, 60:-60] = True
     camera = Camera(320, 240, 400.0, 401.0, 161.0, 119.0, (0.05, -0.02, 0.001, 0.0))
     pose = Pose.look_at(np.array([seed, 2.0, 3.0]), np.zeros(3), np.array([0.0, 0.0, 1.0]))
-    return script.Photo(image, camera, pose, ground)
+    return script.Photo(image, camera, pose, allowed)
 
 
-def test_edits_keep_to_their_masks(script: ModuleType) -> None:
+def test_edits_keep_to_their_masks() -> None:
     limits = Limits(round(np.sqrt(320 * 240)))
     for kind in script.KINDS:
         for seed in range(3):
-            original = photo(script, seed)
+            original = photo(seed)
             image, mask = script.edit(original, kind, np.random.default_rng(seed))
             assert limits.area_fits(int(mask.sum()))
-            assert np.count_nonzero(mask & original.ground) >= 0.95 * mask.sum()
+            assert np.count_nonzero(mask & original.allowed) >= 0.95 * mask.sum()
             near = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
             if kind != "Stains":  # whose faint rim reaches further
                 np.testing.assert_array_equal(image[~near], original.image[~near])
@@ -54,8 +40,8 @@ def test_edits_keep_to_their_masks(script: ModuleType) -> None:
             np.testing.assert_array_equal(image, again)
 
 
-def test_layout(script: ModuleType, tmp_path: Path) -> None:
-    photos = [photo(script, seed) for seed in range(10)]
+def test_layout(tmp_path: Path) -> None:
+    photos = [photo(seed) for seed in range(10)]
     script.write_dataset(photos, tmp_path / "set", "set", 0)
     train = json.loads((tmp_path / "set/transforms.json").read_text())["frames"]
     truth = json.loads((tmp_path / "set/test_poses.json").read_text())["frames"]

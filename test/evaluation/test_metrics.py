@@ -182,7 +182,7 @@ def test_regions_of_one_image_by_hand():
 
 
 def test_localization_f1_by_hand():
-    """Good peaks 1, 3; defective 2 (beside the defect), 4 (on it): the best image-level threshold is 2 (F1 = .8)."""
+    """Good peaks 1, 3; defective 2 (off the defect), 4 (on it): the best image-level threshold is 2 (F1 = .8)."""
 
     def with_peak(height, row, mask=None):
         values = np.zeros(SHAPE, np.float32)
@@ -194,7 +194,7 @@ def test_localization_f1_by_hand():
     images = [with_peak(1, 2), with_peak(3, 2), with_peak(2, 9, mask), with_peak(4, 2, mask)]
     f1, threshold = metrics.localization_f1(images)
     assert threshold == 2.0
-    assert f1 == pytest.approx(2 * 1 / (2 * 1 + 2 + 1))  # one hit; false alarms on good 3 and beside; one miss
+    assert f1 == pytest.approx(2 * 1 / (2 * 1 + 2 + 1))  # one hit; false alarms on good 3 and off the defect; one miss
 
 
 def test_rates_follow_their_definitions():

@@ -236,7 +236,7 @@ def test_limits_without_labels(tmp_path, model, capsys):
 def test_a_rate_of_no_image_breaks_its_limit():
     nan = float("nan")
     assert Limits(escape=0.5).broken(0.0, nan, 0.0, 1.0) == [
-        "escape rate: no image tells, the limit 0.5 cannot be checked"
+        "escape rate: no such image, the limit 0.5 cannot be checked"
     ]
     assert Limits().broken(nan, nan, nan, nan) == []
 

@@ -10,18 +10,18 @@ from pad_ros.reporting import charts
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(FINITE, max_size=20), st.lists(FINITE, min_size=1, max_size=20), st.one_of(FINITE, st.just(np.nan)))
 def test_histograms_hold_every_value(first, second, border):
     groups = [("a", np.array(first)), ("b", np.array([*second, np.nan]))]
     svg = charts.histogram_chart(groups, "x", charts.Marker(border, "limit"))
-    titles = [int(node.text) for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("title")]
-    assert sum(titles) == len(first) + len(second)
+    texts = [node for node in ElementTree.fromstring(svg).iter("text") if "7px" in node.get("style")]
+    assert sum(int(node.text) for node in texts) == len(first) + len(second)
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=2), st.floats(1e-3, 1e3), st.booleans())
 def test_no_bin_mixes_the_two_sides_of_the_border(values, border, log_x):
-    edges = charts._edges(np.array([*values, border]), border, 24, log_x)
+    edges = charts.bin_edges(np.array([*values, border]), border, log_x)
     assert np.isclose(edges, border, rtol=1e-6).any()
     assert edges[0] <= min(values) * (1 + 1e-9)
     assert edges[-1] >= max(values) * (1 - 1e-9)
@@ -40,10 +40,3 @@ def test_long_curves_are_thinned_and_cut_at_the_limit():
     assert "two &lt;&amp;&gt;" in svg
     cut_x, cut_y = charts._clipped(np.array([0.0, 0.2, 0.4]), np.array([0.0, 0.4, 0.8]), 0.3)
     assert (cut_x[-1], cut_y[-1]) == pytest.approx((0.3, 0.6))
-
-
-@given(st.floats(-1e5, 1e5), st.floats(1e-3, 1e5))
-def test_ticks_are_few_and_inside(low, span):
-    found = charts.ticks(low, low + span)
-    assert 1 <= len(found) <= 11
-    assert all(low - 1e-6 * span <= tick <= low + span * (1 + 1e-6) for tick in found)

@@ -13,7 +13,7 @@ from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Pose
 from pad_ros.localization.result import Localization
 from pad_ros.rendering.result import ReferenceRendering
-from pad_ros.reporting.reports import InspectionWriter, inspection_to_dict, model_summary
+from pad_ros.reporting.reports import InspectionWriter, model_summary
 from pad_ros.verdicts import Reason, Verdict
 
 SHAPE = (CAMERA.height, CAMERA.width)
@@ -38,8 +38,16 @@ HELD = Inspection(
 )
 
 
-def test_an_inspection_as_json_holds_what_matters():
-    values = json.loads(json.dumps(inspection_to_dict("a.png", rejected()), allow_nan=False))
+def written(folder, inspection):
+    with InspectionWriter(folder, make_model()) as writer:
+        writer.add("a.png", inspection)
+    text = (folder / "results.json").read_text()
+    assert "NaN" not in text
+    return json.loads(text)["results"][0]
+
+
+def test_an_inspection_as_json_holds_what_matters(tmp_path):
+    values = written(tmp_path, rejected())
     assert (values["image"], values["verdict"], values["reason"]) == ("a.png", "REJECT", "ANOMALY")
     assert (values["score"], values["threshold"], values["p_value"]) == (3.0, 1.6, 0.1)
     assert values["defects"] == [
@@ -49,8 +57,8 @@ def test_an_inspection_as_json_holds_what_matters():
     assert values["timings_ms"] == {"localize": 1.23, "total": 5.68}
 
 
-def test_what_is_not_known_is_null():
-    values = json.loads(json.dumps(inspection_to_dict("a.png", HELD), allow_nan=False))
+def test_what_is_not_known_is_null(tmp_path):
+    values = written(tmp_path, HELD)
     assert all(values[key] is None for key in ("score", "threshold", "p_value", "camera_from_part"))
     assert values["defects"] == [] and values["reason_text"] == "black"
 

@@ -8,6 +8,7 @@ import numpy as np
 from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.localization.cascade import TRACKED
 from pad_ros.localization.result import Localization
 from pad_ros.rendering.result import ReferenceRendering
 from pad_ros.verdicts import Reason, Verdict
@@ -18,7 +19,7 @@ TRUE_POSE = Pose.look_at(np.array([0.0, -4.0, 1.0]), np.zeros(3), np.array([0.0,
 
 
 def write_dataset(folder, poses=True):
-    """4 good images, 3 Burrs, 2 Stains. Defects are red, brightness 60 to 200 tells how strong."""
+    """4 good images, 3 Burrs, 2 Stains. Defects are red, the stronger the brighter (60 to 200)."""
     rng = np.random.default_rng(0)
     frames = []
     for label, strengths in (("good", (0, 0, 0, 0)), ("Burrs", (60, 130, 200)), ("Stains", (90, 200))):
@@ -51,21 +52,21 @@ class FakeInspector:
     def warm_up(self):
         self.warm = True
 
-    def query_camera(self, image, camera):
-        return camera or Camera.from_fov(SIZE, SIZE, 0.7)
+    def prepare(self, image, camera=None):
+        return image
 
-    def localize(self, image, camera=None):
-        return self.inspect(image).localization
+    def localize(self, query):
+        return self.inspect(query).localization
 
-    def render(self, localization, camera):
+    def render(self, query, localization):
         return None
 
-    def score(self, image, camera, localization, rendering):
+    def score(self, query, localization, rendering):
         return None
 
-    def inspect(self, image, camera=None, near=None):
+    def inspect(self, image, camera=None, prior=None):
         self.calls += 1
-        self.expected += near is not None
+        self.expected += prior is not None
         times = {"localize": 5.0, "render": 2.0, "score": 1.0, "total": 8.0}
         if self.calls in self.hold:
             lost = Localization(None, Reason.NOT_LOCALIZED, "too few matches")
@@ -82,5 +83,5 @@ class FakeInspector:
                                        np.zeros((SIZE, SIZE, 0), np.float32), camera, pose)  # fmt: skip
         verdict, reason = (Verdict.REJECT, Reason.ANOMALY) if defects else (Verdict.PASS, Reason.NONE)
         return Inspection(verdict, reason, "one region" if defects else "as expected", score, THRESHOLD, defects,
-                          Localization(pose, Reason.NONE, "tracked" if near else "", 40, 50), rendering,
+                          Localization(pose, Reason.NONE, TRACKED.reason_text if prior else "", 40, 50), rendering,
                           AnomalyMap(values), image, timings_ms=times)  # fmt: skip
