@@ -1,7 +1,6 @@
-"""The package itself: its metadata and generated documents agree, and colcon builds and tests it as any ROS package."""
+"""The package itself: its metadata agree, and colcon builds and tests it as any ROS package."""
 
 import ast
-import importlib.util
 import os
 import re
 import shutil
@@ -12,7 +11,6 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from benchmark_modules import benchmark
 from packaging.requirements import Requirement
 
 import pad_ros
@@ -45,16 +43,6 @@ def setup_keyword(repository: Path, name: str):
 def requirements(path: Path) -> list[Requirement]:
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
     return [Requirement(line) for line in lines if line]
-
-
-def licences():
-    """docs/write_licences.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "write_licences", Path(__file__).parents[1] / "docs/write_licences.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_version_and_name_agree_everywhere(repository):
@@ -157,36 +145,6 @@ def test_pre_commit_runs_the_linters_of_make_lint(repository):
     for entry in hooks.values():
         tool = " ".join(entry.split()[:2]) if "ruff" in entry else entry
         assert tool.removeprefix(".venv/bin/") in lint
-
-
-def test_results_page_is_made_from_the_recorded_results(repository):
-    report = benchmark("report_results")
-    written = (repository / "benchmarks" / "RESULTS.md").read_text()
-    assert written == report.document(report.read_results()), "run `python benchmarks/report_results.py`"
-
-
-def test_licence_table_names_every_direct_dependency(repository):
-    table = (repository / "docs" / "licences.md").read_text()
-    direct = setup_keyword(repository, "install_requires") + sum(
-        setup_keyword(repository, "extras_require").values(), []
-    )
-    for name in (Requirement(line).name for line in direct):
-        assert f"| {name} | " in table, f"{name}: run `python docs/write_licences.py`"
-
-
-@pytest.mark.skipif(
-    sys.version_info < (3, 11) or "ROS_DISTRO" in os.environ,
-    reason="the table is written for the pinned packages of Python 3.11 and later",
-)
-def test_licence_table_is_up_to_date(repository):
-    assert licences().differences((repository / "docs" / "licences.md").read_text()) == []
-
-
-def test_links_between_documents_lead_somewhere(repository):
-    for path in [*repository.glob("*.md"), *repository.glob("docs/*.md"), repository / "benchmarks" / "RESULTS.md"]:
-        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text()):
-            if "://" not in target:
-                assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_the_library_is_free_of_ros(repository):
