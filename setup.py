@@ -21,6 +21,7 @@ setup(
     ],
     install_requires=[
         "jinja2>=3.1",
+        "mapbox-earcut>=1.0",
         "numba>=0.60",
         "numpy>=1.26,<3",
         "onnx>=1.15,<2",
@@ -31,6 +32,7 @@ setup(
         "rosbags>=0.11,<0.12",
         "safetensors>=0.4.3",
         "scipy>=1.11",
+        "simplejpeg>=1.7",
         "threadpoolctl>=3.5",
         "torch>=2.4,<3",
         "tqdm>=4.66",

@@ -38,9 +38,7 @@ def main() -> None:
     background = find_background(views)
     sfm_map, posed = build_map(views, background, load_method("pad").localization)
     fitted, held_out = split(with_masks(posed.views, background))
-    print(
-        "| changed | " + " | ".join(f"{budget:g} s" for budget in budgets) + " |\n" + "|---" * (len(budgets) + 1) + "|"
-    )
+    print(f"{'':<40}" + "".join(f"{budget:>18g} s" for budget in budgets))
     for change in ["", *arguments.change]:
         settings = load_method("pad", change.split(",") if change else []).splatting
         start = initial_gaussians(
@@ -50,7 +48,7 @@ def main() -> None:
         for budget in budgets:
             decibels, seconds = fit(start, fitted, held_out, background, settings, budget, arguments.device)
             cells.append(f"{decibels:.2f} dB ({seconds:.0f} s)")
-        print(f"| {change or 'nothing'} | " + " | ".join(cells) + " |", flush=True)
+        print(f"{change or 'as it is':<40}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 def fit(

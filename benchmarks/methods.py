@@ -155,12 +155,11 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     """One line per method; below it what ran, under which licence."""
     heads = ("img AUROC", "pix AUROC", "pix AP", "AUPRO", "F1", "localized", "FRR", "escape", "hold",
              *(f"{stage} ms" for stage in STAGES), "train s")  # fmt: skip
-    lines = ["| method | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines = [f"{'':<16}" + "".join(f"{head:>12}" for head in heads)]
     for name, found in rows.items():
         cells = [f"{found[key]:.3f}" for key in FIGURES]
         cells += [f"{found['latency_ms'][stage]['p50']:.0f}" for stage in STAGES]
-        lines.append(f"| {name} | " + " | ".join((*cells, f"{found['training_seconds']:.0f}")) + " |")
-    lines.append("")
+        lines.append(f"{name:<16}" + "".join(f"{cell:>12}" for cell in (*cells, f"{found['training_seconds']:.0f}")))
     for name, found in rows.items():
         ran = [f"{n['name']} ({n['licence']}, commercial use: {n['commercial']})" for n in found["networks"]]
         changed = f"; changed: {', '.join(found['changed'])}" if found["changed"] else ""

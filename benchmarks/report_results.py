@@ -1,22 +1,15 @@
 """Writes benchmarks/RESULTS.md from the files in benchmarks/results/.
 
     python benchmarks/report_results.py
-    python benchmarks/SCRIPT ... | python benchmarks/report_results.py --add NAME --title TITLE --command COMMAND
-        [--text TEXT]
 
---add keeps the last Markdown table of what a script prints as benchmarks/results/NAME.json, with today's date, the
-commit and this machine, and then writes the page. A file holds {"title", "date", "commit", "machine", "command",
-"columns": [...], "rows": [[...], ...], "text"}; cells are texts or numbers, null is an empty cell. The page shows the
-tables in the order of the names of their files.
+The benchmark scripts write these files. Each holds {"title", "date", "commit", "machine", "command", "columns": [...],
+"rows": [[...], ...], "text"}. Cells are texts, numbers or null.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +18,11 @@ PAGE = FOLDER / "RESULTS.md"
 RESULTS = FOLDER / "results"
 FIELDS = {"title": str, "date": str, "commit": str, "machine": str, "command": str, "columns": list, "rows": list,
           "text": str}  # fmt: skip
+# The page begins with these, the first name first; then come all others.
+ORDER = (
+    "accuracy", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "robustness", "latency", "start",
+    "paired", "scaling", "rasterizer", "gpu", "ros", "localization", "methods",
+)  # fmt: skip
 
 HEAD = """# Results
 
@@ -41,25 +39,14 @@ defective test images). The other parts come from the generator of `pad demo`.
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--add", metavar="NAME", help="keep the last table on standard input under this name")
-    parser.add_argument("--title", default="")
-    parser.add_argument("--command", default="", help="what printed the table")
-    parser.add_argument("--text", default="", help="what the table shows, in short sentences")
-    arguments = parser.parse_args()
-    if arguments.add:
-        columns, rows = last_table(sys.stdin.read())
-        found = {"title": arguments.title, "date": date.today().isoformat(), "commit": commit(), "machine": machine(),
-                 "command": arguments.command, "columns": columns, "rows": rows, "text": arguments.text}  # fmt: skip
-        (RESULTS / f"{arguments.add}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(document(read_results()), encoding="utf-8")
     return 0
 
 
 def read_results(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """The results in the order of their files; ValueError where a field is missing or a row does not fit."""
+    """The results in the order of the page; ValueError where a field is missing or a row does not fit."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"), key=_place):
         result = json.loads(path.read_text(encoding="utf-8"))
         if {name: type(value) for name, value in result.items()} != FIELDS:
             raise ValueError(f"{path}: expected the fields {', '.join(FIELDS)}")
@@ -74,37 +61,20 @@ def document(results: list[dict[str, Any]]) -> str:
     parts = [HEAD]
     for result in results:
         rows = [result["columns"], ["---"] * len(result["columns"]), *result["rows"]]
-        table = "\n".join("| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in rows)
+        table = "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
         source = f"`{result['command']}` · {result['date']} · commit {result['commit']} · {result['machine']}"
         parts.append("\n\n".join(part for part in (f"## {result['title']}", source, table, result["text"]) if part))
         parts[-1] += "\n"
     return "\n".join(parts)
 
 
-def last_table(text: str) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows) of the last Markdown table in `text`; ValueError without one."""
-    table: list[list[str]] = []
-    current: list[list[str]] = []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("|"):
-            current.append([cell.strip() for cell in line.strip().strip("|").split("|")])
-        elif current:
-            table, current = current, []
-    if len(table) < 3:
-        raise ValueError("no table on standard input: expected lines of the form | a | b |")
-    return table[0], table[2:]
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def commit() -> str:
-    """The commit that is checked out, and whether files differ from it."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=FOLDER, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
-
-
-def machine() -> str:
-    from pad_ros.evaluation.machine import describe_machine, machine_line
-
-    return machine_line(describe_machine())
+def _place(path: Path) -> tuple[int, str]:
+    places = [place for place, name in enumerate(ORDER) if path.stem.startswith(name)]
+    return min(places, default=len(ORDER)), path.stem
 
 
 if __name__ == "__main__":

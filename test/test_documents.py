@@ -93,7 +93,8 @@ def test_nodes_launch_files_and_scripts_that_a_page_names_exist(page, repository
         for script in re.findall(r"python ((?:benchmarks|docs)/\w+\.py)", line):
             assert (repository / script).is_file(), line
         for file, given in re.findall(r"ros2 launch pad_ros (\S+)(.*)", line):
-            known = set(re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', (repository / "launch" / file).read_text()))
+            sources = [repository / "launch" / file, repository / "pad_ros" / "nodes" / "support" / "launching.py"]
+            known = set(re.findall(r'"(\w+)"', "".join(path.read_text() for path in sources if path.is_file())))
             assert set(re.findall(r"(\w+):=", given)) <= known, line
         for parameters in re.findall(r"--params-file (\S+)", line):
             assert (repository / parameters).is_file(), line

@@ -1,49 +1,35 @@
-"""The page of results is made from files, and tables that scripts print become such files."""
+"""The page of results is made from files."""
 
-import io
 import json
-import sys
+import re
 
 import pytest
 from benchmark_modules import benchmark
 
-PRINTED = (
-    "6 images\n| a | b |\n|---|---|\n| x | 0 |\n\n| part | AUROC |\n|---|---|\n| cube | 0.98 |\n| ball |  |\ndone\n"
-)
+WHOLE = {
+    "title": "Parts", "date": "d", "commit": "c", "machine": "m", "command": "x", "columns": ["part", "AUROC"],
+    "rows": [["cube", 0.98761], ["ball", None]], "text": "Two.",
+}  # fmt: skip
 
 
 @pytest.fixture
-def report(tmp_path, monkeypatch):
-    module = benchmark("report_results")
-    monkeypatch.setattr(module, "RESULTS", tmp_path)
-    monkeypatch.setattr(module, "PAGE", tmp_path / "RESULTS.md")
-    return module
+def report():
+    return benchmark("report_results")
 
 
-def test_the_last_table_that_a_script_prints_is_kept(report, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(PRINTED))
-    command = ["--add", "parts", "--title", "Parts", "--command", "python benchmarks/accuracy.py", "--text", "Two."]
-    monkeypatch.setattr(sys, "argv", ["report_results.py", *command])
-    monkeypatch.setattr(report, "read_results", lambda read=report.read_results: read(tmp_path))
-    assert report.main() == 0
-    (found,) = report.read_results()
-    assert found["columns"] == ["part", "AUROC"] and found["rows"] == [["cube", "0.98"], ["ball", ""]]
-    assert found["title"] == "Parts" and found["commit"] and found["machine"] and found["date"]
-    page = (tmp_path / "RESULTS.md").read_text()
-    assert "## Parts\n" in page and "| cube | 0.98 |" in page and page.endswith("Two.\n")
-
-
-def test_output_without_a_table_is_refused(report):
-    with pytest.raises(ValueError, match="no table"):
-        report.last_table("6 images\n")
+def test_the_page_shows_every_result_in_order(report, tmp_path):
+    for name in ("zebra", "methods_loader", "accuracy", "ros_soak_cell"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**WHOLE, "title": name}))
+    page = report.document(report.read_results(tmp_path))
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["accuracy", "ros_soak_cell", "methods_loader", "zebra"]
+    assert "| part | AUROC |\n| --- | --- |\n| cube | 0.9876 |\n| ball |  |\n\nTwo.\n" in page
+    assert "`x` · d · commit c · m" in page
 
 
 @pytest.mark.parametrize("change", [{"rows": [["only one"]]}, {"rows": []}, {"title": None}, {"other": "field"}])
 def test_a_damaged_file_is_named(report, tmp_path, change):
-    whole = {"title": "t", "date": "d", "commit": "c", "machine": "m", "command": "x", "columns": ["a", "b"],
-             "rows": [["1", None]], "text": ""}  # fmt: skip
-    (tmp_path / "one.json").write_text(json.dumps(whole))
-    assert report.read_results(tmp_path) == [whole]
-    (tmp_path / "one.json").write_text(json.dumps({**whole, **change}))
+    (tmp_path / "one.json").write_text(json.dumps(WHOLE))
+    assert report.read_results(tmp_path) == [WHOLE]
+    (tmp_path / "one.json").write_text(json.dumps({**WHOLE, **change}))
     with pytest.raises(ValueError, match=r"one\.json"):
         report.read_results(tmp_path)
