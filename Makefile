@@ -1,4 +1,4 @@
-# make setup | demo | test | test-fast | test-gpu | lint | clean
+# make setup | demo | test | test-fast | test-gpu | lint | documents | clean
 #
 # Everything lands in .venv. Without ROS 2 on the machine its PyPI wheels are used; where ROS_DISTRO is
 # set (a sourced ROS 2), that one is. Stamp files keep a second `make setup` quick.
@@ -27,7 +27,7 @@ endif
 
 REQUIREMENTS := requirements-dev.txt $(ROS_REQUIREMENTS)
 
-.PHONY: setup demo test test-fast test-gpu lint clean
+.PHONY: setup demo test test-fast test-gpu lint documents clean
 
 setup: $(STAMPS)/interfaces
 
@@ -47,6 +47,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The generated ones: benchmarks/RESULTS.md and docs/licences.md.
+documents: setup
+	$(BIN)/python benchmarks/report_results.py
+	$(BIN)/python docs/write_licences.py
 
 clean:
 	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

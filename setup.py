@@ -2,7 +2,8 @@ from glob import glob
 
 from setuptools import find_packages, setup
 
-# Ranges live here; constraints.txt pins the versions that were tested together.
+# Ranges live here; constraints.txt pins the versions that were tested together. An upper bound stands where an earlier
+# major version (or minor one below 1.0) of the library changed calls that this package uses.
 # On a machine with ROS 2 nothing else is needed for the nodes; without ROS see requirements-ros-wheels.txt.
 
 setup(
@@ -16,7 +17,6 @@ setup(
     data_files=[
         ("share/pad_ros/msg", glob("msg/*.msg")),
         ("share/pad_ros/config", glob("config/*.*")),
-        ("share/pad_ros/config/cells", glob("config/cells/*")),
         ("share/pad_ros/config/methods", glob("config/methods/*")),
     ],
     install_requires=[
@@ -25,22 +25,22 @@ setup(
         "mapbox-earcut>=1.0",
         "matplotlib>=3.8",
         "numba>=0.60",
-        "numpy>=1.26",
-        "onnx>=1.15",
+        "numpy>=1.26,<3",
+        "onnx>=1.15,<2",
         "onnxruntime>=1.17",
-        "opencv-python-headless>=4.9",
-        "pycolmap>=4.0",
+        "opencv-python-headless>=4.9,<6",
+        "pycolmap>=4.0,<5",
         "pyyaml>=6.0",
-        "rosbags>=0.11",
+        "rosbags>=0.11,<0.12",
         "safetensors>=0.4.3",
         "scipy>=1.11",
         "simplejpeg>=1.7",
         "threadpoolctl>=3.5",
-        "torch>=2.4",
+        "torch>=2.4,<3",
         "tqdm>=4.66",
     ],
     extras_require={
-        "cuda": ["gsplat>=1.5"],  # the CUDA rasterizer; the CPU one needs nothing further
+        "cuda": ["gsplat>=1.5,<2"],  # the CUDA rasterizer; the CPU one needs nothing further
         "lightglue": ["kornia>=0.7"],  # localization.matcher=lightglue
     },
     entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},

@@ -1,4 +1,4 @@
-"""The package itself: its metadata agree, and colcon builds it as any ROS package."""
+"""The package itself: its metadata agree, and colcon builds and tests it as any ROS package."""
 
 import ast
 import os
@@ -10,8 +10,43 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 import pad_ros
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+
+# install_requires -> rosdep key (rosdistro, rosdep/python.yaml).
+ROSDEP = {
+    "jinja2": "python3-jinja2",
+    "lz4": "python3-lz4",
+    "mapbox-earcut": "python3-mapbox-earcut-pip",
+    "matplotlib": "python3-matplotlib",
+    "numba": "python3-numba",
+    "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "opencv-python-headless": "python3-opencv",
+    "pyyaml": "python3-yaml",
+    "rosbags": "python3-rosbags-pip",
+    "scipy": "python3-scipy",
+    "simplejpeg": "python3-simplejpeg-pip",
+    "torch": "python3-torch",
+    "tqdm": "python3-tqdm",
+}
+NO_ROSDEP_KEY = {"onnx", "pycolmap", "safetensors", "threadpoolctl"}
+
+
+def setup_keyword(repository: Path, name: str):
+    """What setup.py gives to a keyword of setup(), a literal."""
+    tree = ast.parse((repository / "setup.py").read_text())
+    (value,) = (node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == name)
+    return ast.literal_eval(value)
+
+
+def requirements(path: Path) -> list[Requirement]:
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
 
 
 def test_version_and_name_agree_everywhere(repository):
@@ -42,16 +77,78 @@ def imported(path: Path) -> set[str]:
 
 def test_everything_imported_is_a_declared_dependency(repository):
     """Names of third-party modules that the library imports, against setup.py."""
-    names = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+    names = {"cv2": "opencv-python-headless", "mapbox_earcut": "mapbox-earcut", "yaml": "pyyaml"}
     setup = (repository / "setup.py").read_text()
     ros = re.compile(r"rclpy|\w+_msgs|\w+_interfaces")
-    comes_with_another = {"llvmlite", "markupsafe"}  # numba, jinja2
+    comes_with_another = {"llvmlite", "lz4", "markupsafe"}  # numba, rosbags, jinja2
     for path in (repository / "pad_ros").rglob("*.py"):
         for module in imported(path):
             if module in sys.stdlib_module_names or module in comes_with_another or module == "pad_ros":
                 continue
             if not ros.fullmatch(module):
                 assert f'"{names.get(module, module)}>=' in setup, f"{path}: {module}"
+
+
+def test_package_xml_names_what_setup_py_requires(repository):
+    package = ElementTree.parse(repository / "package.xml").getroot()
+    keys = {entry.text for entry in package.iter() if entry.tag.endswith("depend")}
+    required = {Requirement(line).name for line in setup_keyword(repository, "install_requires")}
+    assert required == set(ROSDEP) | NO_ROSDEP_KEY
+    assert set(ROSDEP.values()) <= keys
+
+
+def test_package_xml_names_the_ros_packages_that_are_imported(repository):
+    package = ElementTree.parse(repository / "package.xml").getroot()
+    keys = {entry.text for entry in package.iter() if entry.tag.endswith("depend")}
+    ros = re.compile(r"rclpy|\w+_msgs|\w+_interfaces|launch|launch_ros")
+    for path in [*(repository / "pad_ros").rglob("*.py"), *(repository / "launch").glob("*.py")]:
+        assert {module for module in imported(path) if ros.fullmatch(module)} <= keys, path
+    for path in (repository / "launch").glob("*.py"):
+        started = set(re.findall(r'package="(\w+)"', path.read_text()))
+        assert started <= keys | {"pad_ros"}, path
+
+
+def test_what_setup_py_installs_exists(repository):
+    patterns = re.findall(r'glob\("([^"]+)"\)', (repository / "setup.py").read_text())
+    assert patterns
+    for pattern in patterns:
+        assert list(repository.glob(pattern)), pattern
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_every_dependency_has_one_pin_within_its_range(repository, version):
+    """For each Python that setup.py and the CI name."""
+    environment = {"python_version": version, "python_full_version": f"{version}.9"}
+    pins: dict[str, list[str]] = {}
+    for pin in requirements(repository / "constraints.txt"):
+        if pin.marker is None or pin.marker.evaluate(environment):
+            pins.setdefault(pin.name, []).append(str(pin.specifier).removeprefix("=="))
+    declared = [Requirement(line) for line in setup_keyword(repository, "install_requires")]
+    for requirement in [*declared, *requirements(repository / "requirements-dev.txt")]:
+        (pinned,) = pins[requirement.name]
+        assert requirement.specifier.contains(pinned), requirement
+    for requirement in requirements(repository / "requirements-ros-wheels.txt"):
+        assert len(pins[requirement.name]) == 1, requirement
+
+
+def test_ci_covers_every_python_and_runs_what_there_is(repository):
+    workflow = yaml.safe_load((repository / ".github/workflows/ci.yml").read_text())
+    assert tuple(workflow["jobs"]["wheels"]["strategy"]["matrix"]["python"]) == PYTHONS
+    assert setup_keyword(repository, "python_requires") == f">={PYTHONS[0]}"
+    targets = re.findall(r"^([\w-]+):", (repository / "Makefile").read_text(), re.MULTILINE)
+    steps = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {name for run in steps for name in re.findall(r"\bmake (?:-C \S+ )?([\w-]+)", run)} <= set(targets)
+    assert workflow["jobs"]["ros"]["container"] == "ros:jazzy"
+
+
+def test_pre_commit_runs_the_linters_of_make_lint(repository):
+    configured = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())
+    hooks = {hook["id"]: hook["entry"] for repo in configured["repos"] for hook in repo["hooks"]}
+    lint = (repository / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+    assert set(hooks) == {"ruff", "ruff-format", "mypy"}
+    for entry in hooks.values():
+        tool = " ".join(entry.split()[:2]) if "ruff" in entry else entry
+        assert tool.removeprefix(".venv/bin/") in lint
 
 
 def checkout(repository: Path, folder: Path) -> Path:
@@ -81,7 +178,7 @@ def test_colcon_builds_the_package(repository, tmp_path):
     if colcon is None:
         pytest.skip("colcon is not installed")
     if "ROS_DISTRO" in os.environ:
-        options, prefix = "", ""
+        options, prefix = "--cmake-args", ""
     else:
         fix = repository / "cmake" / "drop_foreign_includes.cmake"
         options = f"--cmake-args -DCMAKE_PROJECT_INCLUDE={fix} -DPython3_EXECUTABLE={sys.executable}"
@@ -89,7 +186,7 @@ def test_colcon_builds_the_package(repository, tmp_path):
     checkout(repository, tmp_path)
     listed = run(f"{prefix}{colcon} list --base-paths src", tmp_path).split("\n")
     assert [line.split("\t")[0] for line in listed if line] == ["pad_ros"]
-    run(f"{prefix}{colcon} build --base-paths src {options}", tmp_path)
+    run(f"{prefix}{colcon} build --base-paths src {options} -DPAD_ROS_TESTS=test/imaging/test_rect.py", tmp_path)
     # -S keeps the editable install of this checkout out of the way; the wheels stay on PYTHONPATH.
     site = next(path for path in sys.path if path.endswith("site-packages") and path.startswith(sys.prefix))
     program = (
@@ -110,6 +207,12 @@ def test_colcon_builds_the_package(repository, tmp_path):
     share = tmp_path / "install" / "pad_ros" / "share" / "pad_ros"
     assert (share / "launch" / "conveyor_cell.launch.py").is_file()
     assert (share / "config" / "conveyor_cell.yaml").is_file()
+    tested = (
+        f"export PYTHONPATH=$PYTHONPATH:{site}; {prefix}{colcon} test --base-paths src --return-code-on-test-failure"
+    )
+    run(tested, tmp_path)
+    (summary,) = run(f"{prefix}{colcon} test-result --all", tmp_path).splitlines()[-1:]
+    assert re.match(r"Summary: [1-9]\d* tests, 0 errors, 0 failures, 0 skipped", summary), summary
 
 
 def test_a_line_machine_loads_no_torch(repository):
