@@ -76,8 +76,8 @@ def test_triggers_are_never_dropped_and_overload_is_hold(graph, gate):
         trigger = Trigger(part_id=part)
         trigger.header.stamp.sec = i + 1
         graph.trigger(triggers, trigger, cell)
-        images.publish(graph.image(GOOD))
-        graph.wait(lambda: cell._intake._waiting is None, "the image to be taken")
+        images.publish(graph.image(GOOD, seconds=i + 1))
+        graph.wait(lambda: not graph.waiting(cell), "the image to be taken")
     gate.set()
     graph.wait(lambda: len(results) == 6, "six results")
     graph.settle()

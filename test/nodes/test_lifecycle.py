@@ -106,7 +106,7 @@ def test_deactivation_answers_what_is_open(graph, monkeypatch):
         graph.trigger(triggers, Trigger(part_id=part), cell)
         if part != "A3":
             images.publish(graph.image(75))
-            graph.wait(lambda: cell._intake._waiting is None, "the image to be taken")
+            graph.wait(lambda: not graph.waiting(cell), "the image to be taken")
     gate.set()
     cell.trigger_deactivate()
     graph.wait(lambda: len(results) == 3, "three results")

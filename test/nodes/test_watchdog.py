@@ -118,13 +118,13 @@ def test_a_trigger_that_the_watchdog_answered_is_not_answered_again(graph, monke
     gate = stuck(monkeypatch)
     watchdog, cell, images, triggers, results = triggered_line(graph, 1.0)
     graph.trigger(triggers, trigger("A1", stamp), cell)
-    images.publish(graph.image(75))
+    images.publish(graph.image(75, seconds=stamp or None))
     graph.wait(lambda: bool(results), "the watchdog's answer")
     gate.set()
     graph.settle()
     assert [(r.part_id, r.reason, r.trigger_stamp.sec) for r in results] == [("A1", R.TIMEOUT, stamp)]
     graph.trigger(triggers, trigger("A1", stamp and stamp + 1), cell)  # the part is tried once more
-    images.publish(graph.image(75))
+    images.publish(graph.image(75, seconds=stamp + 1 if stamp else None))
     graph.wait(lambda: len(results) == 2, "the second answer")
     assert (results[1].part_id, results[1].verdict) == ("A1", R.PASS)
     assert not watchdog.questions
@@ -144,7 +144,7 @@ def test_a_line_whose_stage_was_killed_is_held_and_recovers(graph):
     graph.wait(lambda: triggers.get_subscription_count() == 2, "the new cell")
     graph.wait_matched("result", publishers=2)
     graph.trigger(triggers, trigger("A2", 2), cell)
-    images.publish(graph.image(75))
+    images.publish(graph.image(75, seconds=2))
     graph.wait(lambda: len(results) == 2, "the new cell's answer")
     assert (results[1].part_id, results[1].verdict) == ("A2", R.PASS)
 
@@ -180,7 +180,7 @@ def ask(graph, part_id: str) -> None:
 
 def test_an_answer_from_before_publisher_and_watchdog_knew_each_other_counts(graph):
     """A restarted cell is soon known to the light barrier, and maybe later to the watchdog."""
-    watchdog = add(graph, deadline=2.0, triggered=True)
+    watchdog = add(graph, deadline=2.0, triggered=True, result_nodes="tester")
     results = graph.results()
     ask(graph, "A1")
     graph.wait(lambda: bool(watchdog.questions), "the question")
@@ -223,7 +223,7 @@ def test_line_signals(graph, red, passed):
     heard.clear()
     triggers.publish(trigger("A1", 1))
     graph.wait(lambda: ("busy", True) in heard, "busy")
-    images.publish(graph.image(red))
+    images.publish(graph.image(red, seconds=1))
     graph.wait(lambda: ("valid", True) in heard, "valid")
     graph.settle()
     assert sorted(heard) == sorted(
