@@ -164,7 +164,7 @@ def test_the_surface_of_a_model_is_what_its_views_see():
               np.zeros((3000, 1, 3)))  # fmt: skip
     gaussians = Gaussians(*(x.astype(np.float32) for x in values))
     model = dataclasses.replace(make_model(), gaussians=gaussians, sfm_map=make_map(views=8))
-    points = part_surface(model)
+    points = part_surface(model.gaussians, model.background, model.camera, model.sfm_map.poses)
     assert len(points) > 100
     assert abs(np.median(np.linalg.norm(points, axis=1)) - radius) < 0.1 * radius
     assert np.ptp(points, axis=0).min() > 1.2 * radius
@@ -173,4 +173,5 @@ def test_the_surface_of_a_model_is_what_its_views_see():
 
 
 def test_a_model_that_shows_nothing_has_no_surface():
-    assert part_surface(make_model()).shape == (0, 3)
+    model = make_model()
+    assert part_surface(model.gaussians, model.background, model.camera, model.sfm_map.poses).shape == (0, 3)

@@ -30,7 +30,10 @@ class FakeInspector:
 
     def __init__(self, name: str, scene: Scene | None = None) -> None:
         self.scene = scene
-        self.model = SimpleNamespace(name=name, hash=f"{name}-hash", calibration=None)
+        self.model = SimpleNamespace(
+            name=name, hash=f"{name}-hash", calibration=None, gaussians=None, background=None, camera=CAMERA,
+            sfm_map=SimpleNamespace(poses=()),
+        )  # fmt: skip
 
     @staticmethod
     def load(path: Path, device: str, scene: Scene | None = None) -> "FakeInspector":

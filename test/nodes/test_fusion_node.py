@@ -26,7 +26,7 @@ GOOD, DEFECT, EMPTY = 75, 200, 0
 def cell_and_fusion(graph, monkeypatch):
     """A triggered cell and the fusion node on the surface that the fake rendering shows."""
 
-    def surface(model, device):
+    def surface(*_):
         rendering = FakeInspector("x").render(SimpleNamespace(pose=fake.POSE), fake.CAMERA)
         rows, columns = np.nonzero(rendering.alpha)
         pixels = np.stack([columns, rows], axis=1) + 0.5
