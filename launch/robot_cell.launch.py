@@ -32,4 +32,6 @@ def actions(given: launching.Given) -> list[Any]:
 
 def generate_launch_description() -> LaunchDescription:
     views = DeclareLaunchArgument("views", default_value="8", description="viewpoints per part; fewer are HOLD")
-    return launching.description([*launching.common_arguments("robot_cell"), *launching.CAMERA_ARGUMENTS, views], actions)
+    return launching.description(
+        [*launching.common_arguments("robot_cell"), *launching.CAMERA_ARGUMENTS, views], actions
+    )

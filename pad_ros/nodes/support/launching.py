@@ -46,9 +46,7 @@ def common_arguments(namespace: str) -> list[DeclareLaunchArgument]:
     ]
 
 
-def description(
-    arguments: Sequence[DeclareLaunchArgument], actions: Callable[[Given], list[Any]]
-) -> LaunchDescription:
+def description(arguments: Sequence[DeclareLaunchArgument], actions: Callable[[Given], list[Any]]) -> LaunchDescription:
     """`actions` gets the arguments as they were given; what it raises ends the launch with one line."""
     return LaunchDescription(
         [*arguments, OpaqueFunction(function=lambda context: actions(dict(context.launch_configurations)))]
