@@ -85,9 +85,12 @@ class Graph:
         """part_ids of the triggers that wait for their image: nowhere to be seen from outside."""
         return [trigger.part_id for trigger in node._intake.matching.triggers]
 
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def settle(self) -> None:
         """Long enough for a second, wrong message to arrive."""
-        time.sleep(0.3)
+        self.pause(0.3)
 
     def wait_matched(self, topic: str, publishers: int = 1) -> None:
         self.wait(lambda: self.tester.count_publishers(topic) >= publishers, f"a publisher of {topic}")
