@@ -266,6 +266,25 @@ def test_camera_infos_that_change_without_matching_stamps_are_hold(graph):
     assert view_of(graph, images, views, graph.image(GOOD)).camera_info.k[0] == 71.0
 
 
+def test_falling_back_to_the_models_camera_is_said_once(graph, monkeypatch):
+    cell, images, results = line(graph)
+    warnings = []
+    monkeypatch.setattr(type(cell.get_logger()), "warning", lambda self, text, **_: warnings.append(text))
+    for count in (1, 2):
+        images.publish(graph.image(GOOD))
+        graph.wait(lambda count=count: len(results) == count, "a result")
+    assert [text for text in warnings if "intrinsics of the model" in text] == [
+        "nobody publishes /camera_info: the intrinsics of the model are used"
+    ]
+    assert "intrinsics of the model" in cell.health.status()[1]
+    infos = graph.publisher(CameraInfo, "camera_info")
+    infos.publish(info(graph, CAMERA))
+    graph.settle()
+    images.publish(graph.image(GOOD))
+    graph.wait(lambda: len(results) == 3, "a result")
+    assert "intrinsics of the model" not in cell.health.status()[1]
+
+
 @pytest.mark.parametrize("sync, apart_ms, found", [
     ("exact", 5, False), ("approximate", 5, True), ("approximate", 50, False), ("latest", 5000, True),
 ])  # fmt: skip

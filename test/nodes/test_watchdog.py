@@ -8,10 +8,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from fake_inspector import FakeInspector  # noqa: E402
 from pad_ros.msg import InspectionResult as R  # noqa: E402
 from pad_ros.msg import Trigger  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Bool, UInt32  # noqa: E402
 
 from pad_ros.nodes.cell import CellNode  # noqa: E402
+from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
 from pad_ros.nodes.support.qos import latched  # noqa: E402
 from pad_ros.nodes.watchdog import WatchdogNode  # noqa: E402
 
@@ -253,6 +257,92 @@ def test_the_heartbeat_counts(graph):
     beats = graph.listen(UInt32, "line/alive")
     graph.wait(lambda: len(beats) > 3, "beats")
     assert [b.data for b in beats] == list(range(beats[0].data, beats[0].data + len(beats)))
+
+
+def test_a_transient_local_subscriber_hears_every_timeout(graph):
+    """The guide says to subscribe so; such a subscriber hears nothing of a volatile publisher."""
+    add(graph, deadline=0.1, triggered=True)
+    heard: list[R] = []
+    graph.tester.create_subscription(R, "result", heard.append, latched(10))
+    triggers = graph.publisher(Trigger, "trigger")
+    for i in range(9):
+        triggers.publish(trigger(f"A{i}", i + 1))
+        graph.wait(lambda i=i: len(heard) > i, "HOLD")
+    late: list[R] = []
+    graph.tester.create_subscription(R, "result", late.append, latched(10))
+    graph.wait(lambda: len(late) == 9, "what was said before")
+    assert {r.reason for r in heard + late} == {R.TIMEOUT}
+
+
+def test_everyone_publishes_results_with_one_qos(graph):
+    add(graph)
+    graph.add(CellNode)
+    graph.add(ScorerNode)
+    graph.wait(lambda: graph.tester.count_publishers("result") == 3, "three publishers")
+    found = graph.tester.get_publishers_info_by_topic("result")
+    assert {(i.qos_profile.durability, i.qos_profile.reliability) for i in found} == {
+        (DurabilityPolicy.TRANSIENT_LOCAL, ReliabilityPolicy.RELIABLE)
+    }
+
+
+# ---- results that the gate must not believe ----
+
+
+def levels_of(graph) -> dict[str, bool]:
+    levels: dict[str, bool] = {}
+    for name in ("valid", "pass", "fail"):
+        graph.tester.create_subscription(
+            Bool, f"line/{name}", lambda msg, name=name: levels.update({name: msg.data}), latched()
+        )
+    return levels
+
+
+@pytest.mark.parametrize("namespace", ["", "elsewhere"])
+def test_while_a_stranger_publishes_results_nothing_passes(graph, namespace):
+    watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
+    levels = levels_of(graph)
+    impostor = graph.add_node(Node("impostor" if not namespace else "cell", namespace=namespace))
+    publisher = impostor.create_publisher(R, "/result", latched(10))
+    graph.wait_matched("result", publishers=3)
+    forged = answer("A1")
+    triggers.publish(trigger("A1", 7))
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    publisher.publish(forged)
+    graph.wait(lambda: levels.get("valid", False), "the answer")
+    assert levels["fail"] and not levels["pass"]
+    graph.trigger(triggers, trigger("A2", 8), cell)  # nobody can tell the cell's own results from forged ones
+    images.publish(graph.image(75, seconds=8))
+    graph.wait(lambda: not watchdog.questions, "the cell's answer")
+    graph.settle()
+    assert levels["fail"] and not levels["pass"]
+    level, text, values = watchdog.health.status()
+    assert level == DiagnosticStatus.ERROR and f"{namespace}/{impostor.get_name()} publishes results" in text
+    assert values["untrusted"] >= 2
+
+
+def test_a_stranger_who_has_left_is_forgotten(graph, monkeypatch):
+    monkeypatch.setattr("pad_ros.nodes.support.result_publishers.MEMORY", 0.1)
+    watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
+    levels = levels_of(graph)
+    publisher = graph.tester.create_publisher(R, "result", latched(10))
+    graph.wait(lambda: "tester" in watchdog.publishers_of_results.problem(), "the stranger")
+    graph.tester.destroy_publisher(publisher)
+    graph.wait(lambda: not watchdog.publishers_of_results.problem(), "its end")
+    graph.trigger(triggers, trigger("A1", 7), cell)
+    images.publish(graph.image(75, seconds=7))
+    graph.wait(lambda: levels.get("valid", False), "the answer")
+    assert levels["pass"]
+
+
+@pytest.mark.parametrize("wanted, passed", [("", True), ("fake-hash", True), ("another-hash", False)])
+def test_only_the_pinned_model_passes(graph, wanted, passed):
+    watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
+    watchdog.set_parameters([Parameter("model_hash", value=wanted)])
+    levels = levels_of(graph)
+    graph.trigger(triggers, trigger("A1", 7), cell)
+    images.publish(graph.image(75, seconds=7))
+    graph.wait(lambda: levels.get("valid", False), "the answer")
+    assert levels["pass"] is passed
 
 
 def test_a_silent_camera_is_an_error(graph):
