@@ -9,6 +9,7 @@ import importlib
 import re
 import runpy
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -316,3 +317,23 @@ def test_launch_accepts_the_files(path):
     from launch import LaunchDescription
 
     assert isinstance(runpy.run_path(str(path))["generate_launch_description"](), LaunchDescription)
+
+
+def test_the_security_policy_names_what_each_node_uses(interfaces, repository):
+    """Every topic of a node is allowed to it; `result` and `line/...` to nobody but those who may publish them."""
+    root = ElementTree.parse(repository / "config" / "sros2" / "cell.policy.xml").getroot()
+    allowed: dict[str, set[str]] = {}
+    publishers: dict[str, set[str]] = {}
+    for profile in root.iter("profile"):
+        node = profile.get("node")
+        allowed[node] = {topic.text.removeprefix("/").replace("~", node) for topic in profile.iter("topic")}
+        for topics in profile.iter("topics"):
+            for topic in topics if topics.get("publish") else ():
+                publishers.setdefault(topic.text, set()).add(node)
+    for node, (_, topics) in interfaces.items():
+        if node != "camera_replay":
+            optional = {"tf", "defects"}  # where their messages are installed
+            own = {"rosout", "parameter_events", f"{node}/transition_event"}  # of rclpy
+            assert topics <= allowed[node] and allowed[node] - topics <= optional | own, node
+    assert publishers["result"] == {"cell", "scorer", "watchdog"}
+    assert all(who == {"watchdog"} for topic, who in publishers.items() if topic.startswith("line/"))
