@@ -200,6 +200,14 @@ def test_two_cells_give_each_side_all_arguments(launch):
         assert all("default_value" in e.options for name, e in known.items() if name not in given)
 
 
+def test_frames_get_the_prefix_of_their_cell(actions):
+    started = nodes_of(actions("conveyor_cell", frame_prefix="cell_left/", replay="images"))
+    (given,) = started["cell"]["parameters"][1:2]
+    assert given["part_frame"].arguments == ("cell_left/part",)
+    assert started["camera_replay"]["parameters"][1]["camera_frame"].arguments == ("cell_left/camera_optical_frame",)
+    assert "part_frame" not in nodes_of(actions("conveyor_cell"))["cell"]["parameters"][1]  # the file decides
+
+
 def test_camera_info_is_beside_the_image_and_compressed_images_are_remapped(actions):
     (started,) = [nodes_of(actions("conveyor_cell", image="/cell_1/camera/image_raw"))["cell"]]
     assert started["remappings"] == [

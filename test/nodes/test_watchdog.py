@@ -1,5 +1,8 @@
 """The watchdog answers what nobody else answers, once, and says so in /diagnostics."""
 
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
@@ -370,3 +373,9 @@ def test_a_verdict_so_late_that_answers_would_cross_is_left_to_the_watchdog(grap
     graph.wait(lambda: bool(results), "the watchdog's answer")
     graph.settle()
     assert [(r.verdict, r.reason, r.model_hash) for r in results] == [(R.HOLD, R.TIMEOUT, "")]
+
+
+def test_the_watchdog_starts_without_the_libraries_of_the_method():
+    code = "import sys, pad_ros.nodes.watchdog; print({'torch', 'numba', 'pad_ros.inspector'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "set()"

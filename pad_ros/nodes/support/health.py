@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -15,8 +15,10 @@ from rclpy.qos import QoSProfile
 
 from ...decision.inspection import Inspection
 from ...evaluation.metrics import auroc
-from ...inspector import Inspector
 from ...verdicts import Verdict
+
+if TYPE_CHECKING:
+    from ...inspector import Inspector
 
 REPORT = 1.0  # seconds between reports
 WINDOW = 10.0  # seconds over which rates are counted
