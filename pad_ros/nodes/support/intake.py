@@ -58,8 +58,7 @@ class Intake:
         if self._triggered:
             # Before the images: of what is ready at the same time, rclpy runs first what was subscribed to first.
             node.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
-            check = lambda: self._answer(self.matching.settle(time.monotonic_ns()))  # noqa: E731
-            node.create_timer(TRIGGER_CHECK, check, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            node.create_timer(TRIGGER_CHECK, self._check_triggers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         watched_subscription(node, kind, topic, self._on_image, qos, "image")
 
     def close(self) -> None:
@@ -108,6 +107,9 @@ class Intake:
     def _on_trigger(self, msg: Trigger) -> None:
         trigger = WaitingTrigger(msg.part_id, stamp_ns(msg.header.stamp), time.monotonic_ns())
         self._answer(self.matching.add_trigger(trigger))
+
+    def _check_triggers(self) -> None:
+        self._answer(self.matching.settle(time.monotonic_ns()))
 
     def _answer(self, matches: Sequence[Match]) -> None:
         now = time.monotonic_ns()
