@@ -17,6 +17,7 @@ setup(
     data_files=[
         ("share/pad_ros/msg", glob("msg/*.msg")),
         ("share/pad_ros/config", glob("config/*.*")),
+        ("share/pad_ros/config/sros2", glob("config/sros2/*")),
         ("share/pad_ros/config/methods", glob("config/methods/*")),
     ],
     install_requires=[

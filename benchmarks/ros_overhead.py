@@ -73,7 +73,7 @@ def main() -> int:
     side = (arguments.side, arguments.side)
     pictures = [cv2.resize(images.load(file), side, interpolation=cv2.INTER_AREA) for file in arguments.images]
     rclpy.init()
-    cell, camera = CellNode(overrides={"model": str(arguments.model)}), Camera()
+    cell, camera = CellNode(overrides={"model": str(arguments.model), "frozen_check": False}), Camera()
     executor = NodeExecutor()
     for node in (cell, camera):
         executor.add_node(node)

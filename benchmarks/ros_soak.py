@@ -85,9 +85,14 @@ class Line:
             self.start(name)
 
     def start(self, name: str) -> None:
-        parameters = {"deadline": DEADLINE} if name == "watchdog" else {"model": self._model}
+        parameters: dict[str, object] = {"deadline": DEADLINE} if name == "watchdog" else {"model": self._model}
         if name in ("cell", "localizer"):
             parameters["trigger_timeout"] = TRIGGER_TIMEOUT
+            parameters["match_before"], parameters["match_after"] = (
+                0.02,
+                0.1,
+            )
+            parameters["frozen_check"] = "false"  # the same picture is sent many times
         if name in ("cell", "scorer"):
             parameters["deadline"] = CELL_DEADLINE
         if name in ("cell", "localizer", "watchdog"):

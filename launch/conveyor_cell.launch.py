@@ -4,94 +4,28 @@ ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader namespace
 ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader replay:=/data/mad/loader rviz:=true
 """
 
+from typing import Any
+
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+
+from pad_ros.nodes.support import launching
 
 
-def text(argument: str) -> ParameterValue:
-    """The argument as it is: without a type, launch reads it as YAML ("" is nothing, "12" a number)."""
-    return ParameterValue(LaunchConfiguration(argument), value_type=str)
+def actions(given: launching.Given) -> list[Any]:
+    cell = launching.Cell(given, "conveyor_cell.yaml")
+    topics = launching.camera_topics(given)
+    model = {"model": launching.text(given["model"]), **launching.part_frame(given)}
+    images = {"images": launching.text(given["replay"]), **launching.camera_frame(given)}
+    return [
+        *cell.transport(processes=3),
+        *([cell.node("camera_replay", images, remappings=topics, respawn=False)] if given["replay"] else []),
+        cell.node("cell", model, launching.camera_frame(given), remappings=topics),
+        # Its line/busy, line/valid, line/pass and line/fail go to the PLC: the reject output follows the watchdog,
+        # not the cell.
+        cell.node("watchdog", remappings=topics),
+        *cell.rviz("inspection.rviz", topics),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = FindPackageShare("pad_ros")
-    namespace = LaunchConfiguration("namespace")
-    parameters = LaunchConfiguration("parameters")
-    model = {"model": text("model")}
-    camera = [
-        ("image_raw", LaunchConfiguration("image")),
-        ("camera_info", LaunchConfiguration("camera_info")),
-        ("trigger", LaunchConfiguration("trigger")),
-    ]
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("model", description="folder written by pad train"),
-            DeclareLaunchArgument("namespace", default_value="cell", description="one per cell"),
-            DeclareLaunchArgument("image", default_value="image_raw", description="the camera's image topic"),
-            DeclareLaunchArgument("camera_info", default_value="camera_info", description="its intrinsics"),
-            DeclareLaunchArgument("trigger", default_value="trigger", description="pad_ros/msg/Trigger, one per part"),
-            DeclareLaunchArgument(
-                "replay", default_value="", description="folder, data set or bag whose images stand in for the camera"
-            ),
-            DeclareLaunchArgument(
-                "parameters",
-                default_value=PathJoinSubstitution([share, "config", "conveyor_cell.yaml"]),
-                description="node parameters",
-            ),
-            DeclareLaunchArgument(
-                "fastdds", default_value="false", description="shared memory for images: set it for the driver too"
-            ),
-            DeclareLaunchArgument("rviz", default_value="false", description="show the inspection in rviz2"),
-            SetEnvironmentVariable(
-                "FASTRTPS_DEFAULT_PROFILES_FILE",
-                PathJoinSubstitution([share, "config", "fastdds.xml"]),
-                condition=IfCondition(LaunchConfiguration("fastdds")),
-            ),
-            Node(
-                package="pad_ros",
-                executable="camera_replay",
-                name="camera_replay",
-                namespace=namespace,
-                parameters=[parameters, {"images": text("replay")}],
-                remappings=camera,
-                output="screen",
-                condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("replay"), "")),
-            ),
-            Node(
-                package="pad_ros",
-                executable="cell",
-                name="cell",
-                namespace=namespace,
-                parameters=[parameters, model],
-                remappings=camera,
-                output="screen",
-                respawn=True,
-            ),
-            # Its line/busy, line/valid, line/pass and line/fail go to the PLC: the reject output follows the watchdog,
-            # not the cell.
-            Node(
-                package="pad_ros",
-                executable="watchdog",
-                name="watchdog",
-                namespace=namespace,
-                parameters=[parameters],
-                remappings=camera,
-                output="screen",
-                respawn=True,
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                name="rviz2",
-                namespace=namespace,
-                arguments=["-d", PathJoinSubstitution([share, "rviz", "inspection.rviz"])],
-                remappings=camera,
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
-        ]
-    )
+    return launching.description([*launching.common_arguments("cell"), *launching.CAMERA_ARGUMENTS], actions)

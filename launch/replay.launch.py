@@ -4,68 +4,31 @@ ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/ma
 ros2 launch pad_ros replay.launch.py model:=/data/models/loader images:=/data/bags/monday record:=replayed
 """
 
+from typing import Any
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+
+from pad_ros.nodes.support import launching
 
 
-def text(argument: str) -> ParameterValue:
-    """The argument as it is: without a type, launch reads it as YAML ("" is nothing, "12" a number)."""
-    return ParameterValue(LaunchConfiguration(argument), value_type=str)
+def actions(given: launching.Given) -> list[Any]:
+    cell = launching.Cell(given, "replay.yaml")
+    source = {name: launching.text(given[name]) for name in ("images", "camera", "record")}
+    return [
+        *cell.transport(processes=2),
+        cell.node("camera_replay", source, respawn=False),
+        cell.node("cell", {"model": launching.text(given["model"])}, respawn=False),
+        *cell.rviz("inspection.rviz"),
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = FindPackageShare("pad_ros")
-    namespace = LaunchConfiguration("namespace")
-    parameters = LaunchConfiguration("parameters")
-    model = {"model": text("model")}
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("model", description="folder written by pad train"),
-            DeclareLaunchArgument("images", description="image folder, data set or rosbag2"),
-            DeclareLaunchArgument(
-                "camera",
-                default_value="",
-                description="ROS calibration file; empty: the source's, else the model's",
-            ),
-            DeclareLaunchArgument("record", default_value="", description="new rosbag2 of what is published"),
-            DeclareLaunchArgument("namespace", default_value="replay", description="one per cell"),
-            DeclareLaunchArgument(
-                "parameters",
-                default_value=PathJoinSubstitution([share, "config", "replay.yaml"]),
-                description="node parameters",
-            ),
-            DeclareLaunchArgument("rviz", default_value="false", description="show the inspection in rviz2"),
-            Node(
-                package="pad_ros",
-                executable="camera_replay",
-                name="camera_replay",
-                namespace=namespace,
-                parameters=[
-                    parameters,
-                    {"images": text("images"), "camera": text("camera"), "record": text("record")},
-                ],
-                output="screen",
-            ),
-            Node(
-                package="pad_ros",
-                executable="cell",
-                name="cell",
-                namespace=namespace,
-                parameters=[parameters, model],
-                output="screen",
-            ),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                name="rviz2",
-                namespace=namespace,
-                arguments=["-d", PathJoinSubstitution([share, "rviz", "inspection.rviz"])],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
-        ]
-    )
+    own = [
+        DeclareLaunchArgument("images", description="image folder, data set or rosbag2"),
+        DeclareLaunchArgument(
+            "camera", default_value="", description="ROS calibration file; empty: the source's, else the model's"
+        ),
+        DeclareLaunchArgument("record", default_value="", description="new rosbag2 of what is published"),
+    ]
+    return launching.description([*launching.common_arguments("replay"), *own], actions)

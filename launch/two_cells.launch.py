@@ -1,4 +1,4 @@
-"""Two conveyor cells side by side, each in its namespace with its own model and camera.
+"""Two conveyor cells side by side, each in its namespace with its own model, camera and frames.
 
 ros2 launch pad_ros two_cells.launch.py left_model:=/data/models/loader right_model:=/data/models/bird
 """
@@ -9,26 +9,32 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
+# Each side has all of them: what one include is not given, it would take from the other.
+ARGUMENTS = {
+    "image": ("image_raw", "image topic of the {} camera"),
+    "camera_info": ("", "its intrinsics; empty: beside the image topic"),
+    "trigger": ("trigger", "triggers of the {} cell"),
+    "replay": ("", "folder, data set or bag in place of the {} camera"),
+}
+
 
 def generate_launch_description() -> LaunchDescription:
     cell = PathJoinSubstitution([FindPackageShare("pad_ros"), "launch", "conveyor_cell.launch.py"])
     entities = []
     for side in ("left", "right"):
+        model = f"folder written by pad train, for the {side} cell"
         entities += [
-            DeclareLaunchArgument(f"{side}_model", description=f"folder written by pad train, for the {side} cell"),
-            DeclareLaunchArgument(
-                f"{side}_image", default_value="image_raw", description=f"image topic of the {side} camera"
-            ),
-            DeclareLaunchArgument(
-                f"{side}_replay", default_value="", description=f"folder, data set or bag in place of the {side} camera"
+            DeclareLaunchArgument(f"{side}_model", description=model),
+            *(
+                DeclareLaunchArgument(f"{side}_{name}", default_value=default, description=what.format(side))
+                for name, (default, what) in ARGUMENTS.items()
             ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(cell),
                 launch_arguments={
                     "namespace": f"cell_{side}",
-                    "model": LaunchConfiguration(f"{side}_model"),
-                    "image": LaunchConfiguration(f"{side}_image"),
-                    "replay": LaunchConfiguration(f"{side}_replay"),
+                    "frame_prefix": f"cell_{side}/",
+                    **{name: LaunchConfiguration(f"{side}_{name}") for name in ("model", *ARGUMENTS)},
                 }.items(),
             ),
         ]

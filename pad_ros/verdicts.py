@@ -31,12 +31,17 @@ class Reason(IntEnum):
     WEAK_POSE = 21  # a pose, but inliers, inlier share or residual fail the gates
     OUTSIDE_COVERAGE = 22  # the reference views do not cover this viewpoint
     POOR_RENDERING = 23  # the model renders this viewpoint badly
-    SEVERAL_PARTS = 24  # two parts in view, and no region of interest that says which is meant
+    SEVERAL_PARTS = 24  # two parts in view, and no region of interest that shows which is meant
+    PARTIAL_VIEW = 25  # too little of the part is in the picture
+    LIGHT = 26  # light or exposure beyond what was calibrated
+    RESOLUTION = 27  # the part has too few pixels
+    BLUR = 28  # the image is less sharp than the calibrated views
     UNCALIBRATED = 30  # the model has no threshold
     NO_MODEL = 31  # no model loaded, or it is being changed
     TIMEOUT = 40  # no verdict within the deadline
     DROPPED = 41  # the image never arrived, or the queue was full
-    BAD_STAMP = 42  # the image's stamp is missing, too old or in the future, where a node checks that
+    BAD_STAMP = 42  # a stamp is missing, too old or in the future; or stamps do not show which image is the trigger's
+    FROZEN = 43  # the same pixels as in the image before: the camera repeats itself
     INTERNAL_ERROR = 50  # an exception in a stage
 
 

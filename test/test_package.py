@@ -20,7 +20,6 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 # install_requires -> rosdep key (rosdistro, rosdep/python.yaml).
 ROSDEP = {
     "jinja2": "python3-jinja2",
-    "lz4": "python3-lz4",
     "mapbox-earcut": "python3-mapbox-earcut-pip",
     "matplotlib": "python3-matplotlib",
     "numba": "python3-numba",
@@ -34,7 +33,7 @@ ROSDEP = {
     "torch": "python3-torch",
     "tqdm": "python3-tqdm",
 }
-NO_ROSDEP_KEY = {"onnx", "pycolmap", "safetensors", "threadpoolctl"}
+NO_ROSDEP_KEY = {"lz4", "onnx", "pycolmap", "safetensors", "threadpoolctl"}
 
 
 def setup_keyword(repository: Path, name: str):

@@ -82,7 +82,7 @@ class ConditionLimits:
             return Reason.PARTIAL_VIEW, text
         if found.resolution < self.min_resolution:
             share = found.resolution / self.min_resolution * RESOLUTION_ALLOWANCE
-            text = f"the part has {share:.2f} times the resolution of the reference views, {RESOLUTION_ALLOWANCE} is needed"
+            text = f"the part has {share:.2f} times the pixels of the reference views, {RESOLUTION_ALLOWANCE} is needed"
             return Reason.RESOLUTION, text
         if found.sharpness < self.min_sharpness:
             text = (

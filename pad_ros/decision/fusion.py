@@ -19,19 +19,20 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from ..imaging.background import Background
 from ..imaging.geometry import Camera, Pose
-from ..model import ReferenceModel
+from ..rendering.gaussians import Gaussians
 from ..rendering.renderer import Renderer
 from ..verdicts import Reason, Verdict
 
 Array = NDArray[np.float64]
 
-CELLS = 100  # surface points along the diagonal of the part, at most
-PITCH = 1.5  # pixels of those renderings from one surface point to the next, at least
-SIDE = 200  # px, of the renderings that the surface is taken from
-OPAQUE = 0.9  # alpha of a pixel that shows the surface and not its edge
-STEEP = 4.0  # slope of the surface against the image plane from which on a step is an edge
-REACH = 3.0  # cells: a pixel further from the surface than this has not seen it
+SURFACE_CELLS = 100  # surface points along the diagonal of the part, at most
+SURFACE_PITCH = 1.5  # pixels of those renderings from one surface point to the next, at least
+SURFACE_VIEW_SIDE = 200  # px, of the renderings that the surface is taken from
+SURFACE_ALPHA = 0.9  # alpha of a pixel that shows the surface and not its edge
+EDGE_SLOPE = 4.0  # slope of the surface against the image plane from which on a step is an edge
+MAX_DISTANCE = 3.0  # spacings of surface points: a pixel further from the surface than this has not seen it
 NEIGHBOURS = 8
 MAX_DEFECTS = 32
 
@@ -55,7 +56,7 @@ class PartInspection:
     verdict: Verdict
     reason: Reason
     reason_text: str
-    score: float  # NaN without a view that was judged
+    score: float  # NaN where no point of the surface was judged
     threshold: float
     views: int
     held: int
@@ -76,20 +77,22 @@ class FusionSettings:
     max_held: int = 0
 
 
-def part_surface(model: ReferenceModel, device: str = "cpu") -> Array:
-    """Points [S, 3] spread evenly over what at least two reference views see of the part, part frame."""
-    renderer = Renderer(model.gaussians, model.background, device=device)
-    camera = model.camera.pinhole()
-    scale = min(1.0, SIDE / max(camera.width, camera.height))
+def part_surface(
+    gaussians: Gaussians, background: Background, camera: Camera, poses: Sequence[Pose], device: str = "cpu"
+) -> Array:
+    """Points [S, 3] spread evenly over what at least two reference views (`poses`) see of the part, part frame."""
+    renderer = Renderer(gaussians, background, device=device)
+    camera = camera.pinhole()
+    scale = min(1.0, SURFACE_VIEW_SIDE / max(camera.width, camera.height))
     camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
-    views = [_visible(renderer, camera, pose) for pose in model.sfm_map.poses]
+    views = [_visible(renderer, camera, pose) for pose in poses]
     points = np.concatenate(views) if views else np.zeros((0, 3))
     if len(points) == 0:
         return points
     low, high = np.percentile(points, [0.1, 99.9], axis=0)
     centre = points.mean(axis=0)
-    distance = float(np.median([np.linalg.norm(pose.centre - centre) for pose in model.sfm_map.poses]))
-    cell = max(float(np.linalg.norm(high - low)) / CELLS, PITCH * distance / camera.fx)
+    distance = float(np.median([np.linalg.norm(pose.centre - centre) for pose in poses]))
+    cell = max(float(np.linalg.norm(high - low)) / SURFACE_CELLS, SURFACE_PITCH * distance / camera.fx)
     places = [np.unique(np.floor((p - low) / cell).astype(np.int64), axis=0) for p in views]
     cells, seen = np.unique(np.concatenate(places), axis=0, return_counts=True)
     kept = cells[seen >= min(2, len(views))]
@@ -106,7 +109,9 @@ def _visible(renderer: Renderer, camera: Camera, pose: Pose) -> Array:
         before, after = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
         before[axis], after[axis] = (1, 0), (0, 1)
         steps = np.maximum(steps, np.maximum(np.pad(step, before), np.pad(step, after)))
-    rows, columns = np.nonzero((rendering.alpha >= OPAQUE) & (depth > 0) & (steps <= STEEP * depth / camera.fx))
+    rows, columns = np.nonzero(
+        (rendering.alpha >= SURFACE_ALPHA) & (depth > 0) & (steps <= EDGE_SLOPE * depth / camera.fx)
+    )
     pixels = np.stack([columns, rows], axis=1).astype(np.float64) + 0.5
     if len(pixels) == 0:
         return np.zeros((0, 3))
@@ -139,7 +144,7 @@ class Surface:
             # Far off is far off; the squares of the search must not overflow.
             far = 1e6 * max(self.spacing, float(np.abs(self.points).max()))
             distances, nearest = self._tree.query(np.clip(points, -far, far))
-            counts = (distances <= REACH * self.spacing) | (values > threshold)
+            counts = (distances <= MAX_DISTANCE * self.spacing) | (values > threshold)
             np.maximum.at(found, nearest[counts], values[counts])
         return np.where(np.isinf(found), np.nan, found)
 
@@ -184,12 +189,14 @@ class PartFusion:
         points: Array | None = None,
         values: NDArray[np.floating] | None = None,
         placed: bool = True,
+        repeated: bool = False,
     ) -> None:
         """One view: its verdict, and the anomaly [P] of the pixels at points [P, 3] of the part where there is a map.
 
-        placed: whether all its defects lie on the part; a REJECT for one beside it stands without other views.
+        placed: whether all its defects lie on the part; a REJECT for one off the part stands without other views.
+        repeated: a second answer to the same question; it counts, but not as a view of its own.
         """
-        self._views += 1
+        self._views += not repeated
         if verdict is Verdict.HOLD:
             self._held += 1
             self._hold = self._hold or (reason, reason_text)
@@ -243,27 +250,29 @@ class PartFusion:
             return Verdict.HOLD, Reason.UNCALIBRATED, f"the model has no threshold; {about}"
         if self._views == 0 or self._views < wanted.views:
             return Verdict.HOLD, Reason.DROPPED, f"{self._views} of {max(wanted.views, 1)} views came"
-        if self._hold is not None and (self._held > wanted.max_held or self._held == self._views):
+        if self._hold is not None and (self._held > wanted.max_held or self._held >= self._views):
             reason, text = self._hold
             return Verdict.HOLD, reason, f"{self._held} of {about} HOLD, first: {text}"
         if coverage < wanted.min_coverage:
             asked = f"{100 * wanted.min_coverage:.0f} % are asked for"
             return Verdict.HOLD, Reason.OUTSIDE_COVERAGE, f"{about}, {asked}: add viewpoints"
+        if not math.isfinite(score):
+            return Verdict.HOLD, Reason.OUTSIDE_COVERAGE, f"no place on the part was judged; {about}"
         unconfirmed = f"; {self._rejected} rejected, not confirmed by another view" if self._rejected else ""
         return Verdict.PASS, Reason.NONE, f"score {score:.2f} <= threshold {self._threshold:.2f}; {about}{unconfirmed}"
 
     def _defects(self, values: Array) -> tuple[PartDefect, ...]:
-        """The connected places above the threshold, strongest first."""
+        """The connected places above the threshold, largest evidence first."""
         if self._surface is None:
             return ()
         found = []
         for region in self._surface.regions(np.where(np.isnan(values), -np.inf, values) > self._threshold):
             points, weights = self._surface.points[region], values[region]
             centre = np.average(points, axis=0, weights=weights)
-            reach = float(np.linalg.norm(points - centre, axis=1).max())
+            radius = float(np.linalg.norm(points - centre, axis=1).max())
             found.append(
                 PartDefect(
-                    (float(centre[0]), float(centre[1]), float(centre[2])), max(reach, self._surface.spacing),
+                    (float(centre[0]), float(centre[1]), float(centre[2])), max(radius, self._surface.spacing),
                     float(weights.max()), len(region), int(self._seen[region].max()), int(self._above[region].max()),
                 )
             )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from std_msgs.msg import Header, String
 
 from pad_ros.msg import Trigger
 
-from ..errors import ImageError
+from ..errors import ImageError, InputError
 from ..reporting.bag_writer import BagWriter
 from .support.convert import camera_to_info
+from .support.parameter_tables import NODES
 from .support.parameters import Parameters
 from .support.qos import reliable
 from .support.replay_source import ReplayFrame, open_source
@@ -33,53 +36,42 @@ class CameraReplayNode(Node):
     """Publishes `image_raw` (or `image_raw/compressed`), `camera_info`, on `image_name` the file of each image, and
     with `part_views` a `trigger` before each.
 
-    Waits for a subscriber; ends after the last image unless `loop` is set. InputError for a wrong parameter.
+    Waits for a subscriber; ends after the last image unless `loop` is set. InputError for a wrong parameter, and where
+    log or bag cannot be written on.
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
         given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
         super().__init__("camera_replay", parameter_overrides=given, namespace=namespace)
-        declare = Parameters(self).declare
-        images = declare(
-            "images", "", "image folder, searched recursively; data set: then its test/ folder; or a rosbag2"
-        )
-        rate = declare("rate", 2.0, "images per second", limits=(0.01, 1000.0))
-        self._loop = declare("loop", False, "start again after the last image")
-        self._frame = declare("camera_frame", "camera_optical_frame", "frame_id of all messages")
-        transport = declare("image_transport", "raw", "how to send the images", choices=("raw", "compressed"))
-        camera_file = declare(
-            "camera",
-            "",
-            "intrinsics: ROS calibration (YAML) or transforms.json; empty: the source's own, or no camera_info",
-        )
-        self._part_views = declare(
-            "part_views", 0, "publish a trigger before each image; its part_id changes after so many; 0: no triggers",
-            limits=(0, 10_000),
-        )  # fmt: skip
-        log = declare("log", "", "file that gets one JSON line per image: its stamp (ns), its file, what it shows")
-        record = declare("record", "", "new rosbag2 that gets all that is published; empty: none")
-        self._source = open_source(images, camera_file)
+        parameters = Parameters(self, NODES["camera_replay"])
+        self._loop, self._part_views = parameters["loop"], parameters["part_views"]
+        self._frame = parameters["camera_frame"]
+        self._source = open_source(parameters["images"], parameters["camera"])
         self._frames = self._source.frames()
-        self._log = open(log, "w", buffering=1) if log else None  # noqa: SIM115  (open as long as the node)
-        self._bag = BagWriter(Path(record)) if record else None
+        log, self._record = parameters["log"], parameters["record"]
+        self._log, self._bag = None, None
+        with written(log):
+            self._log = open(log, "w", buffering=1) if log else None  # noqa: SIM115  (open as long as the node)
+        with written(self._record):
+            self._bag = BagWriter(Path(self._record)) if self._record else None
         self._sent = 0
-        self._compressed = transport == "compressed"
+        self._compressed = parameters["image_transport"] == "compressed"
         topic, kind = ("image_raw/compressed", CompressedImage) if self._compressed else ("image_raw", ImageMsg)
         self._images = self.create_publisher(kind, topic, reliable(5))
         # Only where there is something to say: the line waits for a camera_info that is announced.
         self._infos = self.create_publisher(CameraInfo, "camera_info", reliable(1)) if self._source.has_camera else None
         self._names = self.create_publisher(String, "image_name", reliable(5))
         self._triggers = self.create_publisher(Trigger, "trigger", reliable(10)) if self._part_views else None
-        self.create_timer(1.0 / rate, self._tick)
+        self.create_timer(1.0 / parameters["rate"], self._tick)
 
     def describe(self) -> str:
         return f"{self._source.count} images"
 
     def close(self) -> None:
-        if self._log is not None:
-            self._log.close()
-        if self._bag is not None:
-            self._bag.close()
+        for output in (self._log, self._bag):
+            with suppress(OSError):  # a full disk: what could be written is there
+                if output is not None:
+                    output.close()
         self.destroy_node()
 
     def _tick(self) -> None:
@@ -114,7 +106,8 @@ class CameraReplayNode(Node):
         if self._bag is not None:
             kind = message.__class__
             name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
-            self._bag.write(publisher.topic_name, name, serialize_message(message), time.time_ns())
+            with written(self._record):
+                self._bag.write(publisher.topic_name, name, serialize_message(message), time.time_ns())
 
     def _write_log(self, frame: ReplayFrame, stamp: int) -> None:
         self.get_logger().info(f"{stamp} {frame.name}")
@@ -124,7 +117,17 @@ class CameraReplayNode(Node):
                 line["label"] = frame.label
             if frame.mask is not None:
                 line["mask"] = str(frame.mask.resolve())
-            self._log.write(json.dumps(line) + "\n")
+            with written(self._log.name):
+                self._log.write(json.dumps(line) + "\n")
+
+
+@contextmanager
+def written(path: str) -> Iterator[None]:
+    """What cannot be written ends the node with one line: the rest of the record would be missing."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def main() -> int:

@@ -12,13 +12,12 @@ from pad_ros.srv import Inspect
 
 from ..inspector import Inspector
 from ..verdicts import Reason
-from .scorer import DEADLINE
 from .support.base import StageNode
 from .support.convert import camera_from_info
 from .support.intake import Intake
 from .support.messages import result_msg
 from .support.outputs import LocalizerOutput, RendererOutput, ScorerOutput
-from .support.spin import Aside, run
+from .support.spin import BlockingCallbacks, run
 from .support.stages import Frame, Query, localize, rejected, render, score
 from .support.tracking import Tracking
 from .support.worker import Worker
@@ -32,12 +31,10 @@ class CellNode(StageNode):
     """One inspection cell: exactly one result for each accepted image or trigger, and the `inspect` service."""
 
     load_model_service = "load_model"
-    knows_empty_scene, knows_region = True, True
 
     def __init__(self, **options: Any) -> None:
         super().__init__("cell", **options)
-        self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part")
-        self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
+        self._part_frame, self._deadline = self.parameters["part_frame"], self.parameters["deadline"]
         self._tracking = Tracking(self.parameters)
         self._intake = Intake(self, self.parameters, self._inspect, self._hold)
         self._usual = 0.0  # seconds that an inspection has taken of late
@@ -51,7 +48,7 @@ class CellNode(StageNode):
     def open_inputs(self) -> None:
         self._intake.open()
         # A group of its own: a call waits for the worker, and must not keep load_model waiting with it.
-        self.create_service(Inspect, "inspect", self._on_inspect, callback_group=Aside())
+        self.create_service(Inspect, "inspect", self._on_inspect, callback_group=BlockingCallbacks())
 
     def close_inputs(self) -> None:
         self._intake.close()

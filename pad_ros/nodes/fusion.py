@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -29,7 +29,8 @@ from .support.spin import run
 from .support.stages import stamp_ns
 
 CHECK = 0.05  # seconds between looks at the clock
-REMEMBERED = 16  # clouds that overtook their results
+REMEMBERED_CLOUDS = 16
+REMEMBERED = 256  # views and parts
 
 
 @dataclass(eq=False)
@@ -40,47 +41,48 @@ class Part:
     surface: Surface | None
     header: Header  # of the last view
     last_ns: int  # steady clock
+    answered: set[int] = field(default_factory=set)  # what was asked: stamps of triggers, else of images
+    results: set[tuple[int, int, int]] = field(default_factory=set)  # trigger stamp, image stamp, verdict
+
+
+@dataclass(frozen=True, eq=False)
+class WaitingView:
+    """A result that waits for its anomaly_cloud. since_ns: steady clock."""
+
+    result: InspectionResult
+    since_ns: int
+
+    @property
+    def stamp(self) -> int:
+        return stamp_ns(self.result.header.stamp)
 
 
 class FusionNode(StageNode):
     """One `part_result` for each part: after `views` results of its part_id, else `part_timeout` after the last.
 
-    Takes the anomaly from `anomaly_cloud`, by the stamp of the result. Results without part_id are left out.
+    Takes the anomaly from `anomaly_cloud`, by the stamp of the result, unless several results share it. Results without
+    part_id are left out. A part is decided once: a view that comes later is reported and no more.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("fusion", **options)
-        declare = self.parameters.declare
-        self._part_frame = declare("part_frame", "part", "frame of the part")
-        self._settings = FusionSettings(
-            views=declare(
-                "views", 0, "views per part, fewer are HOLD; 0: any number, until another part or part_timeout",
-                limits=(0, 10_000),
-            ),
-            agreeing=declare(
-                "agreeing", 1, "views that must agree on a defect, where as many saw the place", limits=(1, 16)
-            ),
-            min_coverage=declare(
-                "min_coverage", 0.0, "share of the surface that must have been judged for PASS", limits=(0.0, 1.0)
-            ),
-            max_held=declare("max_held", 0, "views that may be HOLD in a part that passes", limits=(0, 10_000)),
-        )  # fmt: skip
-        self._timeout = declare(
-            "part_timeout", 5.0, "seconds after the last view until the part is judged", limits=(0.1, 3600.0)
-        )
-        self._patience = declare(
-            "cloud_wait", 1.0, "seconds that a result waits for its anomaly_cloud", limits=(0.0, 60.0)
-        )
+        chosen = {name: self.parameters[name] for name in ("views", "agreeing", "min_coverage", "max_held")}
+        self._settings = FusionSettings(**chosen)
+        self._part_frame = self.parameters["part_frame"]
+        self._timeout, self._patience = self.parameters["part_timeout"], self.parameters["cloud_wait"]
         self._surface: Surface | None = None
         self._parts: dict[str, Part] = {}
-        self._waiting: OrderedDict[int, tuple[InspectionResult, int]] = OrderedDict()  # stamp -> result, steady ns
-        self._clouds: OrderedDict[int, PointCloud2] = OrderedDict()
+        self._waiting: list[WaitingView] = []
+        self._clouds: deque[PointCloud2] = deque(maxlen=REMEMBERED_CLOUDS)  # that overtook their results
+        self._stamps: deque[int] = deque(maxlen=REMEMBERED)  # of the views that came
+        self._decided: OrderedDict[str, int] = OrderedDict()  # part_id -> ROS time of its decision, ns
         self.start()
 
     def prepare(self, inspector: Inspector) -> None:
-        points = part_surface(inspector.model, inspector.device)
+        model = inspector.model
+        points = part_surface(model.gaussians, model.background, model.camera, model.sfm_map.poses, inspector.device)
         if len(points) < 2:
-            raise ModelError(f"{inspector.model.name}: its views show no surface that anomalies could be gathered on")
+            raise ModelError(f"{model.name}: its views show no surface that anomalies could be gathered on")
         self._surface = Surface(points)
 
     def open_outputs(self) -> None:
@@ -89,6 +91,8 @@ class FusionNode(StageNode):
         self._markers = self.create_publisher(MarkerArray, "part_defects", latched())
 
     def open_inputs(self) -> None:
+        for memory in (self._waiting, self._clouds, self._stamps, self._decided):
+            memory.clear()
         self.create_subscription(InspectionResult, "result", self._on_result, reliable(50))
         self.create_subscription(PointCloud2, "anomaly_cloud", self._on_cloud, reliable(10))
         self.create_timer(CHECK, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -99,38 +103,68 @@ class FusionNode(StageNode):
             self._finish(part_id)
 
     def _on_result(self, msg: InspectionResult) -> None:
-        if not msg.part_id:
+        if not msg.part_id or self._late(msg):
             return
         if self._settings.views == 0:
             for other in [part_id for part_id in self._parts if part_id != msg.part_id]:
                 self._finish(other)
         part = self._parts.setdefault(msg.part_id, self._begin(msg))
-        part.last_ns, part.header = time.monotonic_ns(), msg.header
-        stamp = stamp_ns(msg.header.stamp)
-        if msg.verdict != Verdict.HOLD and stamp not in self._clouds:
-            self._waiting[stamp] = (msg, part.last_ns)
+        trigger, stamp = stamp_ns(msg.trigger_stamp), stamp_ns(msg.header.stamp)
+        result = (trigger, stamp, msg.verdict)
+        if (trigger or stamp) and result in part.results:
+            self.health.count("repeated_results")
             return
-        self._add(msg, self._clouds.pop(stamp, None))
-        self._finish_complete(msg.part_id)
+        part.results.add(result)
+        part.last_ns, part.header = time.monotonic_ns(), msg.header
+        shared = stamp in self._stamps
+        self._stamps.append(stamp)
+        if msg.verdict == Verdict.HOLD:
+            self._add(msg, None)
+        elif shared or stamp == 0:
+            # Nothing shows whose cloud is whose: neither this view nor one that waits gets any.
+            for view in [view for view in self._waiting if view.stamp == stamp]:
+                self._settle(view, None)
+            self._add(msg, None)
+        else:
+            view = WaitingView(msg, part.last_ns)
+            self._waiting.append(view)
+            cloud = next((cloud for cloud in self._clouds if stamp_ns(cloud.header.stamp) == stamp), None)
+            if cloud is not None:
+                self._settle(view, cloud)
+
+    def _late(self, msg: InspectionResult) -> bool:
+        """Report a view of a part that is decided; one that was asked for since then begins the part anew."""
+        decided = self._decided.get(msg.part_id)
+        if decided is None:
+            return False
+        if (stamp_ns(msg.trigger_stamp) or stamp_ns(msg.header.stamp)) > decided:
+            del self._decided[msg.part_id]
+            return False
+        self._report_late(msg)
+        return True
+
+    def _report_late(self, msg: InspectionResult) -> None:
+        text = f"a view of part {msg.part_id!r} came after its decision: {Verdict(msg.verdict).name}, {msg.reason_text}"
+        self.get_logger().error(text)
+        self.health.count("late_views")
+        self.health.warn("late view", text)
 
     def _on_cloud(self, msg: PointCloud2) -> None:
-        stamp = stamp_ns(msg.header.stamp)
-        if stamp in self._waiting:
-            result, _ = self._waiting.pop(stamp)
-            self._add(result, msg)
-            self._finish_complete(result.part_id)
-            return
-        self._clouds[stamp] = msg
-        if len(self._clouds) > REMEMBERED:
-            self._clouds.popitem(last=False)
+        view = next((view for view in self._waiting if view.stamp == stamp_ns(msg.header.stamp)), None)
+        if view is None:
+            self._clouds.append(msg)
+        else:
+            self._settle(view, msg)
+
+    def _settle(self, view: WaitingView, cloud: PointCloud2 | None) -> None:
+        self._waiting.remove(view)
+        self._add(view.result, cloud)
 
     def _check(self) -> None:
         now = time.monotonic_ns()
-        for stamp, (result, since) in list(self._waiting.items()):
-            if now - since > 1e9 * self._patience:
-                del self._waiting[stamp]
-                self._add(result, None)
-                self._finish_complete(result.part_id)
+        for view in list(self._waiting):
+            if view in self._waiting and now - view.since_ns > 1e9 * self._patience:
+                self._settle(view, None)
         for part_id, part in list(self._parts.items()):
             if now - part.last_ns > 1e9 * self._timeout:
                 self._finish(part_id)
@@ -142,13 +176,19 @@ class FusionNode(StageNode):
         return Part(fusion, self._surface, msg.header, time.monotonic_ns())
 
     def _add(self, msg: InspectionResult, cloud: PointCloud2 | None) -> None:
-        """A view with all that will come of it."""
+        """A view with all that will come of it; ends the part that is complete by it."""
+        part = self._parts.get(msg.part_id)
+        if part is None:  # complete by another view while this one waited
+            self._report_late(msg)
+            return
         verdict, reason, text = Verdict(msg.verdict), Reason(msg.reason), msg.reason_text
         own = "" if self.inspector is None else self.inspector.model.hash
         points = values = None
         if verdict is not Verdict.HOLD and msg.model_hash != own:
             verdict, reason = Verdict.HOLD, Reason.NO_MODEL
             text = f"judged by model {msg.model_hash[:12]}, fusion has {own[:12] or 'none'}"
+        elif verdict is Verdict.PASS and not math.isfinite(msg.score):
+            verdict, reason, text = Verdict.HOLD, Reason.INTERNAL_ERROR, f"PASS with a score of {msg.score}"
         elif cloud is not None:
             try:
                 points, values = read_cloud(cloud)
@@ -156,19 +196,23 @@ class FusionNode(StageNode):
                 self.get_logger().error(str(error))
         elif verdict is not Verdict.HOLD:
             self.health.count("clouds_missing")
-        placed = all(math.isfinite(defect.centroid.x) for defect in msg.defects)  # NaN: beside the part
-        self._parts[msg.part_id].fusion.add(verdict, reason, text, points, values, placed)
-
-    def _finish_complete(self, part_id: str) -> None:
-        if 0 < self._settings.views <= self._parts[part_id].fusion.views:
-            self._finish(part_id)
+        placed = all(math.isfinite(defect.centroid.x) for defect in msg.defects)  # NaN: off the part
+        asked = stamp_ns(msg.trigger_stamp) or stamp_ns(msg.header.stamp)
+        part.fusion.add(verdict, reason, text, points, values, placed, repeated=asked in part.answered)
+        if asked:  # without any stamp nobody can tell an answer from its repetition
+            part.answered.add(asked)
+        if 0 < self._settings.views <= part.fusion.views:
+            self._finish(msg.part_id)
 
     def _finish(self, part_id: str) -> None:
         """Judge and publish a part; views whose cloud has not come count without."""
-        for stamp, (result, _) in list(self._waiting.items()):
-            if result.part_id == part_id:
-                del self._waiting[stamp]
-                self._add(result, None)
+        while view := next((view for view in self._waiting if view.result.part_id == part_id), None):
+            self._settle(view, None)
+        if part_id not in self._parts:  # complete by one of these
+            return
+        self._decided[part_id] = self.get_clock().now().nanoseconds
+        if len(self._decided) > REMEMBERED:
+            self._decided.popitem(last=False)
         part = self._parts.pop(part_id)
         found = part.fusion.result()
         self._result.publish(self._message(part_id, part, found))

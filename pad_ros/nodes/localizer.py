@@ -17,17 +17,14 @@ from .support.tracking import Tracking
 class LocalizerNode(StageNode):
     """First of the three stages: a localized view for each accepted image or trigger."""
 
-    knows_empty_scene, knows_region = True, True
-
     def __init__(self, **options: Any) -> None:
         super().__init__("localizer", **options)
-        self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, child in the transform")
         self._tracking = Tracking(self.parameters)
         self._intake = Intake(self, self.parameters, self._localize, self._hold)
         self.start()
 
     def open_outputs(self) -> None:
-        self._output = LocalizerOutput(self, self._part_frame, self.depth)
+        self._output = LocalizerOutput(self, self.parameters["part_frame"], self.depth)
 
     def open_inputs(self) -> None:
         self._intake.open()

@@ -15,22 +15,17 @@ from .support.qos import reliable
 from .support.spin import run
 from .support.stages import Frame, score
 
-DEADLINE = "seconds from image to verdict after which the verdict is HOLD (TIMEOUT); 0: none"
-
 
 class ScorerNode(StageNode):
     """Last of the three stages: exactly one result for each view that comes in."""
 
-    knows_empty_scene = True
-
     def __init__(self, **options: Any) -> None:
         super().__init__("scorer", **options)
-        self._part_frame = self.parameters.declare("part_frame", "part", "frame of the part, of `anomaly_cloud`")
-        self._deadline = self.parameters.declare("deadline", 0.0, DEADLINE, limits=(0.0, 3600.0))
+        self._deadline = self.parameters["deadline"]
         self.start()
 
     def open_outputs(self) -> None:
-        self._output = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
+        self._output = ScorerOutput(self, self.parameters["part_frame"], self.depth, self._deadline)
 
     def open_inputs(self) -> None:
         self.create_subscription(ReferenceView, "reference_view", self._on_view, reliable(self.depth))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 
@@ -24,8 +23,10 @@ from .support.health import Reporter
 from .support.line import LineOutputs
 from .support.messages import make
 from .support.outputs import answer_key
+from .support.parameter_tables import NODES
 from .support.parameters import Parameters
-from .support.qos import latched, reliable, watched_subscription
+from .support.qos import image_topic, latched, reliable, result_qos, watched_subscription
+from .support.result_publishers import ResultPublishers
 from .support.spin import run
 from .support.stages import stamp_msg, stamp_ns
 from .support.stamps import Stamps
@@ -52,37 +53,24 @@ class WatchdogNode(Node):
     """Watches triggers, or images where the cell runs free, and the results to them. Time is the steady clock's.
 
     A process of its own: it answers even where a stage has died. What it says on `line/...` is for each question the
-    first answer, whoever gave it. InputError for a wrong parameter.
+    first answer. PASS counts only while none but the nodes of `result_nodes` publish results. InputError for a wrong
+    parameter.
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
         given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
         super().__init__("watchdog", parameter_overrides=given, namespace=namespace)
-        declare = Parameters(self).declare
-        self.deadline = declare("deadline", 2.0, "seconds from image or trigger to verdict", limits=(0.01, 3600.0))
-        self._triggered = declare("triggered", False, "watch triggers, not images (set as on the cell)")
-        free_running = declare(
-            "free_running",
-            "newest",
-            "as on the cell; newest: an answer to a later image answers the earlier ones too",
-            choices=("newest", "every"),
-        )
-        self._newest = free_running == "newest" and not self._triggered
-        transport = declare("image_transport", "raw", "which images to watch", choices=("raw", "compressed"))
-        reliability = declare(
-            "image_reliability", "reliable", "QoS of the images (set as on the cell)",
-            choices=("reliable", "best_effort"),
-        )  # fmt: skip
-        self.silence = declare(
-            "silence", 0.0, "seconds without an image after which /diagnostics shows an error; 0: never",
-            limits=(0.0, 1e6),
-        )  # fmt: skip
+        self.parameters = Parameters(self, NODES["watchdog"])
+        self.deadline, self.silence = self.parameters["deadline"], self.parameters["silence"]
+        self._triggered = self.parameters["triggered"]
+        self._newest = self.parameters["free_running"] == "newest" and not self._triggered
         self.questions: deque[Question] = deque()  # in the order in which they came
         self.last_image_ns = time.monotonic_ns()
         self._stamps = Stamps()
         self._held: deque[Key] = deque(maxlen=REMEMBERED)  # answered by HOLD: a late verdict counts no more
         self._early: deque[tuple[Key, Verdict]] = deque(maxlen=REMEMBERED)  # verdicts that overtook their question
-        self._result = self.create_publisher(InspectionResult, "result", reliable(10))
+        self._result = self.create_publisher(InspectionResult, "result", result_qos())
+        self.publishers_of_results = ResultPublishers(self, self.parameters["result_nodes"].split(","))
         self.line = LineOutputs(self)
         self.health = WatchdogHealth(self)
         self._began_ns = time.time_ns()
@@ -90,12 +78,7 @@ class WatchdogNode(Node):
         if self._triggered:
             self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
         else:
-            kind, topic = ImageMsg, "image_raw"
-            if transport == "compressed":
-                kind, topic = CompressedImage, "image_raw/compressed"
-            qos = QoSProfile(depth=10)
-            if reliability == "best_effort":
-                qos.reliability = ReliabilityPolicy.BEST_EFFORT
+            kind, topic, qos = image_topic(self.parameters, 10)
             watched_subscription(self, kind, topic, self._on_image, qos, "image")
         self.create_timer(CHECK, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -130,7 +113,7 @@ class WatchdogNode(Node):
             return  # our own
         if info["source_timestamp"] < self._began_ns:
             return  # kept by its publisher from before: a bag that loops asks with the same stamps again
-        verdict = Verdict(msg.verdict)
+        verdict = self._trusted(msg)
         self.health.count(verdict.name)
         trigger = stamp_ns(msg.trigger_stamp)
         key = answer_key(msg.part_id, trigger, stamp_ns(msg.header.stamp))
@@ -143,6 +126,20 @@ class WatchdogNode(Node):
             self.health.count("late")
         else:
             self._early.append((key, verdict))
+
+    def _trusted(self, msg: InspectionResult) -> Verdict:
+        """The verdict of a result; HOLD for a PASS that may come from anybody."""
+        if msg.verdict != Verdict.PASS:
+            return Verdict.REJECT if msg.verdict == Verdict.REJECT else Verdict.HOLD
+        problem = self.publishers_of_results.problem()
+        wanted = self.parameters["model_hash"]
+        if not msg.model_hash or (wanted and msg.model_hash != wanted):
+            problem = f"PASS of part {msg.part_id!r} by model {msg.model_hash[:12] or '(none)'}, not the one to be used"
+        if problem:
+            self.get_logger().error(f"{problem}: PASS counts as HOLD")
+            self.health.count("untrusted")
+            return Verdict.HOLD
+        return Verdict.PASS
 
     def _answer(self, key: Key, verdict: Verdict) -> bool:
         """Take the first question of this key, and with the newest the earlier ones, off the list."""
@@ -157,6 +154,7 @@ class WatchdogNode(Node):
 
     def _check(self) -> None:
         now = time.monotonic_ns()
+        self.publishers_of_results.look()
         while self.questions and now - self.questions[0].since_ns > 1e9 * self.deadline:
             if self._take_arrived():
                 continue
@@ -199,23 +197,18 @@ class WatchdogHealth(Reporter):
 
     def __init__(self, node: WatchdogNode) -> None:
         self._watchdog = node
-        self._counts: Counter[str] = Counter(dict.fromkeys((*(v.name for v in Verdict), "timeouts"), 0))
         self._reported = 0
-        self._warnings: dict[str, str] = {}
         super().__init__(node, "inspection")
-
-    def count(self, what: str) -> None:
-        self._counts[what] += 1
-
-    def warn(self, topic: str, text: str) -> None:
-        self._warnings[topic] = text
+        self._counts.update(dict.fromkeys((*(v.name for v in Verdict), "timeouts"), 0))
 
     def status(self) -> tuple[bytes, str, dict[str, Any]]:
         node = self._watchdog
         new, self._reported = self._counts["timeouts"] - self._reported, self._counts["timeouts"]
         silent = (time.monotonic_ns() - node.last_image_ns) / 1e9
         values = {**self._counts, "open": len(node.questions), "result_publishers": node.others()}
-        errors, warnings = [], list(self._warnings.values())
+        errors, warnings = [], self.warnings()
+        if foreign := node.publishers_of_results.problem():
+            errors.append(f"{foreign}: nothing passes")
         if new:
             errors.append(f"{new} verdicts missed the deadline of {node.deadline:g} s")
         if node.silence and node.watches_images() and silent > node.silence:

@@ -138,6 +138,26 @@ def test_a_model_without_threshold_holds():
     assert fusion.result().reason is Reason.UNCALIBRATED
 
 
+def test_nothing_judged_holds():
+    """Two views pass, but neither brings a map: once the part passed with score nan and 0 % judged."""
+    fusion = PartFusion(SURFACE, THRESHOLD, FusionSettings(views=2))
+    for _ in range(2):
+        fusion.add(Verdict.PASS, Reason.NONE, "")
+    result = fusion.result()
+    assert (result.verdict, result.reason, result.coverage) == (Verdict.HOLD, Reason.OUTSIDE_COVERAGE, 0.0)
+    assert "no place on the part was judged" in result.reason_text
+    points, values = view(TOP)
+    fusion.add(Verdict.PASS, Reason.NONE, "", points, np.full_like(values, np.nan))
+    assert fusion.result().verdict is Verdict.HOLD
+
+
+def test_a_repeated_answer_counts_but_is_no_view():
+    fusion = PartFusion(SURFACE, THRESHOLD, FusionSettings(views=2))
+    fusion.add(Verdict.PASS, Reason.NONE, "", *view(TOP))
+    fusion.add(Verdict.REJECT, Reason.ANOMALY, "the same view once more", repeated=True)
+    assert fusion.views == 1 and fusion.result().verdict is Verdict.REJECT
+
+
 @given(st.lists(st.tuples(st.sampled_from(list(Verdict)), st.floats(), st.floats()), max_size=4), st.integers(1, 3))
 def test_whatever_comes_never_passes_by_default(views, agreeing):
     """Any values, NaN and infinity too: PASS only where a view passed and nothing fused is above the threshold."""
@@ -164,7 +184,7 @@ def test_the_surface_of_a_model_is_what_its_views_see():
               np.zeros((3000, 1, 3)))  # fmt: skip
     gaussians = Gaussians(*(x.astype(np.float32) for x in values))
     model = dataclasses.replace(make_model(), gaussians=gaussians, sfm_map=make_map(views=8))
-    points = part_surface(model)
+    points = part_surface(model.gaussians, model.background, model.camera, model.sfm_map.poses)
     assert len(points) > 100
     assert abs(np.median(np.linalg.norm(points, axis=1)) - radius) < 0.1 * radius
     assert np.ptp(points, axis=0).min() > 1.2 * radius
@@ -173,4 +193,5 @@ def test_the_surface_of_a_model_is_what_its_views_see():
 
 
 def test_a_model_that_shows_nothing_has_no_surface():
-    assert part_surface(make_model()).shape == (0, 3)
+    model = make_model()
+    assert part_surface(model.gaussians, model.background, model.camera, model.sfm_map.poses).shape == (0, 3)

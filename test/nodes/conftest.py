@@ -78,24 +78,34 @@ class Graph:
     def trigger(self, publisher, message, node: Node) -> None:
         """Publish a trigger; return when the node waits for its image."""
         publisher.publish(message)
-        waits = node._intake  # its state is nowhere to be seen from outside
-        self.wait(lambda: waits._waiting is not None and waits._waiting[0].part_id == message.part_id, "the trigger")
+        self.wait(lambda: message.part_id in self.waiting(node), "the trigger")
+
+    @staticmethod
+    def waiting(node: Node) -> list[str]:
+        """part_ids of the triggers that wait for their image: nowhere to be seen from outside."""
+        return [trigger.part_id for trigger in node._intake.matching.triggers]
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def settle(self) -> None:
         """Long enough for a second, wrong message to arrive."""
-        time.sleep(0.3)
+        self.pause(0.3)
 
     def wait_matched(self, topic: str, publishers: int = 1) -> None:
         self.wait(lambda: self.tester.count_publishers(topic) >= publishers, f"a publisher of {topic}")
         self.settle()
 
-    def image(self, red: int, height: int = CAMERA.height, width: int = CAMERA.width) -> Image:
-        """A frame with its own stamp; `red` decides the fake verdict."""
+    def image(
+        self, red: int, height: int = CAMERA.height, width: int = CAMERA.width, seconds: int | None = None
+    ) -> Image:
+        """A frame with its own stamp (`seconds`) and pixels; `red` decides the fake verdict."""
         pixels = np.zeros((height, width, 3), np.uint8)
         pixels[..., 0] = red
         header = Header(frame_id="camera")
         self._stamp += 1
-        header.stamp.sec, header.stamp.nanosec = self._stamp, 500
+        pixels[0, 0, 1:] = divmod(self._stamp, 256)
+        header.stamp.sec, header.stamp.nanosec = self._stamp if seconds is None else seconds, 500
         return rgb_to_image(pixels, header)
 
     def call(self, service_type: type, name: str, request: object):

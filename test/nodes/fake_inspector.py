@@ -32,7 +32,10 @@ class FakeInspector:
 
     def __init__(self, name: str, scene: Scene | None = None) -> None:
         self.scene = scene
-        self.model = SimpleNamespace(name=name, hash=f"{name}-hash", calibration=None, max_query_pixels=64_000_000)
+        self.model = SimpleNamespace(
+            name=name, hash=f"{name}-hash", calibration=None, gaussians=None, background=None, camera=CAMERA,
+            sfm_map=SimpleNamespace(poses=()), max_query_pixels=64_000_000,
+        )  # fmt: skip
 
     @staticmethod
     def load(path: Path, device: str, scene: Scene | None = None) -> "FakeInspector":

@@ -26,7 +26,7 @@ GOOD, DEFECT, EMPTY = 75, 200, 0
 def cell_and_fusion(graph, monkeypatch):
     """A triggered cell and the fusion node on the surface that the fake rendering shows."""
 
-    def surface(model, device):
+    def surface(*_):
         rendering = FakeInspector("x").render(SimpleNamespace(camera=fake.CAMERA), SimpleNamespace(pose=fake.POSE))
         rows, columns = np.nonzero(rendering.alpha)
         pixels = np.stack([columns, rows], axis=1) + 0.5
@@ -149,6 +149,108 @@ def test_without_a_model_each_part_is_hold(graph, tmp_path):
     results.publish(R(part_id="A1", verdict=R.PASS))
     graph.wait(lambda: bool(parts), "the part's result")
     assert (parts[0].verdict, parts[0].reason) == (R.HOLD, R.NO_MODEL)
+
+
+# ---- results as anybody may send them: one stamp for several views, late, repeated, not finite ----
+
+
+@pytest.fixture
+def by_hand(graph, cell_and_fusion):
+    """The fusion node, its part results, and publishers in place of the cell's."""
+
+    def add(**parameters):
+        node, parts, _ = cell_and_fusion(**parameters)
+        results, clouds = graph.publisher(R, "result"), graph.publisher(PointCloud2, "anomaly_cloud")
+
+        def send(part_id, verdict=R.PASS, trigger=0, stamp=0, score=0.5, cloud=True):
+            message = R(part_id=part_id, verdict=verdict, score=score, model_hash="fake-hash", threshold=1.0)
+            message.reason = {R.PASS: R.NONE, R.REJECT: R.ANOMALY}.get(verdict, R.TIMEOUT)
+            message.reason_text = "by hand"
+            message.trigger_stamp.sec, message.header.stamp.sec = trigger, stamp
+            results.publish(message)
+            if cloud and verdict != R.HOLD:
+                anomaly = np.full(len(node._surface), 2.0 if verdict == R.REJECT else 0.5, np.float32)
+                colours = np.zeros((len(anomaly), 3), np.uint8)
+                clouds.publish(cloud_message(node._surface.points, anomaly, colours, message.header.stamp, "part"))
+            graph.settle()
+
+        return node, parts, send
+
+    return add
+
+
+@pytest.mark.parametrize("stamp", [0, 5])
+@pytest.mark.parametrize("first, second", [(R.REJECT, R.PASS), (R.PASS, R.REJECT)])
+def test_two_views_with_one_stamp_or_none_are_two(graph, by_hand, stamp, first, second):
+    _, parts, send = by_hand(views=2)
+    send("A1", first, trigger=1, stamp=stamp)
+    send("A1", second, trigger=2, stamp=stamp)
+    graph.wait(lambda: bool(parts), "the part's result")
+    assert (parts[0].verdict, parts[0].views, parts[0].views_rejected) == (R.REJECT, 2, 1)
+
+
+def test_views_of_one_stamp_that_wait_for_their_clouds_are_not_overwritten(graph, by_hand):
+    _, parts, send = by_hand(views=2, cloud_wait=30.0, agreeing=2)
+    send("A1", R.REJECT, trigger=1, stamp=5, cloud=False)
+    send("A1", R.PASS, trigger=2, stamp=5)
+    graph.wait(lambda: bool(parts), "the part's result")
+    assert parts[0].verdict == R.REJECT and "by hand" in parts[0].reason_text
+
+
+def test_two_parts_with_one_stamp_keep_their_verdicts(graph, by_hand):
+    _, parts, send = by_hand(views=1, cloud_wait=30.0)
+    send("A1", R.REJECT, trigger=1, stamp=5, cloud=False)
+    send("A2", R.PASS, trigger=1, stamp=5)
+    graph.wait(lambda: len(parts) == 2, "both parts")
+    assert {p.part_id: p.verdict for p in parts} == {"A1": R.REJECT, "A2": R.HOLD}  # nobody knows whose the cloud was
+
+
+def test_a_score_that_is_no_number_is_hold(graph, by_hand):
+    _, parts, send = by_hand(views=1)
+    send("A1", R.PASS, trigger=1, stamp=1, score=float("nan"))
+    graph.wait(lambda: bool(parts), "the part's result")
+    assert (parts[0].verdict, parts[0].reason) == (R.HOLD, R.INTERNAL_ERROR)
+
+
+def test_views_without_anything_judged_are_hold(graph, by_hand):
+    _, parts, send = by_hand(views=2, cloud_wait=0.1)
+    for trigger in (1, 2):
+        send("A1", R.PASS, trigger=trigger, stamp=trigger, cloud=False)
+    graph.wait(lambda: bool(parts), "the part's result")
+    assert (parts[0].verdict, parts[0].reason) == (R.HOLD, R.OUTSIDE_COVERAGE)
+
+
+def test_a_decided_part_stays_decided_and_a_late_view_is_reported(graph, by_hand):
+    node, parts, send = by_hand(views=1)
+    send("A1", R.PASS, trigger=1, stamp=1)
+    graph.wait(lambda: len(parts) == 1, "the part's result")
+    send("A1", R.REJECT, trigger=2, stamp=2)
+    graph.settle()
+    assert [p.verdict for p in parts] == [R.PASS]
+    level, text, values = node.health.status()
+    assert values["late_views"] == 1 and "came after its decision: REJECT" in text and level != b"\x00"
+
+
+def test_a_part_that_is_shown_again_is_judged_again(graph, by_hand):
+    node, parts, send = by_hand(views=1)
+    send("A1", R.PASS, trigger=1, stamp=1)
+    graph.wait(lambda: len(parts) == 1, "the part's result")
+    later = node.get_clock().now().nanoseconds // 10**9 + 5
+    send("A1", R.REJECT, trigger=later, stamp=later)
+    graph.wait(lambda: len(parts) == 2, "the second result")
+    assert parts[1].verdict == R.REJECT
+
+
+def test_a_result_that_comes_twice_counts_once(graph, by_hand):
+    node, parts, send = by_hand(views=2)
+    for _ in range(3):
+        send("A1", R.PASS, trigger=1, stamp=1)
+    assert not parts and node.health.status()[2]["repeated_results"] == 2
+    send("A1", R.HOLD, trigger=1)  # a second answer to the same trigger holds, but is no second view
+    assert not parts
+    send("A1", R.PASS, trigger=2, stamp=2)
+    graph.wait(lambda: bool(parts), "the part's result")
+    assert (parts[0].verdict, parts[0].views, parts[0].views_held) == (R.HOLD, 2, 1)
 
 
 def test_clouds_round_trip_and_foreign_ones_are_refused():

@@ -249,7 +249,7 @@ def test_three_nodes_carry_the_trigger_through(graph):
         trigger.header.stamp.sec = number
         graph.trigger(triggers, trigger, localizer)
         if red is not None:
-            images.publish(graph.image(red))
+            images.publish(graph.image(red, seconds=number))
         graph.wait(lambda number=number: len(results) == number, "a result")
     assert [(r.part_id, r.trigger_stamp.sec, r.reason) for r in results] == [
         ("A1", 1, R.NONE),

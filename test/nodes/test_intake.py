@@ -76,8 +76,8 @@ def test_triggers_are_never_dropped_and_overload_is_hold(graph, gate):
         trigger = Trigger(part_id=part)
         trigger.header.stamp.sec = i + 1
         graph.trigger(triggers, trigger, cell)
-        images.publish(graph.image(GOOD))
-        graph.wait(lambda: cell._intake._waiting is None, "the image to be taken")
+        images.publish(graph.image(GOOD, seconds=i + 1))
+        graph.wait(lambda: not graph.waiting(cell), "the image to be taken")
     gate.set()
     graph.wait(lambda: len(results) == 6, "six results")
     graph.settle()
@@ -264,6 +264,25 @@ def test_camera_infos_that_change_without_matching_stamps_are_hold(graph):
     infos.publish(info(graph, CAMERA, focal=71.0))  # settled: a new calibration, not a zoom
     graph.settle()
     assert view_of(graph, images, views, graph.image(GOOD)).camera_info.k[0] == 71.0
+
+
+def test_falling_back_to_the_models_camera_is_said_once(graph, monkeypatch):
+    cell, images, results = line(graph)
+    warnings = []
+    monkeypatch.setattr(type(cell.get_logger()), "warning", lambda self, text, **_: warnings.append(text))
+    for count in (1, 2):
+        images.publish(graph.image(GOOD))
+        graph.wait(lambda count=count: len(results) == count, "a result")
+    assert [text for text in warnings if "intrinsics of the model" in text] == [
+        "nobody publishes /camera_info: the intrinsics of the model are used"
+    ]
+    assert "intrinsics of the model" in cell.health.status()[1]
+    infos = graph.publisher(CameraInfo, "camera_info")
+    infos.publish(info(graph, CAMERA))
+    graph.settle()
+    images.publish(graph.image(GOOD))
+    graph.wait(lambda: len(results) == 3, "a result")
+    assert "intrinsics of the model" not in cell.health.status()[1]
 
 
 @pytest.mark.parametrize("sync, apart_ms, found", [

@@ -9,14 +9,17 @@ import importlib
 import re
 import runpy
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
 from fake_inspector import FakeInspector
+
+from pad_ros.errors import InputError
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
@@ -45,24 +48,49 @@ def recorder(kind: str):
 
 @pytest.fixture
 def launch(monkeypatch):
-    """Runs a launch file with recorders in place of launch and launch_ros; gives its entities."""
+    """Runs a launch file with recorders in place of launch and launch_ros; gives the entities of its description."""
     names = {
         "launch": ["LaunchDescription"],
-        "launch.actions": ["DeclareLaunchArgument", "IncludeLaunchDescription", "SetEnvironmentVariable"],
-        "launch.conditions": ["IfCondition"],
+        "launch.actions": [
+            "DeclareLaunchArgument", "IncludeLaunchDescription", "LogInfo", "OpaqueFunction", "SetEnvironmentVariable",
+            "Shutdown",
+        ],
         "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
-        "launch.substitutions": ["LaunchConfiguration", "NotEqualsSubstitution", "PathJoinSubstitution"],
+        "launch.substitutions": ["LaunchConfiguration", "PathJoinSubstitution"],
         "launch_ros": [],
         "launch_ros.actions": ["Node"],
         "launch_ros.parameter_descriptions": ["ParameterValue"],
         "launch_ros.substitutions": ["FindPackageShare"],
-    }
+    }  # fmt: skip
     for module_name, kinds in names.items():
         module = ModuleType(module_name)
         for kind in kinds:
             setattr(module, kind, recorder(kind))
         monkeypatch.setitem(sys.modules, module_name, module)
-    return lambda path: runpy.run_path(str(path))["generate_launch_description"]().arguments[0]
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    sys.modules.pop("pad_ros.nodes.support.launching", None)
+    yield lambda path: runpy.run_path(str(path))["generate_launch_description"]().arguments[0]
+    sys.modules.pop("pad_ros.nodes.support.launching", None)  # it holds the recorders
+
+
+@pytest.fixture
+def actions(launch):
+    """What a launch file starts, by the arguments that are given to it."""
+
+    def run(name: str, **given: str) -> list[Recorded]:
+        entities = launch(REPOSITORY / "launch" / f"{name}.launch.py")
+        declared = {
+            e.arguments[0]: e.options.get("default_value", "given") for e in walk(entities) if "Declare" in e.kind
+        }
+        (function,) = [e.options["function"] for e in walk(entities) if e.kind == "OpaqueFunction"]
+        return function(SimpleNamespace(launch_configurations={**declared, **given}))
+
+    return run
+
+
+def nodes_of(started: list[Recorded]) -> dict[str, dict]:
+    """Options of the nodes, by executable."""
+    return {e.options["executable"]: e.options for e in started if e.kind == "Node"}
 
 
 def walk(value) -> Iterator[Recorded]:
@@ -135,40 +163,97 @@ def test_cmake_installs_every_command(repository, capsys):
     assert sorted(commands.split()) == sorted(offered)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_launch_files_name_only_what_exists(path, launch, interfaces, repository):
-    entities = launch(path)
+CELLS = ("conveyor_cell", "robot_cell", "replay")
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("prefix", ["", "cell_left/"])
+def test_launch_files_name_only_what_exists(name, prefix, actions, interfaces):
+    started = actions(name, replay="images", rviz="true", frame_prefix=prefix, views="3")
+    found = nodes_of(started)
+    assert "cell" in found or "localizer" in found
+    for executable, options in found.items():
+        if executable == "rviz2":
+            display, fixed_frame = options["arguments"][1::2]
+            assert Path(display).is_file() and fixed_frame == f"{prefix}part"
+            continue
+        parameters, topics = interfaces[executable]
+        assert options["package"] == "pad_ros" and options["name"] == executable  # the key in the parameter files
+        file, *given = options["parameters"]
+        assert Path(file).is_file()
+        assert set().union(*given) <= parameters
+        unknown = {source for source, _ in options["remappings"]} - topics
+        # The cell's camera and trigger topics are handed to the watchdog too, which listens to some of them.
+        assert unknown <= ({"camera_info"} if executable == "watchdog" else set())
+
+
+def test_two_cells_give_each_side_all_arguments(launch):
+    entities = launch(REPOSITORY / "launch" / "two_cells.launch.py")
     declared = {e.arguments[0] for e in walk(entities) if e.kind == "DeclareLaunchArgument"}
-    used = {e.arguments[0] for e in walk(entities) if e.kind == "LaunchConfiguration"}
-    assert used == declared
-    for joined in (e for e in walk(entities) if e.kind == "PathJoinSubstitution"):
-        share, *parts = joined.arguments[0]
-        assert share.arguments == ("pad_ros",)
-        assert repository.joinpath(*parts).is_file(), parts
-    nodes = [e.options for e in walk(entities) if e.kind == "Node" and e.options["package"] == "pad_ros"]
-    included = [e for e in walk(entities) if e.kind == "IncludeLaunchDescription"]
-    assert nodes or included
-    for include in included:
-        (joined,) = [e for e in walk(include) if e.kind == "PathJoinSubstitution"]
-        inner = launch(repository.joinpath(*joined.arguments[0][1:]))
-        known = {e.arguments[0]: e for e in walk(inner) if e.kind == "DeclareLaunchArgument"}
+    assert {e.arguments[0] for e in walk(entities) if e.kind == "LaunchConfiguration"} == declared
+    inner = launch(REPOSITORY / "launch" / "conveyor_cell.launch.py")
+    known = {e.arguments[0]: e for e in walk(inner) if e.kind == "DeclareLaunchArgument"}
+    for include in (e for e in walk(entities) if e.kind == "IncludeLaunchDescription"):
         given = {name for name, _ in include.options["launch_arguments"]}
         assert given <= set(known)
+        assert {"image", "camera_info", "trigger", "frame_prefix", "namespace"} <= given
         assert all("default_value" in e.options for name, e in known.items() if name not in given)
-    for options in nodes:
-        parameters, topics = interfaces[options["executable"]]
-        assert options["name"] == options["executable"]  # the key in the parameter files
-        for given in options["parameters"]:
-            if isinstance(given, dict):
-                assert set(given) <= parameters
-        unknown = {source for source, _ in options.get("remappings", [])} - topics
-        # The cell's camera and trigger topics are handed to the watchdog too, which listens to some of them.
-        assert unknown <= ({"camera_info"} if options["executable"] == "watchdog" else set())
 
 
-def test_two_cells_differ_in_their_namespace(launch):
+def test_frames_get_the_prefix_of_their_cell(actions):
+    started = nodes_of(actions("conveyor_cell", frame_prefix="cell_left/", replay="images"))
+    (given,) = started["cell"]["parameters"][1:2]
+    assert given["part_frame"].arguments == ("cell_left/part",)
+    assert started["camera_replay"]["parameters"][1]["camera_frame"].arguments == ("cell_left/camera_optical_frame",)
+    assert "part_frame" not in nodes_of(actions("conveyor_cell"))["cell"]["parameters"][1]  # the file decides
+
+
+def test_camera_info_is_beside_the_image_and_compressed_images_are_remapped(actions):
+    (started,) = [nodes_of(actions("conveyor_cell", image="/cell_1/camera/image_raw"))["cell"]]
+    assert started["remappings"] == [
+        ("image_raw", "/cell_1/camera/image_raw"),
+        ("image_raw/compressed", "/cell_1/camera/image_raw/compressed"),
+        ("camera_info", "/cell_1/camera/camera_info"),
+        ("trigger", "trigger"),
+    ]
+    for image, given, expected in (("image_raw", "", "camera_info"), ("/a/b", "/c/info", "/c/info")):
+        found = nodes_of(actions("robot_cell", image=image, camera_info=given))["localizer"]["remappings"]
+        assert dict(found)["camera_info"] == expected
+
+
+@pytest.mark.parametrize("name, argument, text", [
+    ("conveyor_cell", {"parameters": "/no/such.yaml"}, "parameters:=/no/such.yaml: there is no such file"),
+    ("replay", {"parameters": "/no/such.yaml"}, "there is no such file"),
+    ("robot_cell", {"views": "x"}, "views:=x: expected a whole number"),
+    ("conveyor_cell", {"rviz": "perhaps"}, "rviz:=perhaps: expected true or false"),
+])  # fmt: skip
+def test_wrong_arguments_end_the_launch_with_one_line(actions, name, argument, text):
+    with pytest.raises(InputError, match=re.escape(text)) as error:
+        actions(name, **argument)
+    assert "\n" not in str(error.value)
+
+
+def test_a_node_that_refuses_its_parameters_ends_the_launch(actions):
+    ended = nodes_of(actions("conveyor_cell"))["cell"]["on_exit"]
+    (shutdown,) = ended(SimpleNamespace(returncode=2), None)
+    assert shutdown.kind == "Shutdown"
+    assert ended(SimpleNamespace(returncode=-9), None) is None  # a killed one is started again
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_profile_of_fast_dds_is_the_default(actions, name, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**10))
+    (profile,) = [e for e in actions(name) if e.kind == "SetEnvironmentVariable"]
+    assert profile.arguments == ("FASTRTPS_DEFAULT_PROFILES_FILE", str(REPOSITORY / "config" / "fastdds.xml"))
+    assert not [e for e in actions(name, fastdds="false") if e.kind == "SetEnvironmentVariable"]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**6))
+    assert [e.kind for e in actions(name)].count("LogInfo") == 1
+
+
+def test_two_cells_differ_in_their_namespace_and_frames(launch):
     included = [e for e in walk(launch(REPOSITORY / "launch" / "two_cells.launch.py")) if "Include" in e.kind]
-    assert len({dict(e.options["launch_arguments"])["namespace"] for e in included}) == 2
+    for name in ("namespace", "frame_prefix"):
+        assert len({dict(e.options["launch_arguments"])[name] for e in included}) == 2
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
@@ -240,3 +325,23 @@ def test_launch_accepts_the_files(path):
     from launch import LaunchDescription
 
     assert isinstance(runpy.run_path(str(path))["generate_launch_description"](), LaunchDescription)
+
+
+def test_the_security_policy_names_what_each_node_uses(interfaces, repository):
+    """Every topic of a node is allowed to it; `result` and `line/...` to nobody but those who may publish them."""
+    root = ElementTree.parse(repository / "config" / "sros2" / "cell.policy.xml").getroot()
+    allowed: dict[str, set[str]] = {}
+    publishers: dict[str, set[str]] = {}
+    for profile in root.iter("profile"):
+        node = profile.get("node")
+        allowed[node] = {topic.text.removeprefix("/").replace("~", node) for topic in profile.iter("topic")}
+        for topics in profile.iter("topics"):
+            for topic in topics if topics.get("publish") else ():
+                publishers.setdefault(topic.text, set()).add(node)
+    for node, (_, topics) in interfaces.items():
+        if node != "camera_replay":
+            optional = {"tf", "defects"}  # where their messages are installed
+            own = {"rosout", "parameter_events", f"{node}/transition_event"}  # of rclpy
+            assert topics <= allowed[node] and allowed[node] - topics <= optional | own, node
+    assert publishers["result"] == {"cell", "scorer", "watchdog"}
+    assert all(who == {"watchdog"} for topic, who in publishers.items() if topic.startswith("line/"))

@@ -106,7 +106,7 @@ def test_deactivation_answers_what_is_open(graph, monkeypatch):
         graph.trigger(triggers, Trigger(part_id=part), cell)
         if part != "A3":
             images.publish(graph.image(75))
-            graph.wait(lambda: cell._intake._waiting is None, "the image to be taken")
+            graph.wait(lambda: not graph.waiting(cell), "the image to be taken")
     gate.set()
     cell.trigger_deactivate()
     graph.wait(lambda: len(results) == 3, "three results")
@@ -156,6 +156,49 @@ def test_load_model_changes_the_part_for_good(graph, tmp_path):
     for transition in (CONFIGURE, ACTIVATE):
         assert change(graph, "cell", transition)
     assert cell.inspector.model.name == "other"
+
+
+@pytest.mark.parametrize("name", ["loader\udcff", "part \ud800"])
+def test_a_model_whose_name_fits_into_no_message_is_refused(graph, tmp_path, monkeypatch, name):
+    """A manifest may hold any escape; the answer must go out all the same."""
+    graph.add(CellNode)
+    images, results = graph.publisher(Image, "image_raw"), graph.results()
+    graph.wait_matched("result")
+    path = write_bundle(tmp_path / "other")
+    monkeypatch.setattr(FakeInspector, "load", lambda *_: FakeInspector(name))
+    monkeypatch.setattr(graph.nodes[0], "_load", FakeInspector.load)
+    answer = graph.call(LoadModel, "load_model", LoadModel.Request(path=str(path)))
+    assert not answer.success and "UnicodeEncodeError" in answer.message
+    assert answer.model_name == "fake"
+    images.publish(graph.image(75))
+    graph.wait(lambda: bool(results), "a result")
+    assert (results[0].verdict, results[0].model_name) == (R.PASS, "fake")
+
+
+def test_models_come_from_their_root_only(graph, tmp_path):
+    root = tmp_path / "models"
+    inside, outside = write_bundle(root / "a", "a"), write_bundle(tmp_path / "outside", "outside")
+    (root / "link").symlink_to(outside)
+    leaking = write_bundle(root / "leaking", "leaking")
+    (leaking / "weights").symlink_to(outside / "name")
+    (root / "inner").symlink_to(inside)
+    cell = graph.add(CellNode, model=str(inside), models_root=str(root))
+    for path in (outside, root / "link", root / ".." / "outside", leaking):
+        answer = graph.call(LoadModel, "load_model", LoadModel.Request(path=str(path)))
+        assert not answer.success and "models must lie" in answer.message, path
+    assert cell.inspector.model.name == "a"
+    assert graph.call(LoadModel, "load_model", LoadModel.Request(path=str(root / "inner"))).success
+    cell.set_parameters([Parameter("model", value=str(outside))])  # a peer may set it: the same holds
+    for transition, done in ((DEACTIVATE, True), (CLEANUP, True), (CONFIGURE, False)):
+        assert change(graph, "cell", transition) is done
+
+
+def test_load_model_may_pin_the_hash(graph, tmp_path):
+    cell = graph.add(CellNode)
+    path = str(write_bundle(tmp_path / "other", "other"))
+    answer = graph.call(LoadModel, "load_model", LoadModel.Request(path=path, expected_hash="0" * 64))
+    assert not answer.success and "hash is other-hash" in answer.message and cell.inspector.model.name == "fake"
+    assert graph.call(LoadModel, "load_model", LoadModel.Request(path=path, expected_hash="other-hash")).success
 
 
 def test_diagnostics_of_a_stage(graph):

@@ -25,10 +25,15 @@ from pad_ros.evaluation.recordings import Recording  # noqa: E402
 from pad_ros.imaging import images  # noqa: E402
 from pad_ros.imaging.geometry import Camera  # noqa: E402
 from pad_ros.io.bags import read_images  # noqa: E402
+from pad_ros.nodes.camera_replay import CameraReplayNode  # noqa: E402
 from pad_ros.nodes.support import replay_source  # noqa: E402
 from pad_ros.nodes.support.convert import camera_from_info  # noqa: E402
 
 LABELS = ("good", "good", "Burrs", "good")
+ENDLESS = (
+    "image_width: .inf\nimage_height: 48\ndistortion_model: plumb_bob\n"
+    "camera_matrix: {data: [1]}\ndistortion_coefficients: {data: [0]}\n"
+)
 FAKE = Path(__file__).with_name("fake_inspector.py")
 
 
@@ -182,6 +187,35 @@ def replay(parameters, *more):
     return done
 
 
+@pytest.mark.slow
+def test_replay_on_a_full_disk_ends_with_one_line(tmp_path, graph):
+    write_image(tmp_path / "set" / "1.png", 1)
+    graph.listen(Image, "image_raw")
+    command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args"]
+    command += ["-p", f"images:={tmp_path / 'set'}", "-p", "log:=/dev/full", "-p", "rate:=20.0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    refused = [line for line in done.stderr.splitlines() if line.startswith("pad_ros: ")]
+    assert refused == ["pad_ros: /dev/full: cannot be written (No space left on device)"]
+
+
+@pytest.mark.parametrize("name", ["log", "record"])
+def test_replay_refuses_outputs_that_cannot_be_made(tmp_path, graph, name):
+    write_image(tmp_path / "1.png", 1)
+    with pytest.raises(InputError, match="cannot be"):
+        CameraReplayNode(overrides={"images": str(tmp_path), name: str(tmp_path / "1.png" / "in a file")})
+
+
+@pytest.mark.parametrize(
+    "content", ['{"a":' * 100_000, '{"camera_angle_x": 1.0, "frames": [], "w": Infinity, "h": 1e999}']
+)
+def test_replay_refuses_a_transforms_file_that_cannot_be(tmp_path, content):
+    image = write_image(tmp_path / "1.png", 1)
+    (tmp_path / "transforms.json").write_text(content)
+    with pytest.raises(InputError, match="transforms.json"):
+        replay_source.read_camera(tmp_path / "transforms.json", image)
+
+
 def test_replay_takes_the_intrinsics_of_a_data_set(tmp_path):
     image = write_image(tmp_path / "test" / "good" / "1.png", 1)
     (tmp_path / "transforms.json").write_text('{"camera_angle_x": 1.5707963267948966, "frames": []}')
@@ -191,7 +225,7 @@ def test_replay_takes_the_intrinsics_of_a_data_set(tmp_path):
     assert replay_source.find_images(str(tmp_path)) == [image]
 
 
-@pytest.mark.parametrize("text", ["", "camera_matrix: 3", "image_width: 64", "{", "- 1"])
+@pytest.mark.parametrize("text", ["", "camera_matrix: 3", "image_width: 64", "{", "- 1", ENDLESS, "[" * 5000])
 def test_replay_refuses_what_is_no_calibration(tmp_path, text):
     path = tmp_path / "camera.yaml"
     path.write_text(text)

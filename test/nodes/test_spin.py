@@ -11,7 +11,7 @@ from rclpy.node import Node  # noqa: E402
 from std_msgs.msg import Bool  # noqa: E402
 
 from pad_ros.nodes.support.qos import reliable  # noqa: E402
-from pad_ros.nodes.support.spin import Aside, NodeExecutor  # noqa: E402
+from pad_ros.nodes.support.spin import BlockingCallbacks, NodeExecutor  # noqa: E402
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_frames_are_taken_while_a_call_waits_aside(node):
         threads["fast"] = threading.current_thread()
         free.set()
 
-    node.create_service(GetState, "slow", slow, callback_group=Aside())
+    node.create_service(GetState, "slow", slow, callback_group=BlockingCallbacks())
     node.create_subscription(Bool, "fast", fast, reliable(5))
     client, publisher = node.create_client(GetState, "slow"), node.create_publisher(Bool, "fast", reliable(5))
     executor = NodeExecutor()
@@ -60,7 +60,7 @@ def test_what_a_callback_raises_comes_out_of_spin_and_aside_it_is_logged(node, m
     monkeypatch.setattr(
         type(node.get_logger()), "error", lambda self, text: "RuntimeError: no" in text and logged.set()
     )
-    node.create_service(GetState, "aside", fail, callback_group=Aside())
+    node.create_service(GetState, "aside", fail, callback_group=BlockingCallbacks())
     client = node.create_client(GetState, "aside")
     executor = NodeExecutor()
     executor.add_node(node)

@@ -1,5 +1,8 @@
 """The watchdog answers what nobody else answers, once, and says so in /diagnostics."""
 
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
@@ -8,10 +11,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from fake_inspector import FakeInspector  # noqa: E402
 from pad_ros.msg import InspectionResult as R  # noqa: E402
 from pad_ros.msg import Trigger  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Bool, UInt32  # noqa: E402
 
 from pad_ros.nodes.cell import CellNode  # noqa: E402
+from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
 from pad_ros.nodes.support.qos import latched  # noqa: E402
 from pad_ros.nodes.watchdog import WatchdogNode  # noqa: E402
 
@@ -118,13 +125,13 @@ def test_a_trigger_that_the_watchdog_answered_is_not_answered_again(graph, monke
     gate = stuck(monkeypatch)
     watchdog, cell, images, triggers, results = triggered_line(graph, 1.0)
     graph.trigger(triggers, trigger("A1", stamp), cell)
-    images.publish(graph.image(75))
+    images.publish(graph.image(75, seconds=stamp or None))
     graph.wait(lambda: bool(results), "the watchdog's answer")
     gate.set()
     graph.settle()
     assert [(r.part_id, r.reason, r.trigger_stamp.sec) for r in results] == [("A1", R.TIMEOUT, stamp)]
     graph.trigger(triggers, trigger("A1", stamp and stamp + 1), cell)  # the part is tried once more
-    images.publish(graph.image(75))
+    images.publish(graph.image(75, seconds=stamp + 1 if stamp else None))
     graph.wait(lambda: len(results) == 2, "the second answer")
     assert (results[1].part_id, results[1].verdict) == ("A1", R.PASS)
     assert not watchdog.questions
@@ -144,7 +151,7 @@ def test_a_line_whose_stage_was_killed_is_held_and_recovers(graph):
     graph.wait(lambda: triggers.get_subscription_count() == 2, "the new cell")
     graph.wait_matched("result", publishers=2)
     graph.trigger(triggers, trigger("A2", 2), cell)
-    images.publish(graph.image(75))
+    images.publish(graph.image(75, seconds=2))
     graph.wait(lambda: len(results) == 2, "the new cell's answer")
     assert (results[1].part_id, results[1].verdict) == ("A2", R.PASS)
 
@@ -180,7 +187,7 @@ def ask(graph, part_id: str) -> None:
 
 def test_an_answer_from_before_publisher_and_watchdog_knew_each_other_counts(graph):
     """A restarted cell is soon known to the light barrier, and maybe later to the watchdog."""
-    watchdog = add(graph, deadline=2.0, triggered=True)
+    watchdog = add(graph, deadline=2.0, triggered=True, result_nodes="tester")
     results = graph.results()
     ask(graph, "A1")
     graph.wait(lambda: bool(watchdog.questions), "the question")
@@ -223,7 +230,7 @@ def test_line_signals(graph, red, passed):
     heard.clear()
     triggers.publish(trigger("A1", 1))
     graph.wait(lambda: ("busy", True) in heard, "busy")
-    images.publish(graph.image(red))
+    images.publish(graph.image(red, seconds=1))
     graph.wait(lambda: ("valid", True) in heard, "valid")
     graph.settle()
     assert sorted(heard) == sorted(
@@ -255,6 +262,93 @@ def test_the_heartbeat_counts(graph):
     assert [b.data for b in beats] == list(range(beats[0].data, beats[0].data + len(beats)))
 
 
+def test_a_transient_local_subscriber_hears_every_timeout(graph):
+    """The guide says to subscribe so; such a subscriber hears nothing of a volatile publisher."""
+    add(graph, deadline=0.1, triggered=True)
+    heard: list[R] = []
+    graph.tester.create_subscription(R, "result", heard.append, latched(10))
+    triggers = graph.publisher(Trigger, "trigger")
+    for i in range(9):
+        triggers.publish(trigger(f"A{i}", i + 1))
+        graph.wait(lambda i=i: len(heard) > i, "HOLD")
+    late: list[R] = []
+    graph.tester.create_subscription(R, "result", late.append, latched(10))
+    graph.wait(lambda: len(late) == 9, "what was said before")
+    assert {r.reason for r in heard + late} == {R.TIMEOUT}
+
+
+def test_everyone_publishes_results_with_one_qos(graph):
+    add(graph)
+    graph.add(CellNode)
+    graph.add(ScorerNode)
+    graph.wait(lambda: graph.tester.count_publishers("result") == 3, "three publishers")
+    found = graph.tester.get_publishers_info_by_topic("result")
+    assert {(i.qos_profile.durability, i.qos_profile.reliability) for i in found} == {
+        (DurabilityPolicy.TRANSIENT_LOCAL, ReliabilityPolicy.RELIABLE)
+    }
+
+
+# ---- results that the gate must not believe ----
+
+
+def levels_of(graph) -> dict[str, bool]:
+    levels: dict[str, bool] = {}
+    for name in ("valid", "pass", "fail"):
+        graph.tester.create_subscription(
+            Bool, f"line/{name}", lambda msg, name=name: levels.update({name: msg.data}), latched()
+        )
+    return levels
+
+
+@pytest.mark.parametrize("namespace", ["", "elsewhere"])
+def test_while_a_stranger_publishes_results_nothing_passes(graph, namespace):
+    watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
+    levels = levels_of(graph)
+    impostor = graph.add_node(Node("impostor" if not namespace else "cell", namespace=namespace))
+    publisher = impostor.create_publisher(R, "/result", latched(10))
+    graph.wait_matched("result", publishers=3)
+    forged = answer("A1")
+    triggers.publish(trigger("A1", 7))
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    publisher.publish(forged)
+    graph.wait(lambda: len(levels) == 3 and levels["valid"], "the answer")
+    assert levels["fail"] and not levels["pass"]
+    graph.trigger(triggers, trigger("A2", 8), cell)  # nobody can tell the cell's own results from forged ones
+    images.publish(graph.image(75, seconds=8))
+    graph.wait(lambda: not watchdog.questions, "the cell's answer")
+    graph.settle()
+    assert levels["fail"] and not levels["pass"]
+    level, text, values = watchdog.health.status()
+    assert level == DiagnosticStatus.ERROR and f"{namespace}/{impostor.get_name()} publishes results" in text
+    assert values["untrusted"] >= 2
+
+
+def test_a_stranger_who_has_left_is_forgotten(graph, monkeypatch):
+    monkeypatch.setattr("pad_ros.nodes.support.result_publishers.MEMORY", 0.1)
+    watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
+    levels = levels_of(graph)
+    publisher = graph.tester.create_publisher(R, "result", latched(10))
+    graph.wait(lambda: "tester" in watchdog.publishers_of_results.problem(), "the stranger")
+    graph.tester.destroy_publisher(publisher)
+    graph.wait(lambda: not watchdog.publishers_of_results.problem(), "its end")
+    graph.trigger(triggers, trigger("A1", 7), cell)
+    images.publish(graph.image(75, seconds=7))
+    graph.wait(lambda: len(levels) == 3 and levels["valid"], "the answer")
+    assert levels["pass"]
+
+
+@pytest.mark.parametrize("wanted, passed", [("", True), ("fake-hash", True), ("another-hash", False)])
+def test_only_the_pinned_model_passes(graph, wanted, passed):
+    watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
+    watchdog.set_parameters([Parameter("model_hash", value=wanted)])
+    levels = levels_of(graph)
+    graph.trigger(triggers, trigger("A1", 7), cell)
+    images.publish(graph.image(75, seconds=7))
+    graph.wait(lambda: levels.get("valid", False), "the answer")
+    graph.wait(lambda: "pass" in levels, "the level of pass")
+    assert levels["pass"] is passed
+
+
 def test_a_silent_camera_is_an_error(graph):
     watchdog = add(graph, silence=0.2)
     graph.wait(lambda: "no image for" in watchdog.health.status()[1], "an error")
@@ -279,3 +373,9 @@ def test_a_verdict_so_late_that_answers_would_cross_is_left_to_the_watchdog(grap
     graph.wait(lambda: bool(results), "the watchdog's answer")
     graph.settle()
     assert [(r.verdict, r.reason, r.model_hash) for r in results] == [(R.HOLD, R.TIMEOUT, "")]
+
+
+def test_the_watchdog_starts_without_the_libraries_of_the_method():
+    code = "import sys, pad_ros.nodes.watchdog; print({'torch', 'numba', 'pad_ros.inspector'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "set()"

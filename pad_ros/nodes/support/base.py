@@ -13,12 +13,14 @@ from rclpy.parameter import Parameter
 
 from pad_ros.srv import LoadModel
 
-from ...errors import PadError
+from ...errors import ModelError, PadError
 from ...imaging.scene import Scene, parse_region
 from ...inspector import Inspector
 from .health import Health
+from .model_location import check_location
+from .parameter_tables import NODES
 from .parameters import Parameters
-from .spin import Aside
+from .spin import BlockingCallbacks
 from .worker import Worker
 
 Load = Callable[[Path, str, Scene], Inspector]
@@ -49,40 +51,24 @@ class StageNode(LifecycleNode):
     """
 
     load_model_service = "~/load_model"  # three stages in one namespace: each has its own
-    knows_empty_scene, knows_region = False, False  # whether there are parameters `background` and `roi`
 
     def __init__(
         self, name: str, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
     ) -> None:
         given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
         super().__init__(name, parameter_overrides=given, namespace=namespace)
-        self.parameters = Parameters(self)
+        self.parameters = Parameters(self, NODES[name])
         self._load = load
-        declare = self.parameters.declare
-        declare("model", "", "folder written by `pad train`; read when the node is configured", read_only=False)
-        self._device = declare("device", "auto", "where to render", choices=("auto", "cpu", "cuda"))
-        self.queue_size = declare(
-            "queue_size", 4, "frames that may wait; further ones are HOLD (DROPPED)", limits=(1, 1000)
-        )
-        self.depth = declare("depth", 5, "QoS depth of what is published and handed on", limits=(1, 1000))
-        self._background = self._roi = ""
-        if self.knows_empty_scene:
-            text = "image of what the camera sees without a part, or a folder of them"
-            self._background = declare("background", "", text)
-        if self.knows_region:
-            self._roi = declare("roi", "", "X0,Y0,X1,Y1: pixels among which to look for the part")
-        if self._roi:
-            parse_region(self._roi)  # a wrong one ends the node before it begins
-        self._autostart = declare(
-            "autostart", True, "configure and activate at start; false: wait for a lifecycle manager"
-        )
+        self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
+        self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
+        self._autostart = self.parameters["autostart"]
         self.inspector: Inspector | None = None
         self.worker: Worker | None = None
         self.problem = ""  # why the last transition failed
-        self.health = Health(self)
+        self.health = Health(self, self)
         self._configured: Entities | None = None
         self._activated: Entities | None = None
-        self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=Aside())
+        self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=BlockingCallbacks())
 
     # ---- what a stage adds ----
 
@@ -105,7 +91,7 @@ class StageNode(LifecycleNode):
         """Configure and activate where `autostart` is set; to be called when all parameters are declared."""
         if not self._autostart:
             return
-        if not self._model_path():
+        if not self.parameters["model"]:
             name = self.get_name()
             self.destroy_node()
             raise PadError(
@@ -122,7 +108,7 @@ class StageNode(LifecycleNode):
 
     @reasoned
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.problem = self.load(self._model_path())
+        self.problem = self.load(self.parameters["model"])
         if self.problem and not self._autostart:
             return TransitionCallbackReturn.ERROR
         if self.problem:
@@ -177,15 +163,23 @@ class StageNode(LifecycleNode):
 
     # ---- the model ----
 
-    def load(self, path: str) -> str:
+    def load(self, path: str, expected_hash: str = "") -> str:
         """Change the model; returns why that failed ("": it did not). The old one stays until the new one is ready."""
         if not path:
             return "no model given: set the parameter `model` to a folder written by `pad train`"
         try:
-            inspector = self._load(Path(path), self._device, self._scene())
+            check_location(Path(path), self.parameters["models_root"])
+            background = self.parameters.get("background")
+            scene = Scene.read([Path(background)] if background else [], self._region)
+            inspector = self._load(Path(path), self.parameters["device"], scene)
+            model = inspector.model
+            if expected_hash and model.hash != expected_hash:
+                raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash} was asked for")
+            model.name.encode()  # a name that is not UTF-8 fits into no message
             self.prepare(inspector)
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
-            return str(error) if isinstance(error, PadError) else f"{type(error).__name__}: {error}"
+            text = str(error) if isinstance(error, PadError) else f"{type(error).__name__}: {error}"
+            return text.encode(errors="backslashreplace").decode()
         self.inspector = inspector
         self.problem = ""
         return ""
@@ -202,16 +196,9 @@ class StageNode(LifecycleNode):
         self._release()
         self.destroy_node()
 
-    def _scene(self) -> Scene:
-        background = [Path(self._background)] if self._background else []
-        return Scene.read(background, parse_region(self._roi) if self._roi else None)
-
-    def _model_path(self) -> str:
-        return str(self.get_parameter("model").value)
-
     def _on_load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
         if self.state in ("inactive", "active"):
-            problem = self.load(request.path)
+            problem = self.load(request.path, request.expected_hash)
         else:
             problem = f"the node is {self.state}: set the parameter `model` and configure it"
         if not problem:  # a later configure loads the same

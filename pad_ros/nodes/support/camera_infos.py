@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
@@ -18,38 +18,22 @@ from .parameters import Parameters
 from .qos import watched_subscription
 
 REMEMBERED = 64  # messages
-SYNC = (
-    "auto: the one of the image's stamp where the camera sends one with each image, else the only one there is; "
-    "exact: that of the image's stamp; approximate: the nearest within camera_info_slop; latest: the last that came"
-)
 
 
 class CameraInfos:
     """Keeps the last camera_info messages and finds the one for an image's stamp (parameter `camera_info_sync`)."""
 
-    def __init__(self, node: Node, parameters: Parameters) -> None:
+    def __init__(self, node: Any, parameters: Parameters) -> None:
         self._node = node
-        self._sync = parameters.declare(
-            "camera_info_sync", "auto", SYNC, choices=("auto", "exact", "approximate", "latest")
-        )
-        self._slop = parameters.declare(
-            "camera_info_slop", 0.02, "seconds between image and camera_info, for approximate", limits=(0.0, 10.0)
-        )
-        self._wait = parameters.declare(
-            "camera_info_wait", 0.5, "seconds that an image waits for its camera_info, then HOLD", limits=(0.0, 10.0)
-        )
-        self._durability = parameters.declare(
-            "camera_info_durability",
-            "volatile",
-            "QoS of the camera_info subscription; transient_local for one that is published once (latched)",
-            choices=("volatile", "transient_local"),
-        )
+        self._sync, self._slop = parameters["camera_info_sync"], parameters["camera_info_slop"]
+        self._wait, self._durability = parameters["camera_info_wait"], parameters["camera_info_durability"]
         self._infos: OrderedDict[int, CameraInfo] = OrderedDict()  # stamp in ns -> message, in order of arrival
         self._latest: CameraInfo | None = None
         self._settled = False  # the last two say the same, or there is only one
         self._per_image = False  # an image has found one of its own stamp
         self._patient = True
         self._arrived = threading.Condition()
+        self._fell_back = False  # to the model's intrinsics
         self._topic = ""
 
     def open(self, reliability: ReliabilityPolicy) -> None:
@@ -77,7 +61,15 @@ class CameraInfos:
 
     def _find(self, stamp_ns: int) -> CameraInfo | None:
         if self._node.count_publishers(self._topic) == 0 and self._latest is None:
+            if not self._fell_back:
+                self._fell_back = True
+                text = f"nobody publishes {self._topic}: the intrinsics of the model are used"
+                self._node.get_logger().warning(text)
+                self._node.health.warn("camera_info", text)
             return None
+        if self._fell_back:
+            self._fell_back = False
+            self._node.health.warn("camera_info", "")
         end = time.monotonic() + (self._wait if self._patient else 0.0)
         with self._arrived:
             while (info := self._matching(stamp_ns)) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -18,7 +18,7 @@ from ...evaluation.metrics import auroc
 from ...verdicts import Verdict
 
 if TYPE_CHECKING:
-    from .base import StageNode
+    from ...inspector import Inspector
 
 REPORT = 1.0  # seconds between reports
 WINDOW = 10.0  # seconds over which rates are counted
@@ -28,14 +28,38 @@ DRIFTED = 0.9  # chance that a present score exceeds one of the calibration: 0.5
 TOO_MANY_HOLDS = 0.5
 
 
+class Stage(Protocol):
+    """What the health of a stage shows of it."""
+
+    state: str
+    inspector: Inspector | None
+    problem: str  # why there is no model, or why the last transition failed
+
+
 class Reporter:
-    """Publishes one DiagnosticStatus a second (steady clock) where somebody listens."""
+    """Publishes one DiagnosticStatus a second (steady clock) where somebody listens. Safe to use from all threads."""
 
     def __init__(self, node: Node, name: str) -> None:
         self._node = node
         self._name = name
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._warnings: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
         node.create_timer(REPORT, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+    def warn(self, topic: str, text: str) -> None:
+        """Show a standing warning about a topic; "" ends it."""
+        with self._lock:
+            self._warnings[topic] = text
+
+    def warnings(self) -> list[str]:
+        with self._lock:
+            return [text for text in self._warnings.values() if text]
 
     def status(self) -> tuple[bytes, str, dict[str, Any]]:
         """(level, message, values)"""
@@ -58,29 +82,17 @@ class Reporter:
 
 
 class Health(Reporter):
-    """Counts what a stage does. Safe to use from all threads."""
+    """Counts what a stage does."""
 
-    def __init__(self, node: StageNode) -> None:
-        self._stage = node
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
+    def __init__(self, node: Node, stage: Stage) -> None:
+        self._stage = stage
         self._times: dict[str, deque[float]] = {}
         self._arrivals: deque[float] = deque()
         self._held: deque[bool] = deque(maxlen=RECENT)
         self._scores: deque[float] = deque(maxlen=RECENT)
         self._model_hash = ""
-        self._warnings: dict[str, str] = {}
         self._last_hold = ""
         super().__init__(node, "stage")
-
-    def count(self, what: str) -> None:
-        with self._lock:
-            self._counts[what] += 1
-
-    def warn(self, topic: str, text: str) -> None:
-        """Show a standing warning about a topic."""
-        with self._lock:
-            self._warnings[topic] = text
 
     def ran(self, times_ms: dict[str, float], held: str = "") -> None:
         """A frame left the stage; `held`: why it will be HOLD."""
@@ -94,7 +106,7 @@ class Health(Reporter):
                     self._times.setdefault(name, deque(maxlen=RECENT)).append(value)
 
     def answered(self, inspection: Inspection, model_hash: str) -> None:
-        """A result left the stage. The scores of another model tell nothing about this one's drift."""
+        """A result left the stage. The scores of another model say nothing about this one's drift."""
         held = inspection.verdict is Verdict.HOLD
         self.ran(inspection.timings_ms, f"{inspection.reason.name}: {inspection.reason_text}" if held else "")
         with self._lock:
@@ -116,7 +128,7 @@ class Health(Reporter):
         return auroc(np.asarray(calibration.scores, np.float64), recent)
 
     def status(self) -> tuple[bytes, str, dict[str, Any]]:
-        stage, drift, now = self._stage, self.drift(), time.monotonic()
+        stage, drift, now, warnings = self._stage, self.drift(), time.monotonic(), self.warnings()
         with self._lock:
             while self._arrivals and now - self._arrivals[0] > WINDOW:
                 self._arrivals.popleft()
@@ -136,7 +148,6 @@ class Health(Reporter):
             for name, times in self._times.items():
                 p50, p95 = np.percentile(times, [50, 95])
                 values[f"{name}_ms_p50"], values[f"{name}_ms_p95"] = round(float(p50), 1), round(float(p95), 1)
-            warnings = list(self._warnings.values())
         if stage.problem:
             return DiagnosticStatus.ERROR, stage.problem, values
         if held > TOO_MANY_HOLDS:

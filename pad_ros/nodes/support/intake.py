@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
@@ -18,12 +17,13 @@ from ...imaging.geometry import Camera
 from ...verdicts import Reason
 from .camera_infos import CameraInfos
 from .parameters import Parameters
-from .qos import watched_subscription
-from .stages import Query, stamp_ns
+from .qos import image_topic, reliable, watched_subscription
+from .stages import Query, stamp_msg, stamp_ns
 from .stamps import Stamps
+from .triggers import Candidate, Match, TriggerMatching, WaitingTrigger
 from .worker import Worker
 
-TRIGGER_CHECK = 0.05  # seconds between looks at a waiting trigger
+TRIGGER_CHECK = 0.02  # seconds between looks at waiting triggers
 
 Work = Callable[[Query], None]  # in the worker's thread
 Hold = Callable[[Query, Reason, str], None]
@@ -34,68 +34,36 @@ class Intake:
     and each frame that cannot be judged.
 
     Free-running: every image is accepted, or (`free_running: newest`) all but those that a newer one overtakes while
-    they wait. Triggered: the next image after each trigger.
+    they wait. Triggered: for each trigger the image that `TriggerMatching` finds.
     """
 
     def __init__(self, node: Any, parameters: Parameters, work: Work, hold: Hold) -> None:
         self._node, self._work, self._hold = node, work, hold
-        declare = parameters.declare
-        self._transport = declare(
-            "image_transport", "raw", "raw: image_raw, compressed: image_raw/compressed", choices=("raw", "compressed")
-        )
-        self._reliability = declare(
-            "image_reliability",
-            "reliable",
-            "QoS of the image subscription; best_effort where the driver offers no other",
-            choices=("reliable", "best_effort"),
-        )
-        self._depth = declare("image_depth", 5, "QoS depth of the image subscription", limits=(1, 1000))
-        self._frame = declare("camera_frame", "camera_optical_frame", "frame of images that come without a frame_id")
-        self._triggered = declare("triggered", False, "accept only the next image after each trigger")
-        self._trigger_timeout = declare(
-            "trigger_timeout",
-            1.0,
-            "seconds after which a trigger without image is answered by HOLD",
-            limits=(0.01, 3600.0),
-        )
-        self._newest = (
-            declare(
-                "free_running",
-                "newest",
-                "without triggers; newest: of the images that wait only the last is inspected, the others get no "
-                "result; every: all are, up to queue_size of them wait, further ones are HOLD",
-                choices=("newest", "every"),
-            )
-            == "newest"
-        )
-        self._stamps = Stamps(
-            declare("max_age", 0.0, "seconds; older images are not judged (BAD_STAMP); 0: no limit", limits=(0.0, 1e6)),
-            declare(
-                "max_ahead", 0.0, "seconds; images stamped further in the future are not judged; 0: no limit",
-                limits=(0.0, 1e6),
-            ),
-        )  # fmt: skip
+        self._parameters = parameters
+        self._triggered = parameters["triggered"]
+        self._newest = parameters["free_running"] == "newest"
+        self._frozen_check = parameters["frozen_check"]
+        self._stamps = Stamps(parameters["max_age"], parameters["max_ahead"])
         self._infos = CameraInfos(node, parameters)
-        self._waiting: tuple[Trigger, int] | None = None
+        self._last: ImageMsg | CompressedImage | None = None
+        self.matching = TriggerMatching(
+            *(parameters[name] for name in ("match_before", "match_after", "trigger_timeout", "image_history"))
+        )
 
     def open(self) -> None:
         """Subscribe."""
         node = self._node
-        qos = QoSProfile(depth=self._depth)
-        if self._reliability == "best_effort":
-            qos.reliability = ReliabilityPolicy.BEST_EFFORT
-        kind, topic = ImageMsg, "image_raw"
-        if self._transport == "compressed":
-            kind, topic = CompressedImage, "image_raw/compressed"
+        kind, topic, qos = image_topic(self._parameters, self._parameters["image_depth"])
         self._infos.open(qos.reliability)
-        watched_subscription(node, kind, topic, self._on_image, qos, "image")
         if self._triggered:
-            node.create_subscription(Trigger, "trigger", self._on_trigger, QoSProfile(depth=10))
-            node.create_timer(TRIGGER_CHECK, self._check_trigger, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            # Before the images: of what is ready at the same time, rclpy runs first what was subscribed to first.
+            node.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
+            node.create_timer(TRIGGER_CHECK, self._check_triggers, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        watched_subscription(node, kind, topic, self._on_image, qos, "image")
 
     def close(self) -> None:
-        """Answer the trigger that waits."""
-        self._give_up("the node was deactivated")
+        """Answer the triggers that wait."""
+        self._answer(self.matching.close("the node was deactivated"))
 
     def camera(self, header: Header) -> Camera | None:
         """As `CameraInfos.camera`, for the image with this header."""
@@ -103,7 +71,7 @@ class Intake:
 
     def _on_image(self, msg: ImageMsg | CompressedImage) -> None:
         now, stamp = time.monotonic_ns(), stamp_ns(msg.header.stamp)
-        msg.header.frame_id = msg.header.frame_id or self._frame
+        msg.header.frame_id = msg.header.frame_id or self._parameters["camera_frame"]
         jumps = self._stamps.jumps
         if self._stamps.duplicate(stamp):
             self._node.health.count("duplicates")
@@ -111,24 +79,24 @@ class Intake:
         if self._stamps.jumps > jumps:
             self._node.get_logger().warning("the images' time has run backwards (a bag that loops, a clock set back)")
             self._node.health.count("time_jumps")
+        frozen, self._last = self._frozen_check and _same_pixels(msg, self._last), msg
         problem = self._stamps.problem(stamp, self._node.get_clock().now().nanoseconds)
-        if not self._triggered:
-            query = Query(msg, msg.header, "", now)
+        if self._triggered:
             if problem:
-                self._hold(query, Reason.BAD_STAMP, problem)
+                self._node.health.count("bad_stamps")
             else:
-                self._accept(query, self._newest)
-            return
-        if problem:
-            self._node.health.count("bad_stamps")
-        elif self._waiting is not None and stamp >= stamp_ns(self._waiting[0].header.stamp):
-            trigger, _ = self._waiting
-            self._waiting = None
-            self._accept(Query(msg, msg.header, trigger.part_id, now, stamp_ns(trigger.header.stamp)), newest=False)
+                self._answer(self.matching.add_image(Candidate(msg, stamp, now, frozen)))
+        elif problem:
+            self._hold(Query(msg, msg.header, "", now), Reason.BAD_STAMP, problem)
+        else:
+            self._accept(Query(msg, msg.header, "", now), frozen, self._newest)
 
-    def _accept(self, query: Query, newest: bool) -> None:
+    def _accept(self, query: Query, frozen: bool, newest: bool) -> None:
         worker: Worker | None = self._node.worker
-        if worker is None:
+        if frozen:
+            text = "exactly the pixels of the image before: the camera repeats itself (parameter frozen_check)"
+            self._hold(query, Reason.FROZEN, text)
+        elif worker is None:
             self._hold(query, Reason.DROPPED, "the node is not active")
         elif newest:
             if worker.replace(lambda: self._work(query)):
@@ -137,18 +105,25 @@ class Intake:
             self._hold(query, Reason.DROPPED, f"{self._node.get_name()}: {self._node.queue_size} images were waiting")
 
     def _on_trigger(self, msg: Trigger) -> None:
-        # Each part gets its own image or none: a late image must not be taken for the next part.
-        self._give_up("the next trigger came first")
-        self._waiting = (msg, time.monotonic_ns())
+        trigger = WaitingTrigger(msg.part_id, stamp_ns(msg.header.stamp), time.monotonic_ns())
+        self._answer(self.matching.add_trigger(trigger))
 
-    def _check_trigger(self) -> None:
-        if self._waiting is not None and time.monotonic_ns() - self._waiting[1] > 1e9 * self._trigger_timeout:
-            self._give_up(f"none within {self._trigger_timeout:g} s")
+    def _check_triggers(self) -> None:
+        self._answer(self.matching.settle(time.monotonic_ns()))
 
-    def _give_up(self, why: str) -> None:
-        if self._waiting is None:
-            return
-        (trigger, since), self._waiting = self._waiting, None
-        header = Header(stamp=trigger.header.stamp, frame_id=self._frame)
-        query = Query(None, header, trigger.part_id, since, stamp_ns(trigger.header.stamp))
-        self._hold(query, Reason.DROPPED, f"no image for the trigger: {why}")
+    def _answer(self, matches: Sequence[Match]) -> None:
+        now = time.monotonic_ns()
+        for match in matches:
+            trigger, image = match.trigger, match.image
+            if image is not None:
+                query = Query(image.message, image.message.header, trigger.part_id, now, trigger.stamp_ns)
+                self._accept(query, image.frozen, newest=False)
+                continue
+            header = Header(stamp=stamp_msg(trigger.stamp_ns), frame_id=self._parameters["camera_frame"])
+            query = Query(None, header, trigger.part_id, trigger.since_ns, trigger.stamp_ns)
+            self._hold(query, match.reason, match.text)
+
+
+def _same_pixels(msg: ImageMsg | CompressedImage, before: ImageMsg | CompressedImage | None) -> bool:
+    """Whether two images hold the same data. Noise makes those of a working camera differ."""
+    return before is not None and len(msg.data) > 0 and bool(msg.data == before.data)

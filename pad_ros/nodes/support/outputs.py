@@ -27,7 +27,7 @@ from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
 from .markers import defect_markers
 from .messages import frame_to_localized, frame_to_reference, make, pose_to_msg, result_msg
-from .qos import latched, reliable
+from .qos import reliable, result_qos
 from .stages import Frame, stamp_ns
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class ScorerOutput:
         self._part_frame = part_frame
         self._deadline = deadline
         # A watchdog that finds a restarted node late must get what it has answered by then, or it answers once more.
-        self._result = node.create_publisher(InspectionResult, "result", latched(max(depth, 10)))
+        self._result = node.create_publisher(InspectionResult, "result", result_qos())
         self._heatmap = node.create_publisher(ImageMsg, "heatmap", reliable(depth))
         self._overlay = node.create_publisher(ImageMsg, "heatmap_overlay", reliable(depth))
         self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))

@@ -1,68 +1,71 @@
-"""Typed, described node parameters; wrong values are refused with the reason."""
+"""Declares a node's parameters from its table; wrong values and unknown names are refused with the reason."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ...errors import InputError
+from .parameter_tables import ParameterSpec
 
-T = TypeVar("T", bool, int, float, str)
-
-_TYPES = {
-    bool: Parameter.Type.BOOL,
-    int: Parameter.Type.INTEGER,
-    float: Parameter.Type.DOUBLE,
-    str: Parameter.Type.STRING,
-}
+RCLPY_OWN = ("use_sim_time", "start_type_description_service")  # declared by rclpy itself, as are qos_overrides.*
 
 
 class Parameters:
-    """Declares a node's parameters. Those not marked read-only may change at run time: read them by `get`."""
+    """The parameters of a node, by name. InputError for an override of a wrong type, value or name."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, specs: Sequence[ParameterSpec]) -> None:
         self._node = node
-        self._choices: dict[str, tuple[str, ...]] = {}
+        self._specs = {spec.name: spec for spec in specs}
+        self._refuse_unknown()
         node.add_on_set_parameters_callback(self._check)
+        for spec in specs:
+            self._declare(spec)
 
-    def declare(
-        self,
-        name: str,
-        default: T,
-        description: str,
-        *,
-        read_only: bool = True,
-        limits: tuple[float, float] | None = None,
-        choices: tuple[str, ...] = (),
-    ) -> T:
-        """The parameter's value at start; InputError (from the user's override) if it is of a wrong type or value."""
-        descriptor = ParameterDescriptor(
-            name=name, type=_TYPES[type(default)].value, description=description, read_only=read_only
-        )
-        if limits is not None and isinstance(default, int):
-            descriptor.integer_range = [IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]))]
-        elif limits is not None:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
-        if choices:
-            descriptor.additional_constraints = "one of " + ", ".join(choices)
-            self._choices[name] = choices
-        try:
-            value: T = self._node.declare_parameter(name, default, descriptor).value
-        except Exception as error:  # rclpy raises one of several types, by what is wrong
-            raise InputError(f"parameter {name}: {error} ({description})") from error
-        return value
-
-    def get(self, name: str) -> object:
+    def __getitem__(self, name: str) -> Any:
         return self._node.get_parameter(name).value
+
+    def get(self, name: str, default: object = None) -> Any:
+        """The value; `default` where the node has no such parameter."""
+        return self[name] if name in self._specs else default
+
+    def _refuse_unknown(self) -> None:
+        # rclpy ignores overrides that nobody declares, and has no public way to list them.
+        for name in sorted(set(self._node._parameter_overrides) - set(self._specs) - set(RCLPY_OWN)):
+            if name.startswith("qos_overrides."):
+                continue
+            near = get_close_matches(name, self._specs, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"parameter {name}: {self._node.get_name()} has none of this name{hint}")
+
+    def _declare(self, spec: ParameterSpec) -> None:
+        kind = Parameter.Type.from_parameter_value(spec.default)
+        descriptor = ParameterDescriptor(
+            name=spec.name, type=kind.value, description=spec.description, read_only=spec.read_only
+        )
+        if spec.limits is not None and kind is Parameter.Type.INTEGER:
+            descriptor.integer_range = [IntegerRange(from_value=int(spec.limits[0]), to_value=int(spec.limits[1]))]
+        elif spec.limits is not None:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(spec.limits[0]), to_value=float(spec.limits[1]))
+            ]
+        if spec.choices:
+            descriptor.additional_constraints = "one of " + ", ".join(spec.choices)
+        try:
+            self._node.declare_parameter(spec.name, spec.default, descriptor)
+        except Exception as error:  # rclpy raises one of several types, by what is wrong
+            raise InputError(f"parameter {spec.name}: {error} ({spec.description})") from error
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            choices = self._choices.get(parameter.name)
-            if choices and parameter.value not in choices:
+            spec = self._specs.get(parameter.name)
+            if spec and spec.choices and parameter.value not in spec.choices:
                 return SetParametersResult(
-                    successful=False, reason=f"{parameter.name} must be one of {', '.join(choices)}"
+                    successful=False, reason=f"{parameter.name} must be one of {', '.join(spec.choices)}"
                 )
         return SetParametersResult(successful=True)

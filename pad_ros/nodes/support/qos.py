@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.subscription import Subscription
-
-
-class Watched(Protocol):
-    """Where warnings about a topic and losses are counted (`Health`)."""
-
-    def warn(self, topic: str, text: str) -> None: ...
-
-    def count(self, what: str) -> None: ...
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image as ImageMsg
 
 
 def reliable(depth: int) -> QoSProfile:
@@ -27,6 +20,21 @@ def reliable(depth: int) -> QoSProfile:
 def latched(depth: int = 1) -> QoSProfile:
     """Reliable, and the last messages reach those who subscribe later."""
     return QoSProfile(depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def result_qos() -> QoSProfile:
+    """Of everyone who publishes `result`: a transient-local subscriber hears nothing of a volatile publisher."""
+    return latched(10)
+
+
+def image_topic(parameters: Any, depth: int) -> tuple[type, str, QoSProfile]:
+    """Type, name and quality of the image topic, by `image_transport` and `image_reliability`."""
+    qos = QoSProfile(depth=depth)
+    if parameters["image_reliability"] == "best_effort":
+        qos.reliability = ReliabilityPolicy.BEST_EFFORT
+    if parameters["image_transport"] == "compressed":
+        return CompressedImage, "image_raw/compressed", qos
+    return ImageMsg, "image_raw", qos
 
 
 def watched_subscription(
@@ -45,23 +53,10 @@ def watched_subscription(
         node.get_logger().warning(text)
         node.health.warn(topic, text)
 
-    def lost(event: Any) -> None:
-        node.health.count("messages_lost")
-
+    events = {"incompatible_qos": incompatible}
     try:
-        events = SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
-        return _subscribe(node, kind, topic, callback, qos, events)
-    except UnsupportedEventTypeError:  # a middleware that does not tell of losses
-        events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
-        return _subscribe(node, kind, topic, callback, qos, events)
-
-
-def _subscribe(
-    node: Node,
-    kind: type,
-    topic: str,
-    callback: Callable[[Any], None],
-    qos: QoSProfile,
-    events: SubscriptionEventCallbacks,
-) -> Subscription:
-    return node.create_subscription(kind, topic, callback, qos, event_callbacks=events)
+        lost = SubscriptionEventCallbacks(message_lost=lambda _: node.health.count("messages_lost"), **events)
+        return node.create_subscription(kind, topic, callback, qos, event_callbacks=lost)
+    except UnsupportedEventTypeError:  # a middleware that does not report losses
+        only = SubscriptionEventCallbacks(**events)
+        return node.create_subscription(kind, topic, callback, qos, event_callbacks=only)

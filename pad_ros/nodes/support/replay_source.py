@@ -111,7 +111,10 @@ def read_camera(path: Path, image: Path) -> Camera:
     """Intrinsics from a ROS calibration file (YAML, as camera_calibration writes it), or for `image` from a
     transforms.json; InputError if they are unusable."""
     if path.suffix == ".json":
-        return read_intrinsics(path, image)
+        try:
+            return read_intrinsics(path, image)
+        except (RecursionError, OverflowError) as error:
+            raise InputError(f"{path}: no usable transforms.json ({type(error).__name__})") from error
     try:
         values = yaml.safe_load(path.read_text())
         matrix, distortion = values["camera_matrix"]["data"], values["distortion_coefficients"]["data"]
@@ -124,7 +127,7 @@ def read_camera(path: Path, image: Path) -> Camera:
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AssertionError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, OverflowError, RecursionError, AssertionError) as error:
         raise InputError(f"{path}: not a ROS camera calibration ({type(error).__name__}: {error})") from error
     camera = camera_from_info(info)
     if camera is None:

@@ -26,15 +26,15 @@ from rclpy.task import Task
 
 from ...errors import PadError
 
-THREADS_ASIDE = 2  # load_model and inspect
+BLOCKING_THREADS = 2  # load_model and inspect
 
 
-class Aside(MutuallyExclusiveCallbackGroup):
+class BlockingCallbacks(MutuallyExclusiveCallbackGroup):
     """For callbacks that wait or take seconds: `NodeExecutor` runs them in a thread of their own."""
 
 
 class NodeExecutor(Executor):
-    """Runs callbacks in the thread that spins, but those of an `Aside` group in others.
+    """Runs callbacks in the thread that spins, but those of a `BlockingCallbacks` group in others.
 
     rclpy's MultiThreadedExecutor hands every message to another thread while it gathers what to wait for next; on
     two cores that costs an 800x800 frame and its result some 4 ms more (benchmarks/ros_overhead.py).
@@ -42,25 +42,25 @@ class NodeExecutor(Executor):
 
     def __init__(self) -> None:
         super().__init__()
-        self._aside = ThreadPoolExecutor(THREADS_ASIDE, thread_name_prefix="aside")
+        self._background = ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking")
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         try:
             task, entity, node = self.wait_for_ready_callbacks(timeout_sec)
         except (ExternalShutdownException, ShutdownException, TimeoutException, ConditionReachedException):
             return
-        if isinstance(getattr(entity, "callback_group", None), Aside):
-            self._aside.submit(_run_aside, task, node)
+        if isinstance(getattr(entity, "callback_group", None), BlockingCallbacks):
+            self._background.submit(_run_blocking, task, node)
             return
         task()
         task.result()  # raises what the callback raised
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        self._aside.shutdown(wait=False)
+        self._background.shutdown(wait=False)
         return bool(super().shutdown(timeout_sec))
 
 
-def _run_aside(task: Task, node: Node) -> None:
+def _run_blocking(task: Task, node: Node) -> None:
     task()
     error = task.exception()
     if error is not None:
@@ -68,7 +68,7 @@ def _run_aside(task: Task, node: Node) -> None:
 
 
 def run(make: Callable[[], Node]) -> int:
-    """Spin the node until SIGINT, SIGTERM or shutdown; the exit status of the process."""
+    """Spin the node until SIGINT, SIGTERM, shutdown or a PadError; the exit status of the process."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # rclpy shuts down on it, but then calls this
     rclpy.init()
     try:
@@ -77,7 +77,7 @@ def run(make: Callable[[], Node]) -> int:
         print(f"pad_ros: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return error.exit_status
-    executor = NodeExecutor()
+    executor, status = NodeExecutor(), 0
     with suppress(KeyboardInterrupt, ExternalShutdownException):
         executor.add_node(node)
         about = f": {node.describe()}" if hasattr(node, "describe") else ""
@@ -87,6 +87,10 @@ def run(make: Callable[[], Node]) -> int:
                 executor.spin()
             except (KeyboardInterrupt, ExternalShutdownException):
                 break
+            except PadError as error:  # what the node cannot go on without, e.g. a full disk
+                print(f"pad_ros: {error}", file=sys.stderr)
+                status = error.exit_status
+                break
             except Exception as error:  # e.g. a message that cannot be deserialized
                 node.get_logger().error(f"{type(error).__name__}: {error}")
                 time.sleep(0.01)
@@ -94,4 +98,4 @@ def run(make: Callable[[], Node]) -> int:
     if hasattr(node, "close"):
         node.close()
     rclpy.try_shutdown()
-    return 0
+    return status

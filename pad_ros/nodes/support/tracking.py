@@ -12,11 +12,7 @@ class Tracking:
     """Remembers where the part was, with the parameter `tracking`; a frame without a pose ends the track."""
 
     def __init__(self, parameters: Parameters) -> None:
-        self._on = parameters.declare(
-            "tracking",
-            False,
-            "look first where the part was in the frame before: saves the search where it moves by a few pixels only",
-        )
+        self._on = parameters["tracking"]
         self._last: tuple[Inspector, Localization] | None = None
 
     def guess(self, inspector: Inspector | None) -> Localization | None:
