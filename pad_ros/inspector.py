@@ -88,7 +88,7 @@ class Inspector:
 
     @cached_property
     def _sketch(self) -> Renderer:
-        return self._renderer.sketch(max(self.method.refinement.levels))
+        return self._renderer.coarse(max(self.method.refinement.levels))
 
     @cached_property
     def _scorer(self) -> Scorer:

@@ -20,7 +20,7 @@ from ..imaging.geometry import Array, Camera, Pose, rotation_angle
 from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
 from ..settings import bounded
-from .alignment import Linearisation, Window, nudged
+from .alignment import Linearisation, Window, shifted
 
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
@@ -119,9 +119,9 @@ class _Look:
             return _Look(rendering, float("inf"), None, None)
         return _Look(rendering, window.loss(), window, Linearisation.of(window))
 
-    def nudged(self, warp: Array) -> _Look:
+    def shifted(self, warp: Array) -> _Look:
         """With the part moved by a fraction of a pixel in the window alone: the rendering stays."""
-        return _Look._in(None if self.window is None else self.window.nudged(warp), self.rendering)
+        return _Look._in(None if self.window is None else self.window.shifted(warp), self.rendering)
 
     def correction(self, levels: Sequence[float], steps: int, precision: float) -> tuple[Array, float]:
         """The warp of the rendered points that fits the query best, and how many pixels it moves them."""
@@ -187,10 +187,10 @@ def _refined(
         if not _plausible(given, candidate, settings):
             break
         if 0 < moved < STILL:
-            closer = look.nudged(warp)
+            closer = look.shifted(warp)
             further, beyond = closer.correction((), settings.steps, PRECISION)
             warp = warp if beyond < STEADY else further @ warp
-            look = replace(closer, rendering=nudged(look.rendering, warp))
+            look = replace(closer, rendering=shifted(look.rendering, warp))
             reached, accepted = look.rendering.pose, True
             break
         after = _Look.of(image, render(camera, candidate))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..rendering.gaussians import MAX_FOOTPRINT
+from ..rendering.gaussians import MAX_EPS2D
 from ..settings import bounded
 
 
@@ -16,7 +16,7 @@ class SplattingSettings:
     first_gaussians: int = bounded(8_000, 100, 2_000_000)  # until `first_until`
     steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
     sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
-    footprint: float = bounded(0.1, 0, MAX_FOOTPRINT)  # px², see Gaussians; 0.3 blurs edges that photographs have
+    footprint: float = bounded(0.1, 0, MAX_EPS2D)  # px², see Gaussians; 0.3 blurs edges that photographs have
     ssim_weight: float = bounded(0.2, 0, 1)
     silhouette_weight: float = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
     opacity_weight: float = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
