@@ -13,7 +13,16 @@ from textured_cube import CAMERA, GROUND, cube_map, cube_views, draw, ring_poses
 
 from pad_ros.errors import InputError, MissingDependencyError, ModelError
 from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
-from pad_ros.localization.choices import FeatureName, create_features, needed_networks
+from pad_ros.localization.choices import (
+    FEATURES,
+    MATCHERS,
+    RETRIEVALS,
+    FeatureName,
+    MatcherName,
+    RetrievalName,
+    create_features,
+    needed_networks,
+)
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.methods.presets import load_method
 from pad_ros.networks.network import Network, read_networks
@@ -26,8 +35,14 @@ def test_what_each_choice_needs() -> None:
     assert needed_networks("aliked", "lightglue", "netvlad") == ("aliked-n16", "lightglue-aliked", "netvlad")
     assert needed_networks("xfeat", "lighterglue", "vlad") == ("xfeat", "lighterglue")
     assert needed_networks("superpoint", "lightglue", "vlad") == ("superpoint", "lightglue-superpoint")
-    for name in get_args(FeatureName):
+    for name in FEATURES:
         assert set(needed_networks(name, "nearest", "netvlad")) <= set(REGISTRY)
+
+
+def test_what_settings_may_name_is_what_the_tables_hold() -> None:
+    assert get_args(FeatureName) == tuple(FEATURES)
+    assert get_args(MatcherName) == tuple(MATCHERS)
+    assert get_args(RetrievalName) == tuple(RETRIEVALS)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +50,7 @@ def test_what_each_choice_needs() -> None:
     [(["features=orb"], "sift, aliked"), (["matcher=glue"], "nearest, lighterglue, lightglue"),
      (["retrieval=bow"], "vlad, netvlad"), (["features=3"], "features"),
      (["matcher=lighterglue"], "lighterglue matches features=xfeat only, not sift"),
-     (["matcher=lightglue", "features=aliked-t16"], "superpoint, aliked-n16 only, not aliked-t16")],
+     (["matcher=lightglue", "features=aliked-t16"], "features=superpoint, aliked-n16 only, not aliked-t16")],
 )  # fmt: skip
 def test_what_does_not_go_together(overrides: list[str], mentions: str) -> None:
     with pytest.raises(InputError, match=mentions):
