@@ -29,7 +29,7 @@ MIN_LOSS_PIXELS = 200  # of the part and its margin, below which nothing can be 
 MIN_SOLVED_PIXELS = 50  # for one linearisation
 MAX_STEEP_PIXELS = 4000  # that the motion is solved from: more say the same again
 SCALE_SAMPLES = 2000  # pixels at least that the scale of the residuals is taken from
-STEEP = 0.25  # of the root mean square slope: flatter pixels, often half of all, hold a hundredth of the information
+STEEP_SHARE = 0.25  # of the root mean square slope: flatter pixels, often half of all, hold 1 % of the information
 LOSS_MARGIN = 4  # px around the rendered part that the loss is taken over
 WINDOW_GROWTH = 0.1  # of the window's longer side: how far beyond the rendered part the query is looked at
 
@@ -139,7 +139,7 @@ class Linearisation:
         """None where too little of the part is in sight."""
         intrinsics = _intrinsics(window.camera)
         steep, every, samples = kernels.steep_and_samples(
-            window.rgb, window.alpha, window.depth, intrinsics, STEEP**2, MAX_STEEP_PIXELS, SCALE_SAMPLES
+            window.rgb, window.alpha, window.depth, intrinsics, STEEP_SHARE**2, MAX_STEEP_PIXELS, SCALE_SAMPLES
         )
         if len(samples) < MIN_SOLVED_PIXELS:
             return None

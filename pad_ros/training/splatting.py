@@ -1,7 +1,7 @@
 """Fitting the Gaussians to the reference views.
 
 3D Gaussian Splatting (Kerbl et al. 2023) with given numbers of Gaussians, few while the views are small: instead of
-cloning and pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
+cloning and pruning, dead Gaussians are moved onto live ones that have large gradients (after Kheradmand et
 al. 2024, "3DGS as MCMC", section 4). Before the last steps those that no view shows much of are dropped
 (as by Niemeyer et al. 2024, "RadSplat"), which makes rendering faster.
 Only the part's box of each view is rendered.
@@ -159,7 +159,7 @@ class _Fit:
         self.background = torch.tensor([background.rgb01], device=device)
         self.on_cpu = device == "cpu"
         self.pull = self._no_pull()  # gradients of the means, summed since Gaussians were last moved
-        self.growing, self.moving = True, True  # Gaussians are still to be added, and still relocated
+        self.growing, self.moving = True, True  # Gaussians are yet to be added, are relocated
         self.order: list[int] = []
 
     def step(self, share: float) -> Tensor:

@@ -30,7 +30,7 @@ BLOCKS_PER_TASK = 256
 
 @dataclass(frozen=True, eq=False)
 class FixedGaussians:
-    """blocks: float32 [B, rows, 8]; features: float32 [8 B, F], blended beside the colours."""
+    """blocks: float32 [B, rows, 8]; features: float32 [8 B, F], blended like the colours."""
 
     blocks: Floats
     features: Floats
@@ -44,7 +44,7 @@ class FixedGaussians:
         values = np.zeros((count * LANES, rows), np.float32)
         values[:, REACH] = -1  # what only fills the last block is out of sight
         opacity = np.maximum(g.opacities[order].astype(np.float64), 1e-30)
-        # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
+        # 2 sigma at alpha = 1/255; slightly more, so that rounding never drops a pixel.
         reach = np.where(opacity >= 1 / 255, 2 * (LOG_255 + np.log(opacity)) * 1.0001 + 1e-4, -1)
         shown = values[: len(g)]
         shown[:, MEAN : MEAN + 3] = g.means[order]
