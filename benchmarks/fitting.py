@@ -19,10 +19,10 @@ from pad_ros.imaging.views import View
 from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.rendering.gaussians import Gaussians
+from pad_ros.settings import SplattingSettings
 from pad_ros.training.initialise import initial_gaussians, without_floaters
 from pad_ros.training.mapping import build_map
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
-from pad_ros.training.splatting_settings import SplattingSettings
 from pad_ros.training.train import find_background, split, with_masks
 
 

@@ -69,7 +69,7 @@ def shell(count: int) -> Gaussians:
         sigma * np.exp(0.4 * rng.normal(size=(count, 3))), 0.9 * rng.random(count) + 0.05,
         0.3 * rng.normal(size=(count, 16, 3)),
     )  # fmt: skip
-    return Gaussians(*(x.astype(np.float32) for x in values), footprint=0.1)
+    return Gaussians(*(x.astype(np.float32) for x in values), eps2d=0.1)
 
 
 def view_from(angle: float, size: int) -> tuple[Camera, Pose]:

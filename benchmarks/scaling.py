@@ -106,7 +106,7 @@ def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:
     elif count > own:
         shift = rng.normal(0, 0.5, (count, 3)).astype(np.float32) * g.scales.min(axis=1, keepdims=True)
         opacities = 1 - (1 - g.opacities) ** np.float32(1 / parts**0.5)
-        g = Gaussians(g.means + shift, g.quats, g.scales / np.float32(parts**0.25), opacities, g.sh, g.footprint)
+        g = Gaussians(g.means + shift, g.quats, g.scales / np.float32(parts**0.25), opacities, g.sh, g.eps2d)
     calibration = model.calibration
     if calibration is not None:
         state = calibration.state

@@ -16,7 +16,7 @@ from .imaging.geometry import Camera
 from .imaging.images import Image, validate
 from .imaging.rect import Rect
 from .imaging.scene import Scene
-from .localization.alignment import nudged
+from .localization.alignment import shifted
 from .localization.appearance import Appearance
 from .localization.cascade import ByAppearance, Cascade, CoarseMatching, FullMatching, Tracking
 from .localization.localizer import MIN_WINDOW, Localizer
@@ -138,7 +138,7 @@ class Inspector:
         if made_from is None:
             return self.renderer.part(query.pinhole, pose)
         rendering = self.renderer.part(query.pinhole, made_from)
-        return rendering if made_from is pose else nudged(rendering, (pose @ made_from.inverse()).matrix)
+        return rendering if made_from is pose else shifted(rendering, (pose @ made_from.inverse()).matrix)
 
     def score(
         self, query: PreparedQuery, localization: Localization, rendering: ReferenceRendering | None

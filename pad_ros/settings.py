@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from .errors import InputError
 
 Value = TypeVar("Value")
-MAX_EPS2D = 10.0  # px²
+MAX_EPS2D = 10.0  # px², of a Gaussian's own footprint in the image
 
 
 def bounded(default: Value, least: float, most: float) -> Value:
@@ -42,6 +42,31 @@ class RefinementSettings:
 
     levels: tuple[float, ...] = bounded((0.125, 0.25, 0.5), 0.01, 1)  # shares of the resolution
     renderings: int = bounded(6, 1, 100)  # at most, the one that judges the result included
+
+
+@dataclass(frozen=True)
+class SplattingSettings:
+    """The fit of the Gaussians, besides the views."""
+
+    gaussians: int = bounded(30_000, 100, 2_000_000)
+    first_gaussians: int = bounded(8_000, 100, 2_000_000)  # until `first_until`
+    steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
+    sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
+    eps2d: float = bounded(0.1, 0, MAX_EPS2D)  # px², see Gaussians; 0.3 blurs edges that photographs have
+    # From coarse to fine: shares of the fit until which larger windows are shrunk. Steps are cheaper so, and Gaussians
+    # end where more is right than a few pixels.
+    first_until: float = bounded(0.3, 0, 1)
+    coarse_until: float = bounded(0.5, 0, 1)
+    relocate_every: int = bounded(100, 1, 10_000_000)  # steps
+    relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
+    kept: float = bounded(0.7, 0.01, 1)  # share of the Gaussians that then stay: those that most is seen of
+    lr_means: float = 4e-4  # learning rate at the start, times the radius of the part
+    lr_decay: float = bounded(50.0, 1, 1e6)  # all rates but that of the opacities end at 1/lr_decay
+
+    @property
+    def starting(self) -> int:
+        """How many Gaussians the fit begins with."""
+        return min(self.first_gaussians, self.gaussians)
 
 
 @dataclass(frozen=True)

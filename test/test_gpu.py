@@ -23,11 +23,11 @@ from pad_ros.localization.netvlad import NetVlad
 from pad_ros.localization.superpoint import SuperPointFeatures
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.rendering.tensors import GaussianTensors
-from pad_ros.training import splatting
+from pad_ros.settings import SplattingSettings
+from pad_ros.training import train_views
 from pad_ros.training.initialise import initial_gaussians
 from pad_ros.training.losses import SsimTarget, photometric_gradient
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
-from pad_ros.training.splatting_settings import SplattingSettings
 
 if TYPE_CHECKING:
     from toy import Toy
@@ -42,9 +42,9 @@ def gsplat() -> None:
     pytest.importorskip("gsplat", reason="gsplat is not installed")
 
 
-@pytest.mark.parametrize("footprint", [0.1, 0.3])
-def test_renderings_agree(footprint: float) -> None:
-    gaussians = replace(box(800), footprint=footprint)
+@pytest.mark.parametrize("eps2d", [0.1, 0.3])
+def test_renderings_agree(eps2d: float) -> None:
+    gaussians = replace(box(800), eps2d=eps2d)
     features = np.random.default_rng(0).uniform(0, 1, (800, 3)).astype(np.float32)
     for pose in orbit(4):
         ours, theirs = (Renderer(gaussians, WHITE, features, device).render(CAMERA, pose) for device in DEVICES)
@@ -78,8 +78,8 @@ def test_statistics_of_residuals_agree() -> None:
 def test_the_same_gaussians_are_seen_most() -> None:
     gaussians, views = box(600), photographs_of(box(600), 6)
     chosen = [
-        splatting._most_seen(
-            GaussianTensors.of(gaussians, d), [splatting.TrainView.of(view, 8, d) for view in views], 0.5
+        train_views.most_seen(
+            GaussianTensors.of(gaussians, d), [train_views.TrainView.of(view, 8, d) for view in views], 0.5
         )
         for d in DEVICES
     ]

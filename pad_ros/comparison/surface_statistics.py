@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..imaging.geometry import Camera, Pose
+from ..imaging.rect import Rect
 from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.renderer import Renderer
@@ -52,8 +53,7 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
         window = renderer.window(camera, pose)
         if window is None:
             continue
-        x0, y0, w, h = window
-        part = residual[y0 : y0 + h, x0 : x0 + w]
+        part = residual[window.slices]
         c = residual.shape[2]
         channels = np.concatenate([part, part**2, np.ones_like(part[..., :1])], axis=2)
         sums = _spread(renderer.gaussians, camera, pose, window, channels, renderer.device)
@@ -74,26 +74,25 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
 
 
 def _spread(
-    gaussians: Gaussians, camera: Camera, pose: Pose, window: tuple[int, int, int, int], values: Floats, device: str
+    gaussians: Gaussians, camera: Camera, pose: Pose, window: Rect, values: Floats, device: str
 ) -> NDArray[np.float64]:
-    viewmat, intrinsics, pixels = (
+    viewmat, K, pixels = (
         torch.from_numpy(x.astype(np.float32))[None].to(device) for x in (pose.matrix, camera.K, values)
     )
-    sums = gathered(GaussianTensors.of(gaussians, device), viewmat, intrinsics, camera, window, pixels)
+    sums = gathered(GaussianTensors.of(gaussians, device), viewmat, K, camera, window, pixels)
     return np.asarray(sums.cpu().double().numpy())
 
 
 def gathered(
-    gaussians: GaussianTensors, viewmat: Tensor, intrinsics: Tensor, camera: Camera,
-    window: tuple[int, int, int, int], values: Tensor,
-) -> Tensor:  # fmt: skip
+    gaussians: GaussianTensors, viewmat: Tensor, K: Tensor, camera: Camera, window: Rect, values: Tensor
+) -> Tensor:
     """For each Gaussian [N, C] the sum of `values` [1, h, w, C] over a window, weighted by its share of the pixels."""
     g = gaussians
     means, quats, scales, opacities = (x.detach() for x in (g.means, g.quats, g.scales, g.opacities))
     channels = torch.zeros(len(means), values.shape[3], device=means.device, requires_grad=True)
     rendered, _, _ = rasterization(
-        means, quats, scales, opacities, channels, viewmat, intrinsics, camera.width, camera.height, window=window,
-        eps2d=g.footprint,
+        means, quats, scales, opacities, channels, viewmat, K, camera.width, camera.height, window=window,
+        eps2d=g.eps2d,
     )  # fmt: skip
     rendered.backward(values)
     assert channels.grad is not None

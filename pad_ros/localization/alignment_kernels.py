@@ -1,7 +1,7 @@
-"""The loops of `_alignment` over pixels (Numba); the sums eight pixels at a time.
+"""The loops of `alignment` over pixels (Numba); the sums eight pixels at a time.
 
-Rows of 12 numbers stand for rendered pixels: point, colour, the colour's slopes; `m` is a warp [4, 4], `lens` fx, fy
-and the principal point as a pixel index.
+Rows of 12 numbers stand for rendered pixels: point, colour, the colour's slopes; `m` is a warp [4, 4]; `intrinsics`
+are fx, fy and the principal point as a pixel index.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compute.simd import LANES, fma, lanes, load, maximum, minimum, select, splat, store
+from ..compute.simd import LANES, fma, load, splat, store
 from ..compute.threads import kernel
 
 Floats = NDArray[np.float32]
@@ -18,76 +18,10 @@ Floats = NDArray[np.float32]
 LOSS_CAP = 0.15  # of one pixel, colour in 0..1: a defect counts no more than a badly rendered edge
 BLOCK = 256  # pixels between sampling and summing: their numbers stay in the cache
 SUMS = 27 * LANES  # floats that `_accumulate` adds to
-MIN_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
-HUBER = 1.345  # 95 % efficiency for Gaussian residuals
-RESIDUAL = 3 + LANES
+MIN_RESIDUAL_SCALE = 0.01  # smallest robust standard deviation, colour in 0..1: sensor noise and quantisation
+HUBER_CUTOFF = 1.345  # 95 % efficiency for Gaussian residuals
+RESIDUAL_SCRATCH = 3 + LANES
 DAMPING = 1e-4  # of the diagonal
-
-
-@kernel
-def nudge(pictures, depth, distance, m, lens, moved, top, bottom, left, right):
-    """Each pixel less its slope times the motion of the point that it shows, or of one at `distance`.
-
-    Of the rows top..bottom and columns left..right, but for the outermost two columns of the pictures.
-    """
-    rgb, features, alpha = pictures
-    width = depth.shape[1]
-    left, right = max(left, 2), min(right, width - 2)
-    if right - left < LANES:
-        return
-    u, v = np.empty(right - left, np.float32), np.empty(right - left, np.float32)
-    most = max(3, features.shape[2]) * (right - left) + LANES
-    wide_u, wide_v = np.empty(most, np.float32), np.empty(most, np.float32)
-    for y in range(top, bottom):
-        _motion_of_row(alpha, depth, distance, m, lens, y, left, u, v)
-        _shifted(rgb, moved[0], y, left, u, v, wide_u, wide_v, True)
-        _shifted(features, moved[1], y, left, u, v, wide_u, wide_v, False)
-        _shifted(alpha, moved[2], y, left, u, v, wide_u, wide_v, True)
-
-
-@kernel
-def _motion_of_row(alpha, depth, distance, m, lens, y, left, u, v):
-    """How far (u, v) px a warp moves the pixels of row y from `left` on."""
-    fx, fy, cx, cy = splat(lens[0]), splat(lens[1]), splat(lens[2]), splat(lens[3])
-    b = splat((np.float32(y) - lens[3]) / lens[1])
-    for i in range(0, u.shape[0] + LANES - 1, LANES):
-        i = min(i, u.shape[0] - LANES)
-        x = splat(np.float32(left + i)) + lanes()
-        at = y * depth.shape[1] + left + i
-        z = select(load(alpha, at) > splat(np.float32(0.05)), load(depth, at), splat(distance))
-        p, q = (x - cx) / fx * z, b * z
-        behind = fma(splat(m[2, 0]), p, fma(splat(m[2, 1]), q, fma(splat(m[2, 2]), z, splat(m[2, 3]))))
-        p, q = (fma(splat(m[0, 0]), p, fma(splat(m[0, 1]), q, fma(splat(m[0, 2]), z, splat(m[0, 3])))),
-                fma(splat(m[1, 0]), p, fma(splat(m[1, 1]), q, fma(splat(m[1, 2]), z, splat(m[1, 3])))))  # fmt: skip
-        store(u, i, fx * p / behind + cx - x)
-        store(v, i, fy * q / behind + cy - splat(np.float32(y)))
-
-
-@kernel
-def _shifted(picture, out, y, left, u, v, wide_u, wide_v, bounded):
-    """Row y of a picture [H, W, C] less its slopes times (u, v); the rest is scratch memory."""
-    height, width, channels = picture.shape
-    count = u.shape[0] * channels
-    if channels == 0:
-        return
-    for i in range(u.shape[0]):  # for each channel of a pixel the same, what follows is written over
-        store(wide_u, i * channels, splat(u[i]))
-        store(wide_v, i * channels, splat(v[i]))
-    stride = width * channels
-    above2, above = (max(y - 2, 0) - y) * stride, (max(y - 1, 0) - y) * stride
-    below, below2 = (min(y + 1, height - 1) - y) * stride, (min(y + 2, height - 1) - y) * stride
-    # Differences of fourth order: edges are as sharp as a pixel.
-    near, far = splat(np.float32(-2 / 3)), splat(np.float32(1 / 12))
-    zero, one = splat(np.float32(0)), splat(np.float32(1))
-    for i in range(0, count + LANES - 1, LANES):
-        i = min(i, count - LANES)
-        at = y * stride + left * channels + i
-        slope = near * (load(picture, at + channels) - load(picture, at - channels))
-        slope = fma(far, load(picture, at + 2 * channels) - load(picture, at - 2 * channels), slope)
-        fall = near * (load(picture, at + below) - load(picture, at + above))
-        fall = fma(far, load(picture, at + below2) - load(picture, at + above2), fall)
-        value = fma(load(wide_u, i), slope, fma(load(wide_v, i), fall, load(picture, at)))
-        store(out, at, minimum(maximum(value, zero), one) if bounded else value)
 
 
 @kernel
@@ -105,7 +39,7 @@ def capped_difference(query: Floats, rgb: Floats, seen: NDArray[np.uint8]) -> tu
 
 
 @kernel
-def steep_and_samples(rgb, alpha, depth, lens, share, most, samples):
+def steep_and_samples(rgb, alpha, depth, intrinsics, share, most, samples):
     """Rows of pixels that are more part than background, but for the outermost of the window.
 
     Steep ones, whose squared slope exceeds `share` of the mean [M, 12]; the k of which these are every k-th, so that
@@ -114,7 +48,7 @@ def steep_and_samples(rgb, alpha, depth, lens, share, most, samples):
     height, width = alpha.shape
     half = np.float32(0.5)
     squared = np.full((height, width), np.float32(-1))
-    fx, fy = half * lens[0], half * lens[1]
+    fx, fy = half * intrinsics[0], half * intrinsics[1]
     total, solid = 0.0, 0
     for y in range(1, height - 1):
         for x in range(1, width - 1):
@@ -138,37 +72,37 @@ def steep_and_samples(rgb, alpha, depth, lens, share, most, samples):
         for x in range(1, width - 1):
             if squared[y, x] >= 0:
                 if i % step == 0:
-                    _row(rgb, depth, lens, y, x, some[i // step])
+                    _row(rgb, depth, intrinsics, y, x, some[i // step])
                 i += 1
                 if squared[y, x] > limit:
                     if k % every == 0:
-                        _row(rgb, depth, lens, y, x, steep[k // every])
+                        _row(rgb, depth, intrinsics, y, x, steep[k // every])
                     k += 1
     return steep, every, some
 
 
 @kernel
-def _row(rgb, depth, lens, y, x, out):
+def _row(rgb, depth, intrinsics, y, x, out):
     z = depth[y, x]
-    out[0], out[1], out[2] = (x - lens[2]) / lens[0] * z, (y - lens[3]) / lens[1] * z, z
+    out[0], out[1], out[2] = (x - intrinsics[2]) / intrinsics[0] * z, (y - intrinsics[3]) / intrinsics[1] * z, z
     half = np.float32(0.5)
     for c in range(3):
         out[3 + c] = rgb[y, x, c]
-        out[6 + c] = half * lens[0] * (rgb[y, x + 1, c] - rgb[y, x - 1, c])
-        out[9 + c] = half * lens[1] * (rgb[y + 1, x, c] - rgb[y - 1, x, c])
+        out[6 + c] = half * intrinsics[0] * (rgb[y, x + 1, c] - rgb[y, x - 1, c])
+        out[9 + c] = half * intrinsics[1] * (rgb[y + 1, x, c] - rgb[y - 1, x, c])
 
 
 @kernel
-def _residual(query, pixels, i, m, lens, out):
+def _residual(query, pixels, i, m, intrinsics, out):
     """out [3]: the query where point i lies, moved by m (bilinear), less its rendered colour; False outside it.
 
-    The rest of out [RESIDUAL] is scratch memory. The query's last column is left out.
+    The rest of out [RESIDUAL_SCRATCH] is scratch memory. The query's last column is left out.
     """
     height, width, _ = query.shape
     x, y, z = pixels[i, 0], pixels[i, 1], pixels[i, 2]
     inverse = np.float32(1) / (m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3])
-    u = lens[0] * (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * inverse + lens[2]
-    v = lens[1] * (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * inverse + lens[3]
+    u = intrinsics[0] * (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * inverse + intrinsics[2]
+    v = intrinsics[1] * (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * inverse + intrinsics[3]
     if not (u >= 0 and v >= 0 and u < width - 2 and v < height - 1):
         return False
     column, row = int(u), int(v)
@@ -182,13 +116,13 @@ def _residual(query, pixels, i, m, lens, out):
 
 
 @kernel
-def _absolute_residuals(query: Floats, pixels: Floats, warp: Floats, lens: Floats) -> Floats:
+def _absolute_residuals(query: Floats, pixels: Floats, warp: Floats, intrinsics: Floats) -> Floats:
     """Of the pixels that lie in the query, all channels."""
     out = np.empty(3 * pixels.shape[0], np.float32)
-    r = np.empty(RESIDUAL, np.float32)
+    r = np.empty(RESIDUAL_SCRATCH, np.float32)
     count = 0
     for i in range(pixels.shape[0]):
-        if _residual(query, pixels, i, warp, lens, r):
+        if _residual(query, pixels, i, warp, intrinsics, r):
             for c in range(3):
                 out[count] = abs(r[c])
                 count += 1
@@ -196,17 +130,17 @@ def _absolute_residuals(query: Floats, pixels: Floats, warp: Floats, lens: Float
 
 
 @kernel
-def _weigh(query, pixels, begin, end, warp, lens, cutoff, out):
+def _weigh(query, pixels, begin, end, warp, intrinsics, cutoff, out):
     """Fill out [8 * BLOCK] for pixels begin..end: x, y, 1 / z, weighted products of the slopes, of slopes and residual.
 
     The last vector is filled up with zeros. Returns how many numbers of each kind there are.
     """
-    r = np.empty(RESIDUAL, np.float32)
+    r = np.empty(RESIDUAL_SCRATCH, np.float32)
     one = np.float32(1)
     for i in range(begin, end):
         k = i - begin
         uu, uv, vv, ur, vr = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-        if _residual(query, pixels, i, warp, lens, r):
+        if _residual(query, pixels, i, warp, intrinsics, r):
             for c in range(3):
                 size = abs(r[c])
                 weight = one if size <= cutoff else cutoff / size
@@ -218,7 +152,11 @@ def _weigh(query, pixels, begin, end, warp, lens, cutoff, out):
                 ur += wu * r[c]
                 vr += wv * r[c]
         inverse = one / pixels[i, 2]
-        out[k], out[BLOCK + k], out[2 * BLOCK + k] = pixels[i, 0] * inverse, pixels[i, 1] * inverse, inverse
+        out[k], out[BLOCK + k], out[2 * BLOCK + k] = (
+            pixels[i, 0] * inverse,
+            pixels[i, 1] * inverse,
+            inverse,
+        )
         out[3 * BLOCK + k], out[4 * BLOCK + k], out[5 * BLOCK + k] = uu, uv, vv
         out[6 * BLOCK + k], out[7 * BLOCK + k] = ur, vr
     count = end - begin
@@ -230,15 +168,19 @@ def _weigh(query, pixels, begin, end, warp, lens, cutoff, out):
 
 
 @kernel
-def _accumulate(query, pixels, begin, end, warp, lens, cutoff, sums):
+def _accumulate(query, pixels, begin, end, warp, intrinsics, cutoff, sums):
     """sums [27, 8]: the upper triangle of J^T W J, then J^T W r, of pixels begin..end, spread over eight lanes."""
     block, rows = np.empty(8 * BLOCK, np.float32), np.empty(24 * LANES, np.float32)
     one, zero = splat(np.float32(1)), splat(np.float32(0))
     for first in range(begin, end, BLOCK):
-        count = _weigh(query, pixels, first, min(first + BLOCK, end), warp, lens, cutoff, block)
+        count = _weigh(query, pixels, first, min(first + BLOCK, end), warp, intrinsics, cutoff, block)
         for i in range(0, count, LANES):
             x, y, inverse = load(block, i), load(block, BLOCK + i), load(block, 2 * BLOCK + i)
-            uu, uv, vv = load(block, 3 * BLOCK + i), load(block, 4 * BLOCK + i), load(block, 5 * BLOCK + i)
+            uu, uv, vv = (
+                load(block, 3 * BLOCK + i),
+                load(block, 4 * BLOCK + i),
+                load(block, 5 * BLOCK + i),
+            )
             ur, vr = load(block, 6 * BLOCK + i), load(block, 7 * BLOCK + i)
             # How the point's place in the normalised image plane, its x and its y, moves with the twist.
             store(rows, 0, zero - x * y)
@@ -266,17 +208,17 @@ def _accumulate(query, pixels, begin, end, warp, lens, cutoff, sums):
 
 
 @kernel
-def residual_scale(query, samples, warp, lens):
+def residual_scale(query, samples, warp, intrinsics):
     """Robust standard deviation; the median over all pixels is that of flat areas, edges have more."""
-    known = _absolute_residuals(query, samples, warp, lens)
-    return max(1.4826 * np.median(known), MIN_SCALE) if len(known) else MIN_SCALE
+    known = _absolute_residuals(query, samples, warp, intrinsics)
+    return max(1.4826 * np.median(known), MIN_RESIDUAL_SCALE) if len(known) else MIN_RESIDUAL_SCALE
 
 
 @kernel
-def normal_equations(query, pixels, warp, lens, scale):
+def normal_equations(query, pixels, warp, intrinsics, scale):
     """Huber-weighted J^T W J [6, 6] and J^T W r [6] at a `warp` (float32)."""
     sums = np.zeros(SUMS, np.float32)
-    _accumulate(query, pixels, 0, pixels.shape[0], warp, lens, np.float32(HUBER * scale), sums)
+    _accumulate(query, pixels, 0, pixels.shape[0], warp, intrinsics, np.float32(HUBER_CUTOFF * scale), sums)
     total = sums.reshape(27, LANES).astype(np.float64).sum(axis=1)
     hessian = np.empty((6, 6))
     entry = 0
@@ -325,7 +267,7 @@ def _inverse_motion(twist):
 
 
 @kernel
-def motion(samples, warp, lens):
+def motion(samples, warp, intrinsics):
     """How many pixels a warp [4, 4] moves the points of every fourth row, on average."""
     total, count = 0.0, 0
     for i in range(0, samples.shape[0], 4):
@@ -334,21 +276,21 @@ def motion(samples, warp, lens):
         total += abs((warp[0, 0] * x + warp[0, 1] * y + warp[0, 2] * z + warp[0, 3]) / depth - x / z)
         total += abs((warp[1, 0] * x + warp[1, 1] * y + warp[1, 2] * z + warp[1, 3]) / depth - y / z)
         count += 2
-    return total / max(count, 1) * lens[0]
+    return total / max(count, 1) * intrinsics[0]
 
 
 @kernel
-def solve(query, pixels, samples, lens, warp, steps, precision):
+def solve(query, pixels, samples, intrinsics, warp, steps, precision):
     """See `Linearisation.solve`."""
     for _ in range(steps):
         moved = warp.astype(np.float32)
-        scale = residual_scale(query, samples, moved, lens)
-        hessian, gradient = normal_equations(query, pixels, moved, lens, scale)
+        scale = residual_scale(query, samples, moved, intrinsics)
+        hessian, gradient = normal_equations(query, pixels, moved, intrinsics, scale)
         solvable, step = _solved(hessian, gradient)
         if not solvable:
             break
         back = _inverse_motion(step)
         warp = warp @ back
-        if motion(samples, back, lens) < precision:
+        if motion(samples, back, intrinsics) < precision:
             break
     return warp

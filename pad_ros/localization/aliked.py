@@ -19,16 +19,16 @@ from ..errors import ModelError
 from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
 from .detection import local_maxima, soft_argmax
-from .features import Features, LocalFeatures
+from .features import Features, LocalFeatures, check_weights
 from .sampling import deformable_conv3x3, sample_pyramid
 
-STRIDE = 32  # image sides are padded to multiples of it
-RADIUS = 2  # of non-maximum suppression and of the soft argmax, px
+PADDING_MULTIPLE = 32  # image sides are padded to multiples of it
+SUPPRESSION_RADIUS = 2  # of non-maximum suppression and of the soft argmax, px
 TEMPERATURE = 0.1  # of the soft argmax
 BATCH_NORM_EPSILON = 1e-5
 
 
-class AlikedFeatures:
+class AlikedFeatures(LocalFeatures):
     """ALIKED as local features: float32 [N, 128] (t16: 64). `limit` keeps the best keypoints above `threshold`."""
 
     similarity = 0.75
@@ -38,19 +38,16 @@ class AlikedFeatures:
         self.limit, self.threshold = limit, threshold
         self._network = Aliked(state)
 
-    def quick(self) -> LocalFeatures | None:
-        return None
-
     @torch.inference_mode()
     def extract(self, image: Image) -> Features:
         height, width = image.shape[:2]
         x = torch.from_numpy(np.ascontiguousarray(image)).to(self._network.device).permute(2, 0, 1)[None] / 255
-        more_x, more_y = -width % STRIDE, -height % STRIDE
+        more_x, more_y = -width % PADDING_MULTIPLE, -height % PADDING_MULTIPLE
         left, top = more_x // 2, more_y // 2
         levels = self._network.levels(F.pad(x, (left, more_x - left, top, more_y - top), mode="replicate"))
         scores = self._network.score_map(levels)[top : top + height, left : left + width].cpu().numpy()
-        rows, columns = local_maxima(scores, RADIUS, self.threshold, self.limit)
-        keypoints = soft_argmax(scores, rows, columns, RADIUS, TEMPERATURE)
+        rows, columns = local_maxima(scores, SUPPRESSION_RADIUS, self.threshold, self.limit)
+        keypoints = soft_argmax(scores, rows, columns, SUPPRESSION_RADIUS, TEMPERATURE)
         places = torch.from_numpy(keypoints).to(self._network.device)
         described = self._network.describe(levels, places, (left, top), (height, width))
         points = keypoints_from_opencv(keypoints.astype(np.float64))
@@ -64,10 +61,7 @@ class Aliked:
     """
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        expected = _shapes(state)
-        wrong = sorted(set(expected) ^ set(state)) or [k for k in expected if tuple(state[k].shape) != expected[k]]
-        if wrong:
-            raise ModelError(f"not the weights of ALIKED ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})")
+        check_weights("ALIKED", state, _shapes(state))
         self._state = {name: value.to(torch.float32) for name, value in state.items()}
         self._folded = {(block, part): self._fold(block, part) for block in range(1, 5) for part in (1, 2)}
         self.device = state["desc_head.agg_weights"].device
@@ -114,18 +108,15 @@ class Aliked:
         places = keypoints[:, None] + offsets.clamp(-limit, limit).reshape(count, self.positions, 2)
         features = sample_pyramid(levels, places.reshape(-1, 2), corner, size)
         features = F.selu(features @ s["sf_conv.weight"][:, :, 0, 0].T, inplace=True)
-        described = features.reshape(count, self.positions * self.channels) @ s["agg_weights"].reshape(
-            -1, self.channels
-        )
-        return F.normalize(described, dim=1)
+        features = features.reshape(count, self.positions * self.channels)
+        return F.normalize(features @ s["agg_weights"].reshape(-1, self.channels), dim=1)
 
     def _block(self, block: int, x: Tensor) -> Tensor:
         y = F.selu(self._convolve(block, 1, x), inplace=True)
         y = self._convolve(block, 2, y)
         if block > 1:
-            y += F.conv2d(
-                x, self._state[f"block{block}.downsample.weight"], self._state[f"block{block}.downsample.bias"]
-            )
+            name = f"block{block}.downsample"
+            y += F.conv2d(x, self._state[f"{name}.weight"], self._state[f"{name}.bias"])
         return F.selu(y, inplace=True)
 
     def _convolve(self, block: int, part: int, x: Tensor) -> Tensor:

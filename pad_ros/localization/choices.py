@@ -1,11 +1,14 @@
-"""What the settings `localization.features`, `.matcher` and `.retrieval` can name, and the networks these need.
+"""What the settings `localization.features`, `.matcher` and `.retrieval` can name: one table for each of them.
 
-What runs on torch is imported where it is chosen: loading torch takes longer than loading a model.
+A new kind of local features takes a module with a class as `features.LocalFeatures` describes it, and an entry in
+FEATURES. What runs on torch is imported where it is made: loading torch takes longer than loading a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InputError
 from ..networks.network import Network
@@ -13,81 +16,131 @@ from .features import LocalFeatures, SiftFeatures
 from .matching import FeatureMatcher, Floats
 from .retrieval import Retrieval, Vlad
 
-FEATURES = ("sift", "aliked", "aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32", "xfeat", "superpoint")
-MATCHERS = ("nearest", "lighterglue", "lightglue")
-RETRIEVALS = ("vlad", "netvlad")
 
-ALIKED_OF_CHOICE = "aliked-n16"  # what plain "aliked" means
-LIGHTGLUE = {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked"}  # features that it was trained for
+def _aliked(network: Network, device: str) -> LocalFeatures:
+    from .aliked import AlikedFeatures
+
+    return AlikedFeatures(network.name, network.tensors(device))
+
+
+def _xfeat(network: Network, device: str) -> LocalFeatures:
+    from .xfeat import XFeatFeatures
+
+    return XFeatFeatures(network, device=device)
+
+
+def _superpoint(network: Network, device: str) -> LocalFeatures:
+    from .superpoint import SuperPointFeatures
+
+    return SuperPointFeatures(network.tensors(device))
+
+
+def _lighterglue(network: Network, device: str) -> FeatureMatcher:
+    from .network_matching import LighterGlue
+
+    return LighterGlue(network, device)
+
+
+def _lightglue(network: Network, device: str) -> FeatureMatcher:
+    from .network_matching import LightGlue
+
+    return LightGlue(network, device)
+
+
+def _netvlad(network: Network, device: str) -> Retrieval:
+    from .netvlad import NetVlad
+
+    return NetVlad(network.tensors(device))
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Local features: create(network, device) makes them; `network` names it in `networks.registry`, "" for none."""
+
+    create: Callable[[Any, str], LocalFeatures]
+    network: str = ""
+
+
+@dataclass(frozen=True)
+class MatcherChoice:
+    """A matcher: create(network, device) makes it; `networks`: network of the features -> its own, trained for them."""
+
+    create: Callable[[Any, str], FeatureMatcher] | None = None  # None: nearest neighbours, for any features
+    networks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RetrievalChoice:
+    """Retrieval: create(network, vocabulary, device); `learns`: visual words of the map's own descriptors."""
+
+    create: Callable[[Any, Floats, str], Retrieval]
+    network: str = ""
+    learns: bool = False
+
+
+FEATURES: dict[str, FeatureChoice] = {
+    "sift": FeatureChoice(lambda network, device: SiftFeatures()),
+    "aliked": FeatureChoice(_aliked, "aliked-n16"),  # another name of it
+    "aliked-t16": FeatureChoice(_aliked, "aliked-t16"),
+    "aliked-n16": FeatureChoice(_aliked, "aliked-n16"),
+    "aliked-n16rot": FeatureChoice(_aliked, "aliked-n16rot"),
+    "aliked-n32": FeatureChoice(_aliked, "aliked-n32"),
+    "xfeat": FeatureChoice(_xfeat, "xfeat"),
+    "superpoint": FeatureChoice(_superpoint, "superpoint"),
+}
+MATCHERS: dict[str, MatcherChoice] = {
+    "nearest": MatcherChoice(),
+    "lighterglue": MatcherChoice(_lighterglue, {"xfeat": "lighterglue"}),
+    "lightglue": MatcherChoice(_lightglue, {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked"}),
+}
+RETRIEVALS: dict[str, RetrievalChoice] = {
+    "vlad": RetrievalChoice(lambda network, vocabulary, device: Vlad(vocabulary), learns=True),
+    "netvlad": RetrievalChoice(lambda network, vocabulary, device: _netvlad(network, device), "netvlad"),
+}
 
 
 def needed_networks(features: str, matcher: str, retrieval: str) -> tuple[str, ...]:
-    """Names, in `pad_ros.weights`, of the networks that these run; InputError where they do not go together."""
-    for setting, name, known in (("features", features, FEATURES), ("matcher", matcher, MATCHERS),
-                                 ("retrieval", retrieval, RETRIEVALS)):  # fmt: skip
+    """Names, in `networks.registry`, of the networks that these run; InputError where they do not go together."""
+    for setting, name, known in (
+        ("features", features, tuple(FEATURES)), ("matcher", matcher, tuple(MATCHERS)),
+        ("retrieval", retrieval, tuple(RETRIEVALS)),
+    ):  # fmt: skip
         if name not in known:
             raise InputError(f"localization.{setting}: expected one of {', '.join(known)}, got {str(name)[:80]!r}")
-    features = _full(features)
-    names = [] if features == "sift" else [features]
-    if matcher == "lighterglue":
-        if features != "xfeat":
-            raise InputError(f"localization.matcher=lighterglue matches features=xfeat only, not {features}")
-        names.append("lighterglue")
-    if matcher == "lightglue":
-        if features not in LIGHTGLUE:
-            raise InputError(f"localization.matcher=lightglue matches {', '.join(LIGHTGLUE)} only, not {features}")
-        names.append(LIGHTGLUE[features])
-    if retrieval == "netvlad":
-        names.append("netvlad")
-    return tuple(names)
+    names = FEATURES[features].network, _matcher_network(matcher, features), RETRIEVALS[retrieval].network
+    return tuple(name for name in names if name)
 
 
 def create_features(name: str, networks: Mapping[str, Network], device: str = "cpu") -> LocalFeatures:
     """The local features called `name`; those of a network run on `device`."""
-    name = _full(name)
-    if name == "sift":
-        return SiftFeatures()
-    if name == "xfeat":
-        from .xfeat import XFeatFeatures
-
-        return XFeatFeatures(networks[name], device=device)
-    if name == "superpoint":
-        from .superpoint import SuperPointFeatures
-
-        return SuperPointFeatures(networks[name].tensors(device))
-    from .aliked import AlikedFeatures
-
-    return AlikedFeatures(name, networks[name].tensors(device))
+    choice = FEATURES[name]
+    return choice.create(networks[choice.network] if choice.network else None, device)
 
 
 def create_matcher(
     name: str, features: str, networks: Mapping[str, Network], device: str = "cpu"
 ) -> FeatureMatcher | None:
     """The network that matches two images; None for nearest neighbours, whose strictness depends on the place."""
-    if name == "lighterglue":
-        from .network_matching import LighterGlue
-
-        return LighterGlue(networks["lighterglue"], device)
-    if name == "lightglue":
-        from .network_matching import LightGlue
-
-        return LightGlue(networks[LIGHTGLUE[_full(features)]], device)
-    return None
+    create = MATCHERS[name].create
+    return None if create is None else create(networks[_matcher_network(name, features)], device)
 
 
 def create_retrieval(name: str, networks: Mapping[str, Network], vocabulary: Floats, device: str = "cpu") -> Retrieval:
-    """What tells which views look alike; `vocabulary` is for VLAD."""
-    if name == "netvlad":
-        from .netvlad import NetVlad
-
-        return NetVlad(networks["netvlad"].tensors(device))
-    return Vlad(vocabulary)
+    """What shows which views look alike; `vocabulary` is for retrieval that learns its words."""
+    choice = RETRIEVALS[name]
+    return choice.create(networks[choice.network] if choice.network else None, vocabulary, device)
 
 
 def same_features(first: str, second: str) -> bool:
     """Whether two names mean the same features."""
-    return _full(first) == _full(second)
+    return first == second or FEATURES.get(first) == FEATURES[second]
 
 
-def _full(features: str) -> str:
-    return ALIKED_OF_CHOICE if features == "aliked" else features
+def _matcher_network(matcher: str, features: str) -> str:
+    choice, network = MATCHERS[matcher], FEATURES[features].network
+    if choice.create is None:
+        return ""
+    if network not in choice.networks:
+        raise InputError(f"localization.matcher={matcher} matches features={', '.join(choice.networks)} only, "
+                         f"not {network or features}")  # fmt: skip
+    return choice.networks[network]

@@ -7,13 +7,16 @@ choice of features does.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..imaging.background import Mask
 from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
@@ -37,22 +40,24 @@ class Features:
         return Features(self.keypoints[index], self.descriptors[index], self.scores[index], self.scale)
 
 
-class LocalFeatures(Protocol):
-    """What a detector and descriptor must offer to take part: stateless between calls, deterministic."""
+class LocalFeatures(ABC):
+    """A detector and descriptor: stateless between calls, deterministic."""
 
     name: str
     similarity: float  # cosine of two descriptors from which, near each other, they may show the same point
 
+    @abstractmethod
     def extract(self, image: Image) -> Features: ...
 
     def quick(self) -> LocalFeatures | None:
-        """The same with less care, for a first look at a small window; None where that saves little time."""
+        """The same with less care, for a coarse estimate from a small window; None where that saves little time."""
+        return None
 
 
-class SiftFeatures:
+class SiftFeatures(LocalFeatures):
     """SIFT (Lowe 2004) with RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012) as uint8 [N, 128].
 
-    `limit` keeps the strongest keypoints; the contrast threshold is half of OpenCV's, since moulded parts
+    `limit` keeps the best keypoints; the contrast threshold is half of OpenCV's, since moulded parts
     show little texture.
     """
 
@@ -65,7 +70,7 @@ class SiftFeatures:
             limit, octave_layers, contrastThreshold=contrast_threshold, enable_precise_upscale=True
         )
 
-    def quick(self) -> LocalFeatures | None:
+    def quick(self) -> LocalFeatures:
         return SiftFeatures(limit=200, octave_layers=2)
 
     def extract(self, image: Image) -> Features:
@@ -79,10 +84,16 @@ class SiftFeatures:
         return Features(points, descriptors, scores)
 
 
+def check_weights(network: str, state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """ModelError where the tensors of a checkpoint are not those of `shapes`, names and sizes."""
+    wrong = sorted(set(shapes) ^ set(state)) or [name for name in shapes if tuple(state[name].shape) != shapes[name]]
+    if wrong:
+        raise ModelError(f"not the weights of {network} ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})")
+
+
 def extract_window(features: LocalFeatures, image: Image, box: Rect, max_pixels: int, max_scale: float) -> Features:
     """Features inside `box`, resized so that it has about `max_pixels` pixels, but by at most `max_scale`."""
-    x0, y0, x1, y1 = box
-    window = image[y0:y1, x0:x1]
+    window = image[box.slices]
     height, width = window.shape[:2]
     scale = min(max_scale, (max_pixels / (width * height)) ** 0.5)
     if abs(scale - 1) > 0.05:
@@ -90,7 +101,9 @@ def extract_window(features: LocalFeatures, image: Image, box: Rect, max_pixels:
         window = cv2.resize(window, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
     found = features.extract(np.ascontiguousarray(window))
     ratio = np.array([width / window.shape[1], height / window.shape[0]])
-    return Features(found.keypoints * ratio + [x0, y0], found.descriptors, found.scores, float(1 / ratio.mean()))
+    return Features(
+        found.keypoints * ratio + [box.x0, box.y0], found.descriptors, found.scores, float(1 / ratio.mean())
+    )
 
 
 def inside_mask(keypoints: NDArray[np.float64], mask: Mask, margin: int) -> NDArray[np.bool_]:

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ModelError
 from ..imaging.images import Image
 from ..networks.netvlad_file import VGG16
-from .features import Features
+from .features import Features, check_weights
 from .matching import Floats
 
 POOLINGS = (4, 9, 16, 23)  # places of the poolings; all others are ReLUs
@@ -28,10 +27,7 @@ class NetVlad:
     name = "netvlad"
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        shapes = _shapes(len(state.get("whitening.bias", ())))
-        wrong = sorted(set(shapes) ^ set(state)) or [k for k in shapes if tuple(state[k].shape) != shapes[k]]
-        if wrong:
-            raise ModelError(f"not the weights of NetVLAD ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})")
+        check_weights("NetVLAD", state, _shapes(len(state.get("whitening.bias", ()))))
         self._state = dict(state)
 
     @torch.inference_mode()
@@ -50,9 +46,8 @@ class NetVlad:
         residuals = shares @ cells.T - shares.sum(dim=1, keepdim=True) * s["centres"]  # [64, 512]
         # The published whitening counts channels first.
         vector = F.normalize(F.normalize(residuals, dim=1).T.reshape(1, -1), dim=1)
-        return np.asarray(
-            F.normalize(F.linear(vector, s["whitening.weight"], s["whitening.bias"]), dim=1)[0].cpu().numpy()
-        )
+        whitened = F.linear(vector, s["whitening.weight"], s["whitening.bias"])
+        return np.asarray(F.normalize(whitened, dim=1)[0].cpu().numpy())
 
 
 def _shapes(whitened: int) -> dict[str, tuple[int, ...]]:

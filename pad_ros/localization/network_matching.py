@@ -18,7 +18,7 @@ from .matching import Pairs
 
 MIN_FEATURES = 2
 NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
-LAYERS = 9  # of the published LightGlue
+LIGHTGLUE_LAYERS = 9  # of the published LightGlue
 
 
 class LighterGlue:
@@ -49,7 +49,7 @@ class LightGlue:
         state = network.tensors(device)
         channels = state["input_proj.weight"].shape[1] if "input_proj.weight" in state else 256
         # features=None keeps the packages from downloading.
-        self._network = _implementation()(features=None, input_dim=channels, n_layers=LAYERS).eval()
+        self._network = _implementation()(features=None, input_dim=channels, n_layers=LIGHTGLUE_LAYERS).eval()
         try:
             self._network.load_state_dict(_per_layer(state), strict=True)
         except RuntimeError as error:

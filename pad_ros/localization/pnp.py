@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ..imaging.geometry import Array, Camera, Pose
 from ..io.colmap_cameras import colmap_camera
 
-MIN_MATCHES = 4
+MIN_PNP_MATCHES = 4
 # Residuals below this say more about chance than about precision; px.
-MIN_DEVIATION = 0.05
+MIN_RESIDUAL_DEVIATION = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ def estimate_pose(pixels: Array, points: Array, camera: Camera, max_error: float
 
     max_error: px up to which a match is an inlier. None where no pose was found. Always the same for the same input.
     """
-    if len(pixels) < MIN_MATCHES:
+    if len(pixels) < MIN_PNP_MATCHES:
         return None
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max_error
@@ -50,7 +50,7 @@ def estimate_pose(pixels: Array, points: Array, camera: Camera, max_error: float
     # Counted anew: refinement moved the pose after RANSAC had drawn the line.
     error = np.linalg.norm(camera.project(pose.transform(points)) - pixels, axis=1)
     inliers = np.asarray(np.nan_to_num(error, nan=np.inf) <= max_error)
-    if inliers.sum() < MIN_MATCHES:
+    if inliers.sum() < MIN_PNP_MATCHES:
         return None
     residual = float(np.sqrt(np.mean(error[inliers] ** 2)))
     return PoseEstimate(pose, inliers, residual, pose_covariance(pose, points[inliers], camera, residual))
@@ -70,5 +70,5 @@ def pose_covariance(pose: Pose, points: Array, camera: Camera, residual_px: floa
                       np.stack([y, -x, zero], axis=1)], axis=1)  # fmt: skip
     jacobian = np.concatenate([projection @ cross, projection], axis=2).reshape(-1, 6)
     freedom = max(2 * len(points) - 6, 1)
-    variance = max(residual_px**2 * len(points) / freedom, MIN_DEVIATION**2)
+    variance = max(residual_px**2 * len(points) / freedom, MIN_RESIDUAL_DEVIATION**2)
     return np.asarray(variance * np.linalg.pinv(jacobian.T @ jacobian, hermitian=True))

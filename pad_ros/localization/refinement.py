@@ -20,7 +20,7 @@ from ..imaging.geometry import Array, Camera, Pose, rotation_angle
 from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
 from ..settings import RefinementSettings
-from .alignment import Linearisation, Window, nudged
+from .alignment import Linearisation, Window, shifted
 
 RenderFunction = Callable[[Camera, Pose], ReferenceRendering]
 
@@ -115,7 +115,7 @@ class _Comparison:
 
     def shifted(self, warp: Array) -> _Comparison:
         """With the part moved by a fraction of a pixel in the window alone: the rendering stays."""
-        return _Comparison._in(None if self.window is None else self.window.nudged(warp), self.rendering)
+        return _Comparison._in(None if self.window is None else self.window.shifted(warp), self.rendering)
 
     def correction(self, levels: Sequence[float], steps: int, precision: float) -> tuple[Array, float]:
         """The warp of the rendered points that fits the query best, and how many pixels it moves them."""
@@ -184,7 +184,7 @@ def _refined(
             closer = compared.shifted(warp)
             further, beyond = closer.correction((), STEPS, PRECISION)
             warp = warp if beyond < NEGLIGIBLE else further @ warp
-            compared = replace(closer, rendering=nudged(compared.rendering, warp))
+            compared = replace(closer, rendering=shifted(compared.rendering, warp))
             reached, accepted = compared.rendering.pose, True
             break
         after = _Comparison.of(image, render(camera, candidate))

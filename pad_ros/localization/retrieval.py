@@ -15,8 +15,8 @@ from ..imaging.images import Image
 from .features import Features
 from .matching import Floats, normalised
 
-WORDS = 32
-MAX_SAMPLES = 20_000
+VLAD_WORDS = 32
+MAX_VOCABULARY_SAMPLES = 20_000
 
 
 class Retrieval(Protocol):
@@ -40,11 +40,11 @@ class Vlad:
         return describe_view(features.descriptors, self._vocabulary)
 
 
-def learn_vocabulary(descriptors: NDArray[np.generic], words: int = WORDS, iterations: int = 12) -> Floats:
+def learn_vocabulary(descriptors: NDArray[np.generic], words: int = VLAD_WORDS, iterations: int = 12) -> Floats:
     """Visual words [W, C] by k-means on the sphere; the same for the same input. Fewer words for few descriptors."""
     generator = np.random.default_rng(0)
-    if len(descriptors) > MAX_SAMPLES:
-        descriptors = descriptors[np.sort(generator.choice(len(descriptors), MAX_SAMPLES, replace=False))]
+    if len(descriptors) > MAX_VOCABULARY_SAMPLES:
+        descriptors = descriptors[np.sort(generator.choice(len(descriptors), MAX_VOCABULARY_SAMPLES, replace=False))]
     samples = normalised(descriptors)
     centres = samples[np.sort(generator.choice(len(samples), min(words, len(samples)), replace=False))]
     for _ in range(iterations):

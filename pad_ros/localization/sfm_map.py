@@ -129,22 +129,18 @@ def _problem(m: SfmMap) -> str | None:
     views, landmarks, count = len(m.view_names), len(m.points), len(m.descriptors)
     if views == 0 or landmarks == 0 or count == 0:
         return f"{views} views, {landmarks} landmarks, {count} descriptors"
-    shapes: dict[str, tuple[NDArray[Any], int, int]] = {
-        "descriptors": (m.descriptors, 2, count),
-        "descriptor_landmark": (m.descriptor_landmark, 1, count),
-        "descriptor_view": (m.descriptor_view, 1, count),
-        "keypoints": (m.keypoints, 2, count),
-        "view_descriptors": (m.view_descriptors, 2, views),
-    }
-    for name, (array, dimensions, length) in shapes.items():
+    shapes = {"descriptors": (2, count), "descriptor_landmark": (1, count), "descriptor_view": (1, count),
+              "keypoints": (2, count), "view_descriptors": (2, views)}  # fmt: skip
+    for name, (dimensions, length) in shapes.items():
+        array = getattr(m, name)
         if array.ndim != dimensions or len(array) != length:
             return f"{name} has shape {list(array.shape)}, expected {length} rows"
     if m.keypoints.shape[1] != 2:
         return f"keypoints have {m.keypoints.shape[1]} columns"
     if m.vocabulary.ndim != 2 or m.vocabulary.size not in (0, m.view_descriptors.shape[1]):
         return "vocabulary and view descriptors do not belong together"
-    for name, index, end in (("descriptor_landmark", m.descriptor_landmark, landmarks),
-                             ("descriptor_view", m.descriptor_view, views)):  # fmt: skip
+    for name, end in (("descriptor_landmark", landmarks), ("descriptor_view", views)):
+        index = getattr(m, name)
         if index.dtype != np.int32 or index.min() < 0 or index.max() >= end:
             return f"{name} points outside 0..{end - 1}"
     if m.descriptors.dtype not in (np.uint8, np.float32):

@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ModelError
 from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
 from .detection import local_maxima
-from .features import Features, LocalFeatures
+from .features import Features, LocalFeatures, check_weights
 from .xfeat import CELL, keypoint_probabilities
 
-RADIUS = 3  # of non-maximum suppression, px; this and the threshold as hloc uses them for the Aachen data set
+SUPPRESSION_RADIUS = 3  # px, of non-maximum suppression; this and the threshold as in hloc for the Aachen data set
 BORDER = 4  # px left out on each side
 LAYERS = {
     "conv1a": (64, 1, 3), "conv1b": (64, 64, 3), "conv2a": (64, 64, 3), "conv2b": (64, 64, 3),
@@ -29,7 +28,7 @@ SHAPES = {f"{name}.weight": (o, i, k, k) for name, (o, i, k) in LAYERS.items()} 
 }
 
 
-class SuperPointFeatures:
+class SuperPointFeatures(LocalFeatures):
     """SuperPoint as local features: float32 [N, 256], computed on the device of its weights.
 
     `limit` keeps the best keypoints above `threshold`.
@@ -39,16 +38,9 @@ class SuperPointFeatures:
     similarity = 0.6
 
     def __init__(self, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.005) -> None:
-        wrong = sorted(set(SHAPES) ^ set(state)) or [k for k in SHAPES if tuple(state[k].shape) != SHAPES[k]]
-        if wrong:
-            raise ModelError(
-                f"not the weights of SuperPoint ({len(wrong)} tensors missing, surplus or odd: {wrong[0]})"
-            )
+        check_weights("SuperPoint", state, SHAPES)
         self.limit, self.threshold = limit, threshold
         self._state = {name: value.to(torch.float32) for name, value in state.items()}
-
-    def quick(self) -> LocalFeatures | None:
-        return None
 
     @torch.inference_mode()
     def extract(self, image: Image) -> Features:
@@ -65,7 +57,7 @@ class SuperPointFeatures:
         heat = keypoint_probabilities(self._conv("convPb", F.relu(self._conv("convPa", x)))[0].cpu().numpy())
         heat[:BORDER] = heat[height - BORDER :] = 0
         heat[:, :BORDER] = heat[:, width - BORDER :] = 0
-        rows, columns = local_maxima(heat, RADIUS, self.threshold, self.limit)
+        rows, columns = local_maxima(heat, SUPPRESSION_RADIUS, self.threshold, self.limit)
         dense = F.normalize(self._conv("convDb", F.relu(self._conv("convDa", x))), dim=1)
         places = keypoints_from_opencv(np.stack([columns, rows], axis=1).astype(np.float64))
         grid = torch.from_numpy(2 * places / [width, height] - 1).to(device, torch.float32)[None, None]

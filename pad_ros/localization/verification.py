@@ -54,7 +54,7 @@ class PoseVerifier:
     ) -> None:
         self.limits = limits
         self._renderer = renderer
-        self._coarse = renderer.sketch(max(settings.levels))
+        self._coarse = renderer.coarse(max(settings.levels))
         self._localizer = localizer
         self._settings = settings
         self._centre: NDArray[np.float64] = renderer.gaussians.centre

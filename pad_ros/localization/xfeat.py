@@ -19,11 +19,11 @@ from .detection import local_maxima, soft_argmax
 from .features import Features, LocalFeatures
 
 CELL = 8  # px per cell of the feature map
-RADIUS = 2  # of non-maximum suppression, px
-REFINEMENT = 2  # px around a maximum; its place is the mean of the probabilities in there
+SUPPRESSION_RADIUS = 2  # of non-maximum suppression, px
+REFINEMENT_RADIUS = 2  # px around a maximum; its place is the mean of the probabilities in there
 
 
-class XFeatFeatures:
+class XFeatFeatures(LocalFeatures):
     """XFeat as local features: float32 [N, 64]. `limit` keeps the best keypoints above `threshold`.
 
     The network takes images of one size. Larger ones are shrunk to it, the rest of smaller ones is filled with their
@@ -44,9 +44,6 @@ class XFeatFeatures:
         self._height, self._width = shape[2:]
         self._input = inputs[0].name
 
-    def quick(self) -> LocalFeatures | None:
-        return None
-
     def extract(self, image: Image) -> Features:
         height, width = image.shape[:2]
         fit = min(self._height / height, self._width / width, 1.0)
@@ -58,8 +55,8 @@ class XFeatFeatures:
         x = np.ascontiguousarray(filled.transpose(2, 0, 1)[None], np.float32) / 255
         features, logits, reliability = self._session.run(None, {self._input: x})
         heat = keypoint_probabilities(logits[0])[:h, :w]
-        rows, columns = local_maxima(heat, RADIUS, self.threshold, heat.size, rounds=0)
-        places = soft_argmax(np.log(np.maximum(heat, 1e-6)), rows, columns, REFINEMENT, 1.0)
+        rows, columns = local_maxima(heat, SUPPRESSION_RADIUS, self.threshold, heat.size, rounds=0)
+        places = soft_argmax(np.log(np.maximum(heat, 1e-6)), rows, columns, REFINEMENT_RADIUS, 1.0)
         scores = heat[rows, columns] * _sample(reliability, places, "bilinear")[:, 0]
         best = np.argsort(-scores, kind="stable")[: self.limit]
         unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

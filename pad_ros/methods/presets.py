@@ -19,8 +19,7 @@ from ..comparison.choices import check_comparison
 from ..errors import InputError
 from ..localization.choices import needed_networks
 from ..resources import resource_folder
-from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, check_bounds
-from ..training.splatting_settings import SplattingSettings
+from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, SplattingSettings, check_bounds
 
 MAX_YAML_CHARACTERS = 100_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 
 MAX_GAUSSIANS = 4_000_000
-USUAL_FOOTPRINT = 0.3  # px², in Kerbl et al. 2023 and the usual viewers
-MAX_FOOTPRINT = 10.0
+USUAL_EPS2D = 0.3  # px², in Kerbl et al. 2023 and the usual viewers
+MAX_EPS2D = 10.0
 _HEADER_LIMIT = 16_384  # bytes
-_FOOTPRINT_COMMENT = "comment footprint "
+_EPS2D_COMMENT = "comment footprint "  # as eps2d is called in our PLY files
 _REST_COUNTS = (0, 9, 24, 45)  # f_rest properties for degree 0, 1, 2, 3
 
 Floats = NDArray[np.float32]
+ARRAYS = ("means", "quats", "scales", "opacities", "sh")  # fields of Gaussians with a row for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Gaussians:
     scales: Floats  # [N, 3] standard deviations, part units
     opacities: Floats  # [N] in 0..1
     sh: Floats  # [N, K, 3], K = (degree + 1)^2
-    footprint: float = USUAL_FOOTPRINT  # px², added to the variance of each one's projection: the pixel's extent
+    eps2d: float = USUAL_EPS2D  # px², added to the variance of each one's projection: the pixel's extent
 
     def __len__(self) -> int:
         return len(self.means)
@@ -45,10 +46,7 @@ class Gaussians:
 
     def take(self, chosen: NDArray[np.generic]) -> Gaussians:
         """Those that `chosen` says, a mask [N] or indices."""
-        return Gaussians(
-            self.means[chosen], self.quats[chosen], self.scales[chosen], self.opacities[chosen], self.sh[chosen],
-            self.footprint,
-        )  # fmt: skip
+        return replace(self, **{name: getattr(self, name)[chosen] for name in ARRAYS})
 
 
 def _properties(sh_count: int) -> list[str]:
@@ -60,15 +58,12 @@ def _properties(sh_count: int) -> list[str]:
 def save_ply(gaussians: Gaussians, path: Path) -> None:
     """Write the PLY of the original 3DGS code: binary little-endian, log scales, opacity as logit.
 
-    f_rest is channel-major: all coefficients of red, then of green, then of blue. The footprint is a comment.
+    f_rest is channel-major: all coefficients of red, then of green, then of blue. eps2d is a comment.
     """
     n = len(gaussians)
     # In double precision: float32 logarithms differ in the last bit with the memory's alignment, and so would
     # the hashes of equal models.
-    means, quats, scales, opacities, sh = (
-        x.astype(np.float64)
-        for x in (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh)
-    )
+    means, quats, scales, opacities, sh = (getattr(gaussians, name).astype(np.float64) for name in ARRAYS)
     visible = opacities.clip(1e-6, 1 - 1e-6)
     columns = [
         means, np.zeros((n, 3)), sh[:, 0], sh[:, 1:].transpose(0, 2, 1).reshape(n, 3 * sh[:, 1:].shape[1]),
@@ -76,7 +71,7 @@ def save_ply(gaussians: Gaussians, path: Path) -> None:
     ]  # fmt: skip
     table = np.concatenate(columns, axis=1).astype("<f4")
     names = _properties(sh.shape[1])
-    header = ["ply", "format binary_little_endian 1.0", f"{_FOOTPRINT_COMMENT}{gaussians.footprint:g}"]
+    header = ["ply", "format binary_little_endian 1.0", f"{_EPS2D_COMMENT}{gaussians.eps2d:g}"]
     header.append(f"element vertex {n}")
     header += [f"property float {name}" for name in names] + ["end_header", ""]
     path.write_bytes("\n".join(header).encode("ascii") + table.tobytes())
@@ -87,7 +82,7 @@ def load_ply(path: Path) -> Gaussians:
     try:
         with path.open("rb") as file:
             head = file.read(_HEADER_LIMIT)
-            count, names, footprint, begin = _parse_header(head, path)
+            count, names, eps2d, begin = _parse_header(head, path)
             size = file.seek(0, 2)
             if size - begin != 4 * count * len(names):
                 raise ModelError(f"{path}: the header promises {count} Gaussians in {4 * count * len(names)} bytes, "
@@ -117,16 +112,16 @@ def load_ply(path: Path) -> Gaussians:
     quats = take("rot_0", "rot_1", "rot_2", "rot_3")
     if not np.isfinite(scales).all() or (np.abs(quats).max(axis=1) < 1e-12).any():
         raise ModelError(f"{path}: Gaussians with impossible scales or rotations")
-    return Gaussians(take("x", "y", "z"), quats, scales, opacities, np.ascontiguousarray(sh), footprint)
+    return Gaussians(take("x", "y", "z"), quats, scales, opacities, np.ascontiguousarray(sh), eps2d)
 
 
 def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], float, int]:
-    """(Gaussians, property names, footprint, length of the header in bytes)."""
+    """(Gaussians, property names, eps2d, length of the header in bytes)."""
     end = head.find(b"end_header\n")
     if not head.startswith(b"ply\n") or end < 0:
         raise ModelError(f"{path}: not a PLY file of 3D Gaussians (no PLY header)")
     lines = head[:end].decode("ascii", errors="replace").splitlines()[1:]
-    footprint = _footprint(lines, path)
+    eps2d = _eps2d(lines, path)
     lines = [line for line in lines if not line.startswith(("comment", "obj_info"))]
     if len(lines) < 2 or lines[0] != "format binary_little_endian 1.0":
         raise ModelError(f"{path}: the PLY must be binary little-endian, version 1.0")
@@ -142,18 +137,18 @@ def _parse_header(head: bytes, path: Path) -> tuple[int, list[str], float, int]:
     missing = set(_properties(1)) - {"nx", "ny", "nz"} - set(names)
     if missing or len(set(names)) != len(names):
         raise ModelError(f"{path}: not a PLY of 3D Gaussians: missing {sorted(missing)} or properties twice")
-    return int(words[2]), names, footprint, end + len(b"end_header\n")
+    return int(words[2]), names, eps2d, end + len(b"end_header\n")
 
 
-def _footprint(lines: list[str], path: Path) -> float:
-    stated = [line.removeprefix(_FOOTPRINT_COMMENT) for line in lines if line.startswith(_FOOTPRINT_COMMENT)]
+def _eps2d(lines: list[str], path: Path) -> float:
+    stated = [line.removeprefix(_EPS2D_COMMENT) for line in lines if line.startswith(_EPS2D_COMMENT)]
     try:
-        value = float(stated[0]) if stated else USUAL_FOOTPRINT
+        value = float(stated[0]) if stated else USUAL_EPS2D
     except ValueError:
         value = float("nan")
-    if not 0 <= value <= MAX_FOOTPRINT:
+    if not 0 <= value <= MAX_EPS2D:
         raise ModelError(
-            f"{path}: the footprint of the Gaussians must be 0 to {MAX_FOOTPRINT:g} px², got {stated[0]!r}"
+            f"{path}: the footprint (eps2d) of the Gaussians must be 0 to {MAX_EPS2D:g} px², got {stated[0]!r}"
         )
     return value
 

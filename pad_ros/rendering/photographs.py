@@ -36,7 +36,7 @@ class Photograph:
 
     name: str
     image: Pixels  # [h, w, 3]
-    depth: NDArray[np.float16]  # [h, w] rendered, along z in part units, 0 beside the part
+    depth: NDArray[np.float16]  # [h, w] rendered, along z in part units, 0 off the part
     camera: Camera  # of the window
     pose: Pose
 

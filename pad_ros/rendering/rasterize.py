@@ -6,6 +6,7 @@ call of gsplat 1.5.3, `gsplat.rasterization` (Ye et al. 2024), whose results the
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,57 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import MissingDependencyError
+from ..imaging.rect import Rect
 from .cpu import rasterizer as _cpu
 
 RENDER_MODES = ("RGB", "ED", "RGB+ED")
 
 
-def rasterization(
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """The arguments of `rasterization`."""
+
+    means: Tensor
+    quats: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+    viewmats: Tensor
+    Ks: Tensor
+    size: tuple[int, int]  # width, height
+    window: Rect
+    planes: tuple[float, float]
+    eps2d: float
+    sh_degree: int | None
+    backgrounds: Tensor | None
+    render_mode: str
+    features: Tensor | None
+
+    def check(self) -> None:
+        """ValueError where shapes or values do not fit together."""
+        (width, height), (x0, y0, x1, y1) = self.size, self.window
+        if not (self.planes[0] > 0 and 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise ValueError(f"{self.window} must lie inside the {width} x {height} image, near plane be > 0")
+        n, c, colors, features = len(self.means), len(self.viewmats), self.colors, self.features
+        if self.sh_degree is None:
+            fits, channels = colors.ndim == 2 and len(colors) == n, colors.shape[-1]
+        else:
+            fits = colors.ndim == 3 and len(colors) == n and colors.shape[2] == 3
+            fits = fits and 0 <= self.sh_degree <= 3 and (self.sh_degree + 1) ** 2 <= colors.shape[1]
+            channels = 3
+        if features is not None:
+            fits, channels = fits and features.ndim == 2 and len(features) == n, channels + features.shape[-1]
+        shapes = {"means": (n, 3), "quats": (n, 4), "scales": (n, 3), "opacities": (n,), "viewmats": (c, 4, 4),
+                  "Ks": (c, 3, 3), "backgrounds": (c, channels)}  # fmt: skip
+        got = {k: tuple(v.shape) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        if not fits or any(got.get(k, v) != v for k, v in shapes.items()) or self.render_mode not in RENDER_MODES:
+            raise ValueError(
+                f"rasterization: {', '.join(f'{name} {shape}' for name, shape in got.items())}, "
+                f"sh_degree={self.sh_degree}, render_mode={self.render_mode!r} do not fit together"
+            )
+
+
+def rasterization(  # parameters: those of gsplat.rasterization
     means: Tensor,  # [N, 3]
     quats: Tensor,  # [N, 4] (w, x, y, z)
     scales: Tensor,  # [N, 3]
@@ -37,14 +83,14 @@ def rasterization(
     backgrounds: Tensor | None = None,  # [C, D]
     render_mode: str = "RGB",
     features: Tensor | None = None,  # [N, F]
-    window: tuple[int, int, int, int] | None = None,
+    window: Rect | None = None,
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Render Gaussians; as `gsplat.rasterization`, plus `features` and `window`.
 
     `colors` are D channels as they are, or spherical harmonics of which `sh_degree` (0..3) is used: then
     D = 3 + F, where `features` are further channels blended like colours. `render_mode` "RGB" gives
     these D channels, "RGB+ED" appends the expected depth (accumulated depth over alpha, part units),
-    "ED" gives only that. `window` (x0, y0, w, h) renders that part of the width x height image only, exactly
+    "ED" gives only that. `window` renders that part [h, w] of the width x height image only, exactly
     as it looks in the full image; it must lie inside. (Passing a shifted K and a smaller size instead would
     change Gaussians near the border: the projection is linearised at a point clamped by the image size.)
 
@@ -55,101 +101,66 @@ def rasterization(
 
     Raises ValueError on wrong shapes, MissingDependencyError for CUDA tensors without gsplat.
     """
-    _check(means, quats, scales, opacities, colors, viewmats, Ks, sh_degree, backgrounds, render_mode, features)
-    x0, y0, w, h = window = window or (0, 0, width, height)
-    if not (near_plane > 0 and w > 0 and h > 0 and x0 >= 0 and y0 >= 0 and x0 + w <= width and y0 + h <= height):
-        raise ValueError(f"window {window} must lie inside the {width} x {height} image, near plane be > 0")
-    if sh_degree is None and features is not None:
-        colors, features = torch.cat([colors, features], dim=-1), None
-    render = _rasterization_gsplat if means.is_cuda else _rasterization_cpu
-    return render(
-        means, quats, scales, opacities, colors, viewmats, Ks, (width, height), window, (near_plane, far_plane), eps2d,
-        sh_degree, backgrounds, render_mode, features,
+    call = _Call(
+        means, quats, scales, opacities, colors, viewmats, Ks, (width, height), window or Rect(0, 0, width, height),
+        (near_plane, far_plane), eps2d, sh_degree, backgrounds, render_mode, features,
     )  # fmt: skip
+    call.check()
+    if sh_degree is None and features is not None:
+        call = replace(call, colors=torch.cat([colors, features], dim=-1), features=None)
+    return _rasterization_gsplat(call) if means.is_cuda else _rasterization_cpu(call)
 
 
-def _check(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, viewmats: Tensor, Ks: Tensor,
-    sh_degree: int | None, backgrounds: Tensor | None, render_mode: str, features: Tensor | None,
-) -> None:  # fmt: skip
-    n, c = len(means), len(viewmats)
-    if sh_degree is None:
-        fits, channels = colors.ndim == 2 and len(colors) == n, colors.shape[-1]
-    else:
-        fits = colors.ndim == 3 and len(colors) == n and colors.shape[2] == 3
-        fits = fits and 0 <= sh_degree <= 3 and (sh_degree + 1) ** 2 <= colors.shape[1]
-        channels = 3
-    if features is not None:
-        fits, channels = fits and features.ndim == 2 and len(features) == n, channels + features.shape[-1]
-    shapes = [(means, (n, 3)), (quats, (n, 4)), (scales, (n, 3)), (opacities, (n,)), (viewmats, (c, 4, 4)),
-              (Ks, (c, 3, 3)), *([(backgrounds, (c, channels))] if backgrounds is not None else [])]  # fmt: skip
-    if not fits or any(tuple(t.shape) != shape for t, shape in shapes) or render_mode not in RENDER_MODES:
-        names = ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds", "features")
-        given = (means, quats, scales, opacities, colors, viewmats, Ks, backgrounds, features)
-        got = ", ".join(f"{name} {tuple(t.shape)}" for name, t in zip(names, given) if t is not None)
-        raise ValueError(
-            f"rasterization: {got}, sh_degree={sh_degree}, render_mode={render_mode!r} do not fit together"
-        )
-
-
-def _rasterization_gsplat(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, viewmats: Tensor, Ks: Tensor,
-    size: tuple[int, int], window: tuple[int, int, int, int], planes: tuple[float, float], eps2d: float,
-    sh_degree: int | None, backgrounds: Tensor | None, render_mode: str, features: Tensor | None,
-) -> tuple[Tensor, Tensor, dict[str, Any]]:  # fmt: skip
+def _rasterization_gsplat(call: _Call) -> tuple[Tensor, Tensor, dict[str, Any]]:
     try:
         import gsplat
     except ImportError as e:
         raise MissingDependencyError(
             "rendering on CUDA needs gsplat, which does not import here: pip install gsplat, or use --device cpu"
         ) from e
-    if features is not None:
+    colors, sh_degree, cameras = call.colors, call.sh_degree, len(call.viewmats)
+    if call.features is not None:
         assert sh_degree is not None
-        centres = torch.linalg.inv(viewmats)[:, :3, 3]
-        shape = (len(viewmats), *colors.shape)
-        rgb = gsplat.spherical_harmonics(sh_degree, means - centres[:, None], colors.expand(shape).contiguous())
-        extra = features.expand(len(viewmats), *features.shape)
+        centres = torch.linalg.inv(call.viewmats)[:, :3, 3]
+        sh = colors.expand(cameras, *colors.shape).contiguous()
+        rgb = gsplat.spherical_harmonics(sh_degree, call.means - centres[:, None], sh)
+        extra = call.features.expand(cameras, *call.features.shape)
         colors, sh_degree = torch.cat([(rgb + 0.5).clamp_min(0), extra], dim=-1), None
     # The full image is rendered even for a window: gsplat has no way to give the clamp of another image size.
     image, alpha, meta = gsplat.rasterization(
-        means, quats, scales, opacities, colors, viewmats, Ks, *size, near_plane=planes[0], far_plane=planes[1],
-        eps2d=eps2d, sh_degree=sh_degree, packed=False, backgrounds=backgrounds, render_mode=render_mode,
+        call.means, call.quats, call.scales, call.opacities, colors, call.viewmats, call.Ks, *call.size,
+        near_plane=call.planes[0], far_plane=call.planes[1], eps2d=call.eps2d, sh_degree=sh_degree, packed=False,
+        backgrounds=call.backgrounds, render_mode=call.render_mode,
     )  # fmt: skip
-    x0, y0, w, h = window
-    if window != (0, 0, *size):
-        image, alpha = image[:, y0 : y0 + h, x0 : x0 + w], alpha[:, y0 : y0 + h, x0 : x0 + w]
-        meta |= {"width": w, "height": h}
-    return image, alpha, meta
+    rows, columns = call.window.slices
+    meta |= {"width": call.window.width, "height": call.window.height}
+    return image[:, rows, columns], alpha[:, rows, columns], meta
 
 
-def _rasterization_cpu(
-    means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, viewmats: Tensor, Ks: Tensor,
-    size: tuple[int, int], window: tuple[int, int, int, int], planes: tuple[float, float], eps2d: float,
-    sh_degree: int | None, backgrounds: Tensor | None, render_mode: str, features: Tensor | None,
-) -> tuple[Tensor, Tensor, dict[str, Any]]:  # fmt: skip
+def _rasterization_cpu(call: _Call) -> tuple[Tensor, Tensor, dict[str, Any]]:
     views, projected = [], []
-    for viewmat, intrinsics in zip(viewmats, Ks, strict=True):
-        view = _cpu.PinholeView.of(_array(viewmat), _array(intrinsics), size, window, *planes, eps2d)
-        sh, direct = (None, colors) if sh_degree is None else (colors, features)
+    sh, direct = (None, call.colors) if call.sh_degree is None else (call.colors, call.features)
+    for viewmat, K in zip(call.viewmats, call.Ks, strict=True):
+        view = _cpu.PinholeView.of(_array(viewmat), _array(K), call.size, call.window, call.planes, call.eps2d)
         views.append(view)
-        projected.append(_Project.apply(view, means, quats, scales, opacities, viewmat, sh, sh_degree or 0, direct))
+        projected.append(_Project.apply(view, call.means, call.quats, call.scales, call.opacities, viewmat, sh,
+                                        call.sh_degree or 0, direct))  # fmt: skip
     # Composited from the stacked tensor, so that meta["means2d"] can retain its gradient as in gsplat.
     means2d = _stack([p[0] for p in projected])
-    with_depth = render_mode != "RGB"
+    with_depth, depth_only = call.render_mode != "RGB", call.render_mode == "ED"
     images, alphas = [], []
     for c, view in enumerate(views):
         _, depths, conics, shaded, radii = projected[c]
-        if render_mode == "ED":
-            shaded = shaded[:, :0]
-        background = None if backgrounds is None or render_mode == "ED" else backgrounds[c]
+        shaded = shaded[:, :0] if depth_only else shaded
+        background = None if call.backgrounds is None or depth_only else call.backgrounds[c]
         image, alpha = _Composite.apply(
-            view, with_depth, means2d[c], depths, conics, shaded, radii, opacities, background
+            view, with_depth, means2d[c], depths, conics, shaded, radii, call.opacities, background
         )
         if with_depth:
             image = torch.cat([image[..., :-1], image[..., -1:] / alpha.clamp(min=1e-10)], dim=-1)
         images.append(image)
         alphas.append(alpha)
-    meta = {"means2d": means2d, "width": window[2], "height": window[3], "n_cameras": len(views)}
+    meta = {"means2d": means2d, "width": call.window.width, "height": call.window.height, "n_cameras": len(views)}
     meta |= {name: _stack([p[k].detach() for p in projected])
              for name, k in (("depths", 1), ("conics", 2), ("radii", 4))}  # fmt: skip
     return _stack(images), _stack(alphas), meta
@@ -163,14 +174,15 @@ class _Project(torch.autograd.Function):
     """3D Gaussians to 2D ones and their colours, for one camera."""
 
     @staticmethod
-    def forward(
+    def forward(  # parameters: autograd needs each tensor by itself
         ctx: Any, view: _cpu.PinholeView, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor,
         viewmat: Tensor, sh: Tensor | None, sh_degree: int, direct: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        arrays = _array(means), _array(quats), _array(scales), None if sh is None else _array(sh)
-        features = None if direct is None else _array(direct)
-        out = _cpu.project(view, *arrays[:3], _array(opacities), arrays[3], sh_degree, features)
-        ctx.view, ctx.arrays, ctx.sh_degree, ctx.out = view, arrays, sh_degree, out
+        arrays = [None if x is None else _array(x) for x in (sh, direct)]
+        splats = _cpu.Splats(_array(means), _array(quats), _array(scales), _array(opacities), arrays[0], sh_degree,
+                             arrays[1])  # fmt: skip
+        out = _cpu.project(view, splats)
+        ctx.view, ctx.splats, ctx.out = view, splats, out
         radii = torch.from_numpy(out.radii)
         ctx.mark_non_differentiable(radii)
         return (torch.from_numpy(out.means2d), torch.from_numpy(out.depths), torch.from_numpy(out.conics),
@@ -178,12 +190,11 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v_means2d: Tensor, v_depths: Tensor, v_conics: Tensor, v_colors: Tensor, _: Tensor) -> Any:
-        means, quats, scales, sh = ctx.arrays
-        v_direct = v_colors if sh is None else v_colors[:, 3:] if ctx.needs_input_grad[8] else None
+        v_direct = v_colors if ctx.splats.sh is None else v_colors[:, 3:] if ctx.needs_input_grad[8] else None
         if not any(ctx.needs_input_grad[:8]):
             return (*[None] * 8, v_direct)
-        g = _cpu.project_backward(ctx.view, means, quats, scales, sh, ctx.sh_degree, ctx.out, _array(v_means2d),
-                                  _array(v_depths), _array(v_conics), _array(v_colors))  # fmt: skip
+        v = _cpu.ProjectedGradients(_array(v_means2d), _array(v_depths), _array(v_conics), _array(v_colors))
+        g = _cpu.project_backward(ctx.view, ctx.splats, ctx.out, v)
         v_sh = None if g.sh is None else torch.from_numpy(g.sh)
         return (None, torch.from_numpy(g.means), torch.from_numpy(g.quats), torch.from_numpy(g.scales), None,
                 torch.from_numpy(g.viewmat), v_sh, None, v_direct)  # fmt: skip
@@ -193,7 +204,7 @@ class _Composite(torch.autograd.Function):
     """2D Gaussians to an image, for one camera."""
 
     @staticmethod
-    def forward(
+    def forward(  # parameters: autograd needs each tensor by itself
         ctx: Any, view: _cpu.PinholeView, with_depth: bool, means2d: Tensor, depths: Tensor, conics: Tensor,
         colors: Tensor, radii: Tensor, opacities: Tensor, background: Tensor | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -206,14 +217,14 @@ class _Composite(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, v_image: Tensor, v_alpha: Tensor) -> Any:
         done = ctx.done
-        v_picture = _array(v_image)
-        g = _cpu.composite_backward(done, ctx.projected, ctx.opacities, v_picture, _array(v_alpha[..., 0]))
+        g, v_opacities = _cpu.composite_backward(done, ctx.projected, ctx.opacities, _array(v_image),
+                                                 _array(v_alpha[..., 0]))  # fmt: skip
         v_background = None
         if ctx.needs_input_grad[8]:
             v_background = (v_image * torch.from_numpy(done.transmittances)[..., None]).sum(dim=(0, 1))
             v_background = v_background[: len(v_background) - done.with_depth]
         return (None, None, torch.from_numpy(g.means2d), torch.from_numpy(g.depths), torch.from_numpy(g.conics),
-                torch.from_numpy(g.colors), None, torch.from_numpy(g.opacities), v_background)  # fmt: skip
+                torch.from_numpy(g.colors), None, torch.from_numpy(v_opacities), v_background)  # fmt: skip
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compute.threads import for_each, kernel, thread_count
+from ..compute.threads import for_each, in_bands, kernel
 from ..imaging.background import Background
 from ..imaging.geometry import Camera, Pose
-from .cpu.inference import StillGaussians
+from ..imaging.rect import Rect
+from .cpu.inference import FixedGaussians
 from .cpu.rasterizer import PinholeView
 from .gaussians import Gaussians
 from .photographs import Photograph, directions, warp
@@ -25,18 +26,16 @@ if TYPE_CHECKING:
 
     from .tensors import GaussianTensors
 
-SHARPER = 0.5  # of the footprint that keeps the blur: with it poses from reduced renderings are least biased
-SKETCHED = 0.6  # of the Gaussians, the largest, make a sketch
-MARGIN = 12  # px around the part's projection
-
-PLANES = (0.01, 1e10)  # nearest and farthest depth of what is drawn, part units
+COARSE_EPS2D = 0.5  # of the eps2d that keeps the blur: with it poses from reduced renderings are least biased
+COARSE_SHARE = 0.6  # of the Gaussians, the largest, make a coarse rendering
+WINDOW_MARGIN = 12  # px around the part's projection
+NEAR_FAR = (0.01, 1e10)  # nearest and farthest depth of what is drawn, part units
 
 Floats = NDArray[np.float32]
-Window = tuple[int, int, int, int]  # x0, y0, width, height
 
 
 class Renderer:
-    """Renders Gaussians, and any per-Gaussian features [N, C] beside their colours, at given poses.
+    """Renders Gaussians, and any per-Gaussian features [N, C] besides their colours, at given poses.
 
     The `nearest_photographs` of `photographs` (by viewing direction) are warped to the pose as well.
 
@@ -63,22 +62,23 @@ class Renderer:
         self._centre = g.centre
         self._directions = directions(self._photographs, self._centre)
 
-    def sketch(self, level: float) -> Renderer:
-        """A renderer of the same Gaussians, without features and photographs, at `level` times the resolution.
+    def coarse(self, scale: float) -> Renderer:
+        """A renderer of the largest Gaussians, without features and photographs, for images shrunk by `scale`.
 
-        The footprint shrinks with it, or the part would look larger than in the shrunk image and so seem nearer.
+        eps2d shrinks with them, or the part would look larger than in the shrunk image and so seem nearer.
         """
         g = self.gaussians
         sizes = np.sort(g.scales, axis=1)
         area = g.opacities * sizes[:, 1] * sizes[:, 2]
-        large = np.sort(np.argsort(-area, kind="stable")[: round(SKETCHED * len(g))])
-        footprint = g.footprint * SHARPER * level**2
-        return Renderer(replace(g.take(large), footprint=footprint), self.background, device=self.device)
+        large = np.sort(np.argsort(-area, kind="stable")[: round(COARSE_SHARE * len(g))])
+        eps2d = g.eps2d * COARSE_EPS2D * scale**2
+        return Renderer(replace(g.take(large), eps2d=eps2d), self.background, device=self.device)
 
-    def window(self, camera: Camera, pose: Pose) -> Window | None:
-        """x0, y0, width, height of the part's projection plus a margin; None if it is out of sight."""
-        lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
-        return _outline(self._means, pose.matrix, lens, camera.width, camera.height)
+    def window(self, camera: Camera, pose: Pose) -> Rect | None:
+        """The part's projection plus a margin; None if it is out of sight."""
+        intrinsics = np.array([camera.fx, camera.fy, camera.cx, camera.cy])
+        window = Rect(*_outline(self._means, pose.matrix, intrinsics, camera.width, camera.height))
+        return window if window.width > 0 and window.height > 0 else None
 
     def render(self, camera: Camera, pose: Pose, without: str | None = None) -> ReferenceRendering:
         """The part at `pose`, seen by the pinhole `camera`; the photograph named `without` is not used."""
@@ -90,38 +90,31 @@ class Renderer:
         colour = self.background.rgb01
         rgb = np.empty((height, width, 3), np.float32)
         rgb.reshape(height, -1)[:] = np.tile(np.array(colour, np.float32), width)  # by rows: much faster than by pixels
-        alpha = np.zeros((height, width), np.float32)
-        depth = np.zeros((height, width), np.float32)
+        alpha, depth = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
         features = np.zeros((height, width, self._features.shape[1]), np.float32)
         window = self.window(camera, pose)
-        if window is None:
-            return ReferenceRendering(
-                rgb, alpha, depth, features, camera, pose, window=(0, 0, 0, 0), background_colour=colour
-            )
-        x0, y0, w, h = window
-        inside = np.s_[y0 : y0 + h, x0 : x0 + w]
-        if self.device == "cpu":
-            image, through = self._composited(camera, pose, window)
-            out = rgb[inside], features[inside], depth[inside], alpha[inside]
-            bands = np.linspace(0, h, 2 * thread_count() + 1).astype(np.int64)
-            for_each(lambda i: _develop(image, through, *out, bands[i], bands[i + 1]), len(bands) - 1)
-        else:
-            image, opacity = self._rasterized(camera, pose, window)
-            np.clip(image[..., :3], 0, 1, out=rgb[inside])
-            features[inside], depth[inside], alpha[inside] = image[..., 3:-1], image[..., -1], opacity
-        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, window=window, background_colour=colour)
+        if window is not None:
+            inside = window.slices
+            if self.device == "cpu":
+                image, transmittance = self._composited(camera, pose, window)
+                out = rgb[inside], features[inside], depth[inside], alpha[inside]
+                in_bands(lambda first, last: _develop(image, transmittance, *out, first, last), window.height)
+            else:
+                image, opacity = self._rasterized(camera, pose, window)
+                np.clip(image[..., :3], 0, 1, out=rgb[inside])
+                features[inside], depth[inside], alpha[inside] = image[..., 3:-1], image[..., -1], opacity
+        return ReferenceRendering(rgb, alpha, depth, features, camera, pose, window=window or Rect(0, 0, 0, 0),
+                                  background_colour=colour)  # fmt: skip
 
-    def _composited(self, camera: Camera, pose: Pose, window: Window) -> tuple[Floats, Floats]:
+    def _composited(self, camera: Camera, pose: Pose, window: Rect) -> tuple[Floats, Floats]:
         """(colours, features and accumulated depth [h, w, 3 + C + 1], transmittance [h, w]), without autograd."""
-        view = PinholeView.of(
-            pose.matrix.astype(np.float32), camera.K.astype(np.float32), (camera.width, camera.height), window,
-            *PLANES, self.gaussians.footprint,
-        )  # fmt: skip
-        return self._still.picture(view, self._colour)
+        view = PinholeView.of(pose.matrix.astype(np.float32), camera.K.astype(np.float32),
+                              (camera.width, camera.height), window, NEAR_FAR, self.gaussians.eps2d)  # fmt: skip
+        return self._fixed.render(view, self._colour)
 
     @cached_property
-    def _still(self) -> StillGaussians:
-        return StillGaussians.of(self.gaussians, self._features)
+    def _fixed(self) -> FixedGaussians:
+        return FixedGaussians.of(self.gaussians, self._features)
 
     @cached_property
     def _on_device(self) -> tuple[GaussianTensors, Tensor, Tensor]:
@@ -133,7 +126,7 @@ class Renderer:
         features, colour = (torch.from_numpy(x).to(self.device) for x in (self._features, self._colour))
         return GaussianTensors.of(self.gaussians, self.device), features, colour[None]
 
-    def _rasterized(self, camera: Camera, pose: Pose, window: Window) -> tuple[Floats, Floats]:
+    def _rasterized(self, camera: Camera, pose: Pose, window: Rect) -> tuple[Floats, Floats]:
         """(colours, features and expected depth [h, w, 3 + C + 1], alpha [h, w])."""
         import torch
 
@@ -146,8 +139,8 @@ class Renderer:
         with torch.no_grad():
             out, alphas, _ = rasterization(
                 g.means, g.quats, g.scales, g.opacities, g.sh, viewmat.view(1, 4, 4), intrinsics.view(1, 3, 3),
-                camera.width, camera.height, near_plane=PLANES[0], far_plane=PLANES[1], window=window,
-                sh_degree=g.sh_degree, backgrounds=colour, render_mode="RGB+ED", features=features, eps2d=g.footprint,
+                camera.width, camera.height, near_plane=NEAR_FAR[0], far_plane=NEAR_FAR[1], window=window,
+                sh_degree=g.sh_degree, backgrounds=colour, render_mode="RGB+ED", features=features, eps2d=g.eps2d,
             )  # fmt: skip
             picture = to_host(torch.cat([out[0], alphas[0]], dim=-1))  # one transfer, of the window alone
         return picture[..., :-1], picture[..., -1]
@@ -158,9 +151,9 @@ class Renderer:
         height, width = rendering.alpha.shape
         photographs = np.zeros((len(chosen), height, width, 3), np.uint8)
         seen = np.zeros((len(chosen), height, width), np.bool_)
-        x0, y0, w, h = rendering.window or (0, 0, width, height)
-        if w and h:
-            inside, camera = np.s_[y0 : y0 + h, x0 : x0 + w], rendering.camera.cropped(x0, y0, w, h)
+        window = rendering.window or Rect(0, 0, width, height)
+        if window.area:
+            inside, camera = window.slices, rendering.camera.cropped(*window.xywh)
 
             def task(i: int) -> None:
                 photographs[i][inside], seen[i][inside] = warp(
@@ -178,8 +171,8 @@ class Renderer:
 
 
 @kernel
-def _develop(image, through, rgb, features, depth, alpha, first, last):  # type: ignore[no-untyped-def]
-    """Rows first..last of a picture as the CPU rasterizer leaves it into those of a rendering."""
+def _develop(image, transmittance, rgb, features, depth, alpha, first, last):  # type: ignore[no-untyped-def]
+    """Rows first..last of an image as the CPU rasterizer leaves it into those of a rendering."""
     channels = image.shape[2]
     zero, one = np.float32(0), np.float32(1)
     for y in range(first, last):
@@ -188,27 +181,23 @@ def _develop(image, through, rgb, features, depth, alpha, first, last):  # type:
                 rgb[y, x, c] = min(max(image[y, x, c], zero), one)
             for c in range(3, channels - 1):
                 features[y, x, c - 3] = image[y, x, c]
-            alpha[y, x] = one - through[y, x]
+            alpha[y, x] = one - transmittance[y, x]
             depth[y, x] = image[y, x, channels - 1] / max(alpha[y, x], np.float32(1e-10))
 
 
 @kernel
-def _outline(
-    means: NDArray[np.float64], pose: NDArray[np.float64], lens: NDArray[np.float64], width: int, height: int
-) -> Window | None:
-    """Where the means project to: all of them, as the tip of something thin may be a single one."""
+def _outline(means, pose, intrinsics, width, height):  # type: ignore[no-untyped-def]
+    """x0, y0, x1, y1 of where the means project to: all of them, as the tip of something thin may be a single one."""
     left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
     for i in range(means.shape[0]):
         x, y, z = means[i]
         depth = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
         if not depth > 1e-3:
             continue
-        u = lens[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) / depth + lens[2]
-        v = lens[1] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) / depth + lens[3]
+        u = intrinsics[0] * (pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]) / depth + intrinsics[2]
+        v = intrinsics[1] * (pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]) / depth + intrinsics[3]
         left, right = min(left, u), max(right, u)
         top, bottom = min(top, v), max(bottom, v)
-    x0, x1 = int(min(max(left - MARGIN, 0.0), width)), int(min(max(right + MARGIN + 1, 0.0), width))
-    y0, y1 = int(min(max(top - MARGIN, 0.0), height)), int(min(max(bottom + MARGIN + 1, 0.0), height))
-    if x1 <= x0 or y1 <= y0:
-        return None
-    return x0, y0, x1 - x0, y1 - y0
+    x0, x1 = min(max(left - WINDOW_MARGIN, 0.0), width), min(max(right + WINDOW_MARGIN + 1, 0.0), width)
+    y0, y1 = min(max(top - WINDOW_MARGIN, 0.0), height), min(max(bottom + WINDOW_MARGIN + 1, 0.0), height)
+    return int(x0), int(y0), int(x1), int(y1)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..imaging.geometry import Camera, Pose
+from ..imaging.rect import Rect
 
-SURROUND = 4  # px; more than any neighbourhood that the comparison looks at
+WINDOW_SURROUND = 4  # px; more than any neighbourhood that the comparison looks at
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +21,8 @@ class ReferenceRendering:
     in part units, expected value over the Gaussians hit, 0 where alpha is 0. features [H, W, C]:
     further per-Gaussian quantities (expected residuals), blended like colours. photographs uint8
     [K, H, W, 3]: what reference photographs show of the same surface points, where they saw them
-    (seen, bool [K, H, W]). window (x0, y0, width, height): all else is of the background_colour (0..1), alpha 0;
-    None where that is not known.
+    (seen, bool [K, H, W]). window: all beyond it is of the background_colour (0..1), alpha 0; None where that is not
+    known.
     """
 
     rgb: NDArray[np.float32]
@@ -32,7 +33,7 @@ class ReferenceRendering:
     pose: Pose
     photographs: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 0, 3), np.uint8))
     seen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0, 0), np.bool_))
-    window: tuple[int, int, int, int] | None = None
+    window: Rect | None = None
     background_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
@@ -40,8 +41,7 @@ class ReferenceRendering:
         """Rows and columns of the window and a few pixels of the background around it, or of the whole picture."""
         if self.window is None:
             return np.s_[:, :]
-        x0, y0, width, height = self.window
-        return np.s_[max(y0 - SURROUND, 0) : y0 + height + SURROUND, max(x0 - SURROUND, 0) : x0 + width + SURROUND]
+        return self.window.grown(WINDOW_SURROUND).clipped(self.alpha.shape).slices
 
     def cropped(self, part: tuple[slice, slice]) -> ReferenceRendering:
         """Only these rows and columns."""

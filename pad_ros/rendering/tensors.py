@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .gaussians import Floats, Gaussians
+from .gaussians import ARRAYS, Floats, Gaussians
 
 
 def to_host(tensor: Tensor) -> Floats:
@@ -30,19 +30,14 @@ class GaussianTensors:
     scales: Tensor  # [N, 3]
     opacities: Tensor  # [N]
     sh: Tensor  # [N, K, 3]
-    footprint: float
+    eps2d: float
 
     @staticmethod
     def of(gaussians: Gaussians, device: str) -> GaussianTensors:
         """On the CPU they share the memory of `gaussians`."""
-
-        def tensor(array: Floats) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
-
-        g = gaussians
-        return GaussianTensors(
-            tensor(g.means), tensor(g.quats), tensor(g.scales), tensor(g.opacities), tensor(g.sh), g.footprint
-        )
+        arrays = {name: np.ascontiguousarray(getattr(gaussians, name), np.float32) for name in ARRAYS}
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return GaussianTensors(eps2d=gaussians.eps2d, **tensors)
 
     @property
     def sh_degree(self) -> int:
@@ -50,7 +45,4 @@ class GaussianTensors:
 
     def arrays(self) -> Gaussians:
         """In main memory, without gradients."""
-        return Gaussians(
-            to_host(self.means), to_host(self.quats), to_host(self.scales), to_host(self.opacities), to_host(self.sh),
-            self.footprint,
-        )  # fmt: skip
+        return Gaussians(eps2d=self.eps2d, **{name: to_host(getattr(self, name)) for name in ARRAYS})

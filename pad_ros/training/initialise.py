@@ -15,7 +15,7 @@ from ..imaging.views import View
 from ..rendering.gaussians import Gaussians
 
 FLOATER_MARGIN = 6  # px
-VOXELS = 64  # per side of the box that the hull is looked for in
+HULL_VOXELS = 64  # per side of the box that the hull is looked for in
 SH_C0 = 0.28209479177387814
 
 
@@ -42,8 +42,8 @@ def hull_points(
         return rng.uniform(low, high, size=(count, 3))
     found = [_carve(rng.uniform(low, high, size=(500_000, 3)), masked)]
     # The part fills little of the box: from now on draw only from the voxels (and their neighbours) that hold some.
-    size = (high - low) / VOXELS
-    grid = np.zeros((VOXELS + 2,) * 3, bool)
+    size = (high - low) / HULL_VOXELS
+    grid = np.zeros((HULL_VOXELS + 2,) * 3, bool)
     grid[tuple(((found[0] - low) / size).astype(np.int64).T + 1)] = True
     cells = np.argwhere(binary_dilation(grid, np.ones((3, 3, 3), bool))) - 1
     total = len(found[0])

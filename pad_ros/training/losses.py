@@ -1,7 +1,7 @@
 """The photometric loss of 3D Gaussian Splatting and its gradient in closed form.
 
 Autograd through SSIM costs more than the rasterizer itself on a CPU; here the gradient is a few blurs, for float32 on
-a CPU by kernels of our own (`_photometric`).
+a CPU by kernels of our own (`photometric_kernels`).
 """
 
 from __future__ import annotations

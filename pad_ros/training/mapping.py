@@ -20,7 +20,7 @@ from ..imaging.background import Background
 from ..imaging.geometry import Pose
 from ..imaging.views import ReferenceViews, View
 from ..io.colmap_cameras import camera_from_colmap
-from ..localization.choices import create_features, create_matcher, create_retrieval
+from ..localization.choices import RETRIEVALS, create_features, create_matcher, create_retrieval
 from ..localization.features import Features
 from ..localization.matching import FeatureMatcher, Floats, Pairs
 from ..localization.retrieval import learn_vocabulary
@@ -95,7 +95,7 @@ class _Tools:
     def describe(self, views: ReferenceViews, features: Sequence[Features]) -> tuple[Floats, Floats]:
         """One vector per view [V, C] for retrieval, and the visual words that were learned for it, if any."""
         vocabulary = np.zeros((0, 0), np.float32)
-        if self.settings.retrieval == "vlad":
+        if RETRIEVALS[self.settings.retrieval].learns:
             vocabulary = learn_vocabulary(np.concatenate([found.descriptors for found in features]))
         retrieval = create_retrieval(self.settings.retrieval, self.networks, vocabulary, self.device)
         vectors = []

@@ -8,6 +8,8 @@ A row holds the 3 W values of its pixels, padded with zeros to whole vectors.
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,16 +18,16 @@ from ..compute.threads import for_each, kernel, thread_count
 
 Floats = NDArray[np.float32]
 
-HALF = 5  # px, of the window
+WINDOW_HALF = 5  # px, of the window
 CHANNELS = 3
-MARGIN = 2 * LANES  # floats before and after a row: at least HALF pixels
+ROW_MARGIN = 2 * LANES  # floats before and after a row: at least WINDOW_HALF pixels
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 
 def window() -> Floats:
     """Weights [6] of the window of SSIM (11 px, sigma 1.5), from its centre outwards."""
-    weights = np.exp(-0.5 * (np.arange(-HALF, HALF + 1) / 1.5) ** 2)
-    return (weights / weights.sum()).astype(np.float32)[HALF:]
+    weights = np.exp(-0.5 * (np.arange(-WINDOW_HALF, WINDOW_HALF + 1) / 1.5) ** 2)
+    return (weights / weights.sum()).astype(np.float32)[WINDOW_HALF:]
 
 
 def padded(image: Floats) -> Floats:  # [H, W, 3] -> [H, N]
@@ -58,39 +60,38 @@ class Comparison:
         moments, slopes = np.empty((3, *rows.shape), np.float32), np.empty((3, *rows.shape), np.float32)
         out = np.empty(self.shape, np.float32)
         flat = out.reshape(height, width * channels)
-        bands = _bands(height)
-        sums = np.zeros((len(bands) - 1, 2))
-        self._blur_moments(rows, moments)
-        for_each(
-            lambda i: _compare(
-                moments, self._mean, self._square, self._weights, self._used, slopes, sums[i], bands[i], bands[i + 1]
-            ),
-            len(bands) - 1,
-        )
+        sums = np.zeros((_band_count(height), 2))
         weights = np.array([l1_weight, ssim_weight], np.float32)
-        for_each(
-            lambda i: _gradient(rows, self.rows, slopes, self._weights, weights, flat, sums[i], bands[i], bands[i + 1]),
-            len(bands) - 1,
-        )
+        self._blur_moments(rows, moments)
+        _by_bands(lambda i, first, last: _compare(
+            moments, self._mean, self._square, self._weights, self._used, slopes, sums[i], first, last,
+        ), height)  # fmt: skip
+        _by_bands(lambda i, first, last: _gradient(
+            rows, self.rows, slopes, self._weights, weights, flat, sums[i], first, last,
+        ), height)  # fmt: skip
         ssim, l1 = sums.sum(axis=0)
         return float(l1), float(ssim), out
 
     def _blur_moments(self, rows: Floats, out: Floats) -> None:
-        bands = _bands(len(rows))
-        for_each(lambda i: _blur_rows(rows, self.rows, self._weights, out, bands[i], bands[i + 1]), len(bands) - 1)
+        _by_bands(lambda i, first, last: _blur_rows(rows, self.rows, self._weights, out, first, last), len(rows))
 
 
-def _bands(height: int) -> list[int]:
-    """Borders of bands of rows, a few per thread; fixed, so that sums do not depend on who was faster."""
-    count = min(height, 4 * thread_count())
-    return [height * i // count for i in range(count + 1)]
+def _band_count(height: int) -> int:
+    """A few bands of rows per thread; fixed, so that sums do not depend on who was faster."""
+    return min(height, 4 * thread_count())
+
+
+def _by_bands(task: Callable[[int, int, int], None], height: int) -> None:
+    """task(number, first, last) for each band."""
+    count = _band_count(height)
+    for_each(lambda i: task(i, height * i // count, height * (i + 1) // count), count)
 
 
 @kernel
 def _blurred(row, weights, at):
     """The blur along a row with margins, at eight values."""
     total = splat(weights[0]) * load(row, at)
-    for k in range(1, HALF + 1):
+    for k in range(1, WINDOW_HALF + 1):
         both = load(row, at - CHANNELS * k) + load(row, at + CHANNELS * k)
         total = fma(splat(weights[k]), both, total)
     return total
@@ -100,7 +101,7 @@ def _blurred(row, weights, at):
 def _down(flat, weights, y, height, stride, at):
     """The blur down the columns of an image [height, stride] given flat, at eight values of row y."""
     total = splat(weights[0]) * load(flat, y * stride + at)
-    for k in range(1, HALF + 1):
+    for k in range(1, WINDOW_HALF + 1):
         weight = splat(weights[k])
         if y >= k:
             total = fma(weight, load(flat, (y - k) * stride + at), total)
@@ -113,21 +114,18 @@ def _down(flat, weights, y, height, stride, at):
 def _blur_rows(image, target, weights, out, first, last):
     """out [3, H, N]: image, image^2 and image * target, blurred along the rows."""
     stride = image.shape[1]
-    x, xx, xt = (
-        np.zeros(stride + 2 * MARGIN, np.float32),
-        np.zeros(stride + 2 * MARGIN, np.float32),
-        np.zeros(stride + 2 * MARGIN, np.float32),
-    )
+    size = stride + 2 * ROW_MARGIN
+    x, xx, xt = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
     for y in range(first, last):
         for q in range(0, stride, LANES):
             a, b = load(image[y], q), load(target[y], q)
-            store(x, MARGIN + q, a)
-            store(xx, MARGIN + q, a * a)
-            store(xt, MARGIN + q, a * b)
+            store(x, ROW_MARGIN + q, a)
+            store(xx, ROW_MARGIN + q, a * a)
+            store(xt, ROW_MARGIN + q, a * b)
         for q in range(0, stride, LANES):
-            store(out[0, y], q, _blurred(x, weights, MARGIN + q))
-            store(out[1, y], q, _blurred(xx, weights, MARGIN + q))
-            store(out[2, y], q, _blurred(xt, weights, MARGIN + q))
+            store(out[0, y], q, _blurred(x, weights, ROW_MARGIN + q))
+            store(out[1, y], q, _blurred(xx, weights, ROW_MARGIN + q))
+            store(out[2, y], q, _blurred(xt, weights, ROW_MARGIN + q))
 
 
 @kernel
@@ -146,11 +144,8 @@ def _compare(moments, target_mean, target_square, weights, used, out, sums, firs
     means = moments[0].reshape(height * stride)
     squares = moments[1].reshape(height * stride)
     products = moments[2].reshape(height * stride)
-    by_mean, by_variance, by_covariance = (
-        np.zeros(stride + 2 * MARGIN, np.float32),
-        np.zeros(stride + 2 * MARGIN, np.float32),
-        np.zeros(stride + 2 * MARGIN, np.float32),
-    )
+    by_mean = np.zeros(stride + 2 * ROW_MARGIN, np.float32)
+    by_variance, by_covariance = by_mean.copy(), by_mean.copy()
     c1, c2 = splat(np.float32(SSIM_C1)), splat(np.float32(SSIM_C2))
     one, two, zero = splat(np.float32(1)), splat(np.float32(2)), splat(np.float32(0))
     eight = np.empty(LANES, np.float32)
@@ -173,13 +168,13 @@ def _compare(moments, target_mean, target_square, weights, used, out, sums, firs
             direct = two * (other * a2 * inverse - ssim * mean * inverse1)
             inside = splat(np.float32(used - q)) > lanes()
             row_sum = row_sum + select(inside, ssim, zero)
-            store(by_mean, MARGIN + q, select(inside, direct - two * mean * variance - other * covariance, zero))
-            store(by_variance, MARGIN + q, select(inside, variance, zero))
-            store(by_covariance, MARGIN + q, select(inside, covariance, zero))
+            store(by_mean, ROW_MARGIN + q, select(inside, direct - two * mean * variance - other * covariance, zero))
+            store(by_variance, ROW_MARGIN + q, select(inside, variance, zero))
+            store(by_covariance, ROW_MARGIN + q, select(inside, covariance, zero))
         for q in range(0, stride, LANES):
-            store(out[0, y], q, _blurred(by_mean, weights, MARGIN + q))
-            store(out[1, y], q, _blurred(by_variance, weights, MARGIN + q))
-            store(out[2, y], q, _blurred(by_covariance, weights, MARGIN + q))
+            store(out[0, y], q, _blurred(by_mean, weights, ROW_MARGIN + q))
+            store(out[1, y], q, _blurred(by_variance, weights, ROW_MARGIN + q))
+            store(out[2, y], q, _blurred(by_covariance, weights, ROW_MARGIN + q))
         store(eight, 0, row_sum)
         for k in range(LANES):
             sums[0] += eight[k]

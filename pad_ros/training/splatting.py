@@ -1,7 +1,7 @@
 """Fitting the Gaussians to the reference views.
 
 3D Gaussian Splatting (Kerbl et al. 2023) with given numbers of Gaussians, few while the views are small: instead of
-cloning and pruning, dead Gaussians are moved onto live ones that the loss still pulls at (after Kheradmand et
+cloning and pruning, dead Gaussians are moved onto live ones that have large gradients (after Kheradmand et
 al. 2024, "3DGS as MCMC", section 4). Before the last steps those that no view shows much of are dropped
 (as by Niemeyer et al. 2024, "RadSplat"), which makes rendering faster.
 Only the part's box of each view is rendered.
@@ -14,96 +14,35 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..comparison.surface_statistics import gathered
-from ..imaging.background import Background, mask_box
-from ..imaging.geometry import Camera
+from ..imaging.background import Background
 from ..imaging.views import View
 from ..progress import Progress
 from ..rendering.gaussians import Gaussians
-from ..rendering.rasterize import rasterization
 from ..rendering.tensors import GaussianTensors
-from .losses import SsimTarget, photometric_gradient, psnr
-from .splatting_settings import SplattingSettings
+from ..settings import SplattingSettings
+from .losses import photometric_gradient, psnr
+from .train_views import TrainView, most_seen, of_size, render_together
 
-NOTED = 50  # steps between notes on the progress
-MOST_VIEWS = 4  # per step, and
-PIXELS_AT_ONCE = 8_000_000  # of the pictures rendered in one call
-
-
-@dataclass(frozen=True, eq=False)
-class TrainView:
-    """The part's window of one view, ready to be compared with a rendering."""
-
-    name: str
-    camera: Camera  # of the full image
-    window: tuple[int, int, int, int]  # x0, y0, width, height of the crop
-    viewmat: Tensor  # [1, 4, 4]
-    intrinsics: Tensor  # [1, 3, 3]
-    target: SsimTarget  # [h, w, 3]
-    silhouette: Tensor | None  # [h, w, 1] 0/1
-
-    @staticmethod
-    def of(view: View, margin: int, device: str) -> TrainView:
-        assert view.pose is not None
-        height, width = view.image.shape[:2]
-        box = mask_box(view.mask, margin) if view.mask is not None else None
-        x0, y0, x1, y1 = box or (0, 0, width, height)
-        rgb = torch.from_numpy(view.image[y0:y1, x0:x1].astype(np.float32) / 255).to(device)
-        mask = None
-        if view.mask is not None:
-            mask = torch.from_numpy(view.mask[y0:y1, x0:x1, None].astype(np.float32)).to(device)
-        viewmat = torch.from_numpy(view.pose.matrix.astype(np.float32))[None].to(device)
-        intrinsics = torch.from_numpy(view.camera.K.astype(np.float32))[None].to(device)
-        window = (x0, y0, x1 - x0, y1 - y0)
-        return TrainView(view.name, view.camera, window, viewmat, intrinsics, SsimTarget(rgb), mask)
-
-    @property
-    def pixels(self) -> int:
-        """Of the window."""
-        return self.window[2] * self.window[3]
-
-    def render(
-        self, gaussians: GaussianTensors, background: Tensor, sh_degree: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
-        colours, alphas, _ = rasterization(
-            gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
-            self.viewmat, self.intrinsics, self.camera.width, self.camera.height, window=self.window,
-            sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree, backgrounds=background,
-            eps2d=gaussians.footprint,
-        )  # fmt: skip
-        return colours[0], alphas[0]
-
-
-def render_together(
-    views: Sequence[TrainView], gaussians: GaussianTensors, background: Tensor, sh_degree: int, jointly: bool
-) -> list[tuple[Tensor, Tensor]]:
-    """(RGB, alpha) of each view's window, as `TrainView.render`; `jointly` in one call, where they are of one size.
-
-    One call renders whole pictures, which suits a GPU.
-    """
-    first, sizes = views[0].camera, {(view.camera.width, view.camera.height) for view in views}
-    if not jointly or len(views) == 1 or len(sizes) > 1:
-        return [view.render(gaussians, background, sh_degree) for view in views]
-    colours, alphas, _ = rasterization(
-        gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
-        torch.cat([view.viewmat for view in views]), torch.cat([view.intrinsics for view in views]),
-        first.width, first.height, sh_degree=sh_degree, backgrounds=background.repeat(len(views), 1),
-        eps2d=gaussians.footprint,
-    )  # fmt: skip
-    windows = [np.s_[y0 : y0 + h, x0 : x0 + w] for x0, y0, w, h in (view.window for view in views)]
-    return [(colours[i][window], alphas[i][window]) for i, window in enumerate(windows)]
+SSIM_WEIGHT = 0.2  # against the mean absolute difference
+SILHOUETTE_WEIGHT = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
+OPACITY_WEIGHT = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
+DEAD_OPACITY = 0.01
+VIEW_MARGIN = 8  # px around the part's box that are rendered too, so that floaters there are seen
+FIRST_PIXELS, COARSE_PIXELS = 20_000, 100_000  # larger windows are shrunk to about so many, first and then
+LR_SCALES, LR_QUATS, LR_OPACITIES, LR_SH0, LR_SH = 1e-2, 4e-3, 5e-2, 1e-2, 1e-3  # learning rates at the start
+STEPS_PER_NOTE = 50  # on the progress
+MAX_VIEWS_PER_STEP = 4
+MAX_PIXELS_PER_STEP = 8_000_000  # of the images rendered in one call
 
 
 def _views_per_step(views: Sequence[TrainView], device: str) -> int:
     """One on a CPU; a GPU renders several small pictures in hardly more time than one."""
     largest = max(view.camera.width * view.camera.height for view in views)
-    return 1 if device == "cpu" else max(min(MOST_VIEWS, PIXELS_AT_ONCE // largest), 1)
+    return 1 if device == "cpu" else max(min(MAX_VIEWS_PER_STEP, MAX_PIXELS_PER_STEP // largest), 1)
 
 
 class _Parameters:
@@ -121,21 +60,21 @@ class _Parameters:
         self.sh0 = leaf(start.sh[:, :1])
         self.sh = leaf(start.sh[:, 1:])
         rates = [
-            (self.means, settings.lr_means * radius), (self.quats, settings.lr_quats),
-            (self.log_scales, settings.lr_scales), (self.sh0, settings.lr_sh0), (self.sh, settings.lr_sh),
-            (self.logits, settings.lr_opacities),
+            (self.means, settings.lr_means * radius), (self.quats, LR_QUATS),
+            (self.log_scales, LR_SCALES), (self.sh0, LR_SH0), (self.sh, LR_SH),
+            (self.logits, LR_OPACITIES),
         ]  # fmt: skip
         rates = [(p, rate * batch**0.5) for p, rate in rates]
         groups = [{"params": [p], "lr": rate, "start": rate} for p, rate in rates]
         betas = (1 - batch * (1 - 0.9), 1 - batch * (1 - 0.999))  # as long a memory of views as with one at a time
         self.optimizer = torch.optim.Adam(groups, betas=betas, eps=1e-15 / batch**0.5, fused=True)
         self._decay = settings.lr_decay
-        self._footprint = settings.footprint
+        self._eps2d = settings.eps2d
 
     def gaussians(self) -> GaussianTensors:
         return GaussianTensors(
             self.means, self.quats, self.log_scales.exp(), torch.sigmoid(self.logits),
-            torch.cat([self.sh0, self.sh], dim=1), self._footprint,
+            torch.cat([self.sh0, self.sh], dim=1), self._eps2d,
         )  # fmt: skip
 
     def step(self, progress: float) -> None:
@@ -205,22 +144,84 @@ def _rotate(quats: Tensor, vectors: Tensor) -> Tensor:  # [N, 4], [N, 3] -> [N, 
     return vectors + w * t + torch.linalg.cross(u, t)
 
 
-def _shrunk(view: View, scale: float) -> View:
-    """The view with about `scale` times as many pixels on a side."""
-    size = max(round(view.camera.width * scale), 1), max(round(view.camera.height * scale), 1)
-    image = np.ascontiguousarray(cv2.resize(view.image, size, interpolation=cv2.INTER_AREA))
-    mask = view.mask
-    if mask is not None:
-        mask = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
-    return replace(view, image=image, camera=view.camera.resized(*size), mask=mask)
+class _Fit:
+    """A fit under way: what is optimised, and the views that it is compared with."""
 
+    def __init__(
+        self, start: Gaussians, views: Sequence[View], background: Background, settings: SplattingSettings,
+        device: str, seed: int,
+    ) -> None:  # fmt: skip
+        s, margin = settings, VIEW_MARGIN
+        self.settings = settings
+        self.generator = torch.Generator().manual_seed(seed)
+        self.train = [TrainView.of(view, margin, device) for view in views]
+        self.coarse = of_size(COARSE_PIXELS, views, self.train, margin, device)
+        self.stages = [
+            (s.first_until, of_size(FIRST_PIXELS, views, self.train, margin, device)),
+            (s.coarse_until, self.coarse), (1.0, self.train),
+        ]  # fmt: skip
+        radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
+        self.batch = _views_per_step(self.train, device)
+        self.parameters = _Parameters(start, s, radius, device, self.batch)
+        self.background = torch.tensor([background.rgb01], device=device)
+        self.on_cpu = device == "cpu"
+        self.pull = self._no_pull()  # gradients of the means, summed since Gaussians were last moved
+        self.growing, self.moving = True, True  # Gaussians are yet to be added, are relocated
+        self.order: list[int] = []
 
-def _of_size(
-    pixels: int, views: Sequence[View], train: Sequence[TrainView], margin: int, device: str
-) -> Sequence[TrainView]:
-    """The views with windows shrunk to about `pixels`; as they are where they have hardly more."""
-    scale = float(np.sqrt(pixels / np.median([view.pixels for view in train])))
-    return [TrainView.of(_shrunk(view, scale), margin, device) for view in views] if scale < 0.8 else train
+    def step(self, share: float) -> Tensor:
+        """One step, when `share` of the fit is over; returns the loss."""
+        s, views = self.settings, self._next_views(share)
+        degree = min(s.sh_degree, int(share * 4 * (s.sh_degree + 1)))
+        rendered = render_together(views, self.parameters.gaussians(), self.background, degree, not self.on_cpu)
+        outputs: list[Tensor] = []
+        gradients: list[Tensor] = []
+        losses = []
+        for view, (rgb, alpha) in zip(views, rendered, strict=True):
+            loss, by_rgb = photometric_gradient(rgb.detach(), view.target, SSIM_WEIGHT)
+            losses.append(loss)
+            outputs.append(rgb)
+            gradients.append(by_rgb / len(views))
+            if view.silhouette is not None:
+                outputs.append(alpha)
+                weight = SILHOUETTE_WEIGHT / (alpha.numel() * len(views))
+                gradients.append((alpha.detach() - view.silhouette).sign() * weight)
+        torch.autograd.backward(outputs, gradients)
+        means, logits = self.parameters.means, self.parameters.logits
+        assert means.grad is not None and logits.grad is not None
+        opacities = torch.sigmoid(logits.detach())
+        logits.grad += OPACITY_WEIGHT / len(opacities) * opacities * (1 - opacities)
+        if self.moving or self.growing:
+            self.pull += torch.linalg.norm(means.grad, dim=1)
+        self.parameters.step(share)
+        return torch.stack(losses).mean()
+
+    def move_gaussians(self, share: float, due: bool) -> None:
+        """Drop, add or relocate Gaussians where the schedule says so; `due`: as every so many steps."""
+        s = self.settings
+        if self.moving and share >= s.relocate_until:
+            self.moving = False
+            # On the coarse views: large ones would take as long as many steps.
+            self.parameters.keep(most_seen(self.parameters.gaussians(), self.coarse, s.kept))
+        elif self.growing and due and share >= s.first_until:
+            self.growing = False
+            self.parameters.grow(s.gaussians, self.pull, self.generator)
+        elif self.moving and due:
+            self.parameters.relocate(self.pull, DEAD_OPACITY, self.generator)
+        else:
+            return
+        self.pull = self._no_pull()
+
+    def _no_pull(self) -> Tensor:
+        return torch.zeros(len(self.parameters.means), device=self.parameters.means.device)
+
+    def _next_views(self, share: float) -> list[TrainView]:
+        if not self.order:
+            self.order = torch.randperm(len(self.train), generator=self.generator).tolist()
+        shown = next(stage for until, stage in self.stages if share < until)
+        chosen = [shown[i] for i in self.order[-self.batch :]]
+        del self.order[-self.batch :]
+        return chosen
 
 
 def fit_gaussians(
@@ -231,7 +232,6 @@ def fit_gaussians(
     seconds: float,
     device: str = "cpu",
     seed: int = 0,
-    title: str = "fitting Gaussians",
 ) -> Gaussians:
     """The Gaussians that reproduce the views, after `seconds` or `settings.steps`.
 
@@ -239,86 +239,24 @@ def fit_gaussians(
     follows whichever of the two runs out first. `views` must have poses; their masks (where known) limit what is
     rendered and add the silhouette term.
     """
-    generator = torch.Generator().manual_seed(seed)
-    growing, moving = True, True  # Gaussians are still to be added, and still relocated
-    train = [TrainView.of(view, settings.margin, device) for view in views]
-    stages = [
-        (settings.first_until, _of_size(settings.first_pixels, views, train, settings.margin, device)),
-        (settings.coarse_until, _of_size(settings.coarse_pixels, views, train, settings.margin, device)),
-        (1.0, train),
-    ]
-    radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
-    batch = _views_per_step(train, device)
-    parameters = _Parameters(start, settings, radius, device, batch)
-    colour = torch.tensor([background.rgb01], device=device)
-    pull = torch.zeros(len(start), device=device)
-    order: list[int] = []
+    fit = _Fit(start, views, background, settings, device, seed)
     smoothed, note = torch.tensor(float("nan")), ""
     began = time.monotonic()
-    with Progress(title, 1.0) as bar:
-        for step in itertools.count(0, batch):  # counted in views
+    with Progress("fitting Gaussians", 1.0) as bar:
+        for step in itertools.count(0, fit.batch):  # counted in views
             share = max(step / settings.steps, (time.monotonic() - began) / seconds)
             if share >= 1:
                 break
-            if not order:
-                order = torch.randperm(len(views), generator=generator).tolist()
-            shown = next(stage for until, stage in stages if share < until)
-            at_once = [shown[i] for i in order[-batch:]]
-            del order[-batch:]
-            degree = min(settings.sh_degree, int(share * 4 * (settings.sh_degree + 1)))
-            outputs: list[Tensor] = []
-            gradients: list[Tensor] = []
-            losses = []
-            pictures = render_together(at_once, parameters.gaussians(), colour, degree, device != "cpu")
-            for view, (rgb, alpha) in zip(at_once, pictures, strict=True):
-                loss, by_rgb = photometric_gradient(rgb.detach(), view.target, settings.ssim_weight)
-                losses.append(loss)
-                outputs.append(rgb)
-                gradients.append(by_rgb / len(at_once))
-                if view.silhouette is not None:
-                    weight = settings.silhouette_weight / (alpha.numel() * len(at_once))
-                    outputs.append(alpha)
-                    gradients.append((alpha.detach() - view.silhouette).sign() * weight)
-            torch.autograd.backward(outputs, gradients)
-            assert parameters.means.grad is not None and parameters.logits.grad is not None
-            opacities = torch.sigmoid(parameters.logits.detach())
-            parameters.logits.grad += settings.opacity_weight / len(opacities) * opacities * (1 - opacities)
-            if moving or growing:
-                pull += torch.linalg.norm(parameters.means.grad, dim=1)
-            parameters.step(share)
-            loss = torch.stack(losses).mean()
+            loss = fit.step(share)
             smoothed = loss if step == 0 else 0.98 * smoothed + 0.02 * loss
-            due = (step + batch) % settings.relocate_every < batch
-            if moving and share >= settings.relocate_until:
-                moving = False
-                _, coarse = stages[1]  # large views would take as long as many steps
-                parameters.keep(_most_seen(parameters.gaussians(), coarse, settings.kept))
-                pull = torch.zeros(len(parameters.means), device=device)
-            elif growing and due and share >= settings.first_until:
-                growing = False
-                parameters.grow(settings.gaussians, pull, generator)
-                pull = torch.zeros(len(parameters.means), device=device)
-            elif moving and due:
-                parameters.relocate(pull, settings.dead_opacity, generator)
-                pull.zero_()
-            if step % NOTED < batch:  # reading the loss waits for a GPU
+            fit.move_gaussians(share, due=(step + fit.batch) % settings.relocate_every < fit.batch)
+            if step % STEPS_PER_NOTE < fit.batch:  # reading the loss waits for a GPU
                 note = f"step {step}, loss {float(smoothed):.4f}"
             bar.update(share - bar.done, note)
-    fitted = parameters.gaussians().arrays()
+    fitted = fit.parameters.gaussians().arrays()
     lengths = np.linalg.norm(fitted.quats, axis=1, keepdims=True)
     fitted = replace(fitted, quats=fitted.quats / np.maximum(lengths, np.float32(1e-12)))
-    return fitted.take(fitted.opacities > settings.dead_opacity)
-
-
-def _most_seen(gaussians: GaussianTensors, views: Sequence[TrainView], share: float) -> Tensor:
-    """Indices, in order, of the `share` of the Gaussians that fill most pixels in the view that shows most of them."""
-    count, device = len(gaussians.means), gaussians.means.device
-    most = torch.zeros(count, device=device)
-    for view in views:
-        ones = torch.ones(1, view.window[3], view.window[2], 1, device=device)
-        filled = gathered(gaussians, view.viewmat, view.intrinsics, view.camera, view.window, ones)
-        most = torch.maximum(most, filled[:, 0])
-    return torch.sort(torch.topk(most, max(round(share * count), 1)).indices).values
+    return fitted.take(fitted.opacities > DEAD_OPACITY)
 
 
 @dataclass(frozen=True)

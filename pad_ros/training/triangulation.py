@@ -40,7 +40,7 @@ def triangulate(
     options = pycolmap.IncrementalTriangulatorOptions()
     options.min_angle = min_angle_deg
     options.random_seed = 0
-    # COLMAP's 2 degrees would be dozens of pixels with a long lens.
+    # COLMAP's 2 degrees would be dozens of pixels at a long focal length.
     options.create_max_angle_error = options.continue_max_angle_error = float(np.degrees(pixels / focal))
     options.merge_max_reproj_error = options.complete_max_reproj_error = pixels
     observations = pycolmap.ObservationManager(reconstruction, graph)

@@ -16,8 +16,8 @@ from ..io.colmap_cameras import colmap_camera
 from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
 from ..localization.matching import FeatureMatcher, Floats, NearestNeighbours, Pairs
 
-BOX_MARGIN = 8  # px around the part's silhouette
-MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
+VIEW_BOX_MARGIN = 8  # px around the part's silhouette
+VIEW_MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
 POSED_RATIO = 0.95  # loose, since the epipolar check follows
 UNPOSED_RATIO = 0.8
 MIN_PAIR_MATCHES = 15
@@ -31,13 +31,13 @@ def extract_view(
     """Features of the part in `view`, inside `view_window`."""
     box, mask = view_window(view, background)
     found = extract_window(features, view.image, box, max_pixels, max_scale)
-    return found if mask is None else found.take(inside_mask(found.keypoints, mask, MASK_MARGIN))
+    return found if mask is None else found.take(inside_mask(found.keypoints, mask, VIEW_MASK_MARGIN))
 
 
 def view_window(view: View, background: Background) -> tuple[Rect, Mask | None]:
     """The box around the part's silhouette, and that; the whole image and None where there is no silhouette."""
     mask = view.mask if view.mask is not None else part_mask(view.image, background)
-    box = None if mask is None else mask_box(mask, BOX_MARGIN)
+    box = None if mask is None else mask_box(mask, VIEW_BOX_MARGIN)
     if box is None:
         height, width = view.image.shape[:2]
         return Rect(0, 0, width, height), None

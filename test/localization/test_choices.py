@@ -36,7 +36,7 @@ def test_what_each_choice_needs() -> None:
     [(["features=orb"], "sift, aliked"), (["matcher=glue"], "nearest, lighterglue, lightglue"),
      (["retrieval=bow"], "vlad, netvlad"), (["features=3"], "features"),
      (["matcher=lighterglue"], "lighterglue matches features=xfeat only, not sift"),
-     (["matcher=lightglue", "features=aliked-t16"], "superpoint, aliked-n16 only, not aliked-t16")],
+     (["matcher=lightglue", "features=aliked-t16"], "features=superpoint, aliked-n16 only, not aliked-t16")],
 )  # fmt: skip
 def test_what_does_not_go_together(overrides: list[str], mentions: str) -> None:
     with pytest.raises(InputError, match=mentions):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from textured_cube import draw, ring_poses
 
+from pad_ros.imaging.rect import Rect
 from pad_ros.localization.features import SiftFeatures, extract_window, inside_mask
 
 
@@ -19,7 +20,7 @@ def test_keypoints_have_pixel_centres_at_half(scale: float) -> None:
     offsets = []
     for _ in range(20):
         x, y = generator.uniform(40, 56, 2)
-        found = extract_window(SiftFeatures(), blob(x, y), (8, 4, 92, 90), 10**9, scale)
+        found = extract_window(SiftFeatures(), blob(x, y), Rect(8, 4, 92, 90), 10**9, scale)
         offsets.append(found.keypoints[found.scores.argmax()] - (x, y))
         assert found.scale == pytest.approx(scale, rel=0.01)
     assert np.abs(np.mean(offsets, axis=0)).max() < 0.05
@@ -27,7 +28,7 @@ def test_keypoints_have_pixel_centres_at_half(scale: float) -> None:
 
 def test_window_work_is_bounded() -> None:
     image = draw(ring_poses(8)[0])
-    found = extract_window(SiftFeatures(limit=200), image, (0, 0, 320, 320), 160 * 160, 2.0)
+    found = extract_window(SiftFeatures(limit=200), image, Rect(0, 0, 320, 320), 160 * 160, 2.0)
     assert found.scale == pytest.approx(0.5)
     assert len(found) <= 201  # OpenCV keeps ties
     assert found.keypoints.max() > 200  # in pixels of the whole image

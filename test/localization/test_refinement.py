@@ -5,7 +5,7 @@ import pytest
 from splat_scenes import CAMERA, WHITE, box, orbit, put_off
 
 from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
-from pad_ros.localization.alignment import Window, nudged, seen_window
+from pad_ros.localization.alignment import Window, seen_window, shifted
 from pad_ros.localization.refinement import MAX_ROTATION_DEG, MAX_TRANSLATION, refine_pose
 from pad_ros.rendering.renderer import Renderer
 
@@ -86,12 +86,12 @@ def test_a_nudge_is_what_a_rendering_from_there_shows(render, shift):
     there = pose.retract(np.array([0, 0, 0, shift * pose.translation[2] / CAMERA.fx, 0, 0]))
     before, after = render(CAMERA, pose), render(CAMERA, there)
     warp = there.matrix @ pose.inverse().matrix
-    whole = nudged(before, warp)
+    whole = shifted(before, warp)
     assert np.abs(whole.rgb - after.rgb).mean() < 0.1 * np.abs(before.rgb - after.rgb).mean()
     image = photograph(render, pose)
     window, (x0, y0, x1, y1) = Window.of(image, before), seen_window(before)
     inner = np.s_[4:-4, 4:-4]
-    np.testing.assert_allclose(window.nudged(warp).rgb[inner], whole.rgb[y0:y1, x0:x1][inner], atol=1e-4)
+    np.testing.assert_allclose(window.shifted(warp).rgb[inner], whole.rgb[y0:y1, x0:x1][inner], atol=1e-4)
 
 
 def test_what_does_not_lower_the_loss_is_refused(render):

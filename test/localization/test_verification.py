@@ -9,7 +9,7 @@ from box_model import PART, POSES, make_box_model, photograph
 from splat_scenes import CAMERA, WHITE, put_off
 
 from pad_ros.imaging.geometry import Pose, rotation_angle
-from pad_ros.localization.alignment import nudged
+from pad_ros.localization.alignment import shifted
 from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.refinement import Refinement
 from pad_ros.localization.result import Localization
@@ -100,7 +100,7 @@ def test_matched_poses_from_uncovered_viewpoints_are_held():
 def as_made(refined):
     """The rendering that the refinement says it left."""
     made = RENDERER.part(CAMERA, refined.rendered_from)
-    return nudged(made, (refined.pose @ refined.rendered_from.inverse()).matrix)
+    return shifted(made, (refined.pose @ refined.rendered_from.inverse()).matrix)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -20,6 +20,7 @@ from pad_ros.decision.inspection import DefectKind, DefectRegion  # noqa: E402
 from pad_ros.decision.result_message import pose_message  # noqa: E402
 from pad_ros.errors import ImageError  # noqa: E402
 from pad_ros.imaging.geometry import Camera, Pose  # noqa: E402
+from pad_ros.imaging.rect import Rect  # noqa: E402
 from pad_ros.io.encodings import covariance_from_ros, covariance_to_ros  # noqa: E402
 from pad_ros.localization.result import Localization  # noqa: E402
 from pad_ros.nodes.support import messages  # noqa: E402
@@ -91,7 +92,7 @@ def test_reference_view_round_trip(features):
     random = np.random.default_rng(features)
     colours = random.integers(0, 255, (features, *rendering.alpha.shape, 3)).astype(np.uint8)
     seen = random.random((features, *rendering.alpha.shape)) > 0.5
-    window, white = ((3, 4, 20, 10), (1.0, 1.0, 1.0)) if features else (None, (0.0, 0.0, 0.0))
+    window, white = (Rect(3, 4, 23, 14), (1.0, 1.0, 1.0)) if features else (None, (0.0, 0.0, 0.0))
     rendering = dataclasses.replace(rendering, photographs=colours, seen=seen, window=window, background_colour=white)
     before = dataclasses.replace(before, rendering=rendering, render_ms=2.5)
     after = messages.frame_from_reference(through_wire(messages.frame_to_reference(before)))

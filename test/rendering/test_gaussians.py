@@ -41,27 +41,27 @@ def test_round_trip(tmp_path: Path, degree: int, count: int) -> None:
     np.testing.assert_allclose(read.opacities, written.opacities, atol=2e-6, rtol=1e-5)
 
 
-def test_footprint_is_kept_and_is_the_usual_one_where_the_file_says_nothing(tmp_path: Path) -> None:
+def test_eps2d_is_kept_and_is_the_usual_one_where_the_file_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.ply"
-    save_ply(replace(some_gaussians(), footprint=0.1), path)
-    assert load_ply(path).footprint == 0.1
+    save_ply(replace(some_gaussians(), eps2d=0.1), path)
+    assert load_ply(path).eps2d == 0.1
     path.write_bytes(path.read_bytes().replace(b"comment footprint 0.1\n", b""))
-    assert load_ply(path).footprint == 0.3
+    assert load_ply(path).eps2d == 0.3
 
 
 @pytest.mark.parametrize("value", [b"-1", b"nan", b"1e9", b"wide", b""])
-def test_impossible_footprint_is_refused(tmp_path: Path, value: bytes) -> None:
+def test_impossible_eps2d_is_refused(tmp_path: Path, value: bytes) -> None:
     path = tmp_path / "a.ply"
-    save_ply(replace(some_gaussians(), footprint=0.1), path)
+    save_ply(replace(some_gaussians(), eps2d=0.1), path)
     path.write_bytes(path.read_bytes().replace(b"footprint 0.1", b"footprint " + value))
     with pytest.raises(ModelError, match="footprint"):
         load_ply(path)
 
 
 def test_taking_some_keeps_the_rest_of_what_they_are() -> None:
-    g = replace(some_gaussians(5), footprint=0.1)
+    g = replace(some_gaussians(5), eps2d=0.1)
     some = g.take(np.array([True, False, True, False, False]))
-    assert len(some) == 2 and some.footprint == 0.1 and np.array_equal(some.sh, g.sh[[0, 2]])
+    assert len(some) == 2 and some.eps2d == 0.1 and np.array_equal(some.sh, g.sh[[0, 2]])
 
 
 def test_layout_is_that_of_the_usual_viewers(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pad_ros.compute.threads import kernel
 from pad_ros.imaging.geometry import Pose
+from pad_ros.imaging.rect import Rect
 from pad_ros.rendering.rasterize import rasterization
 
 
@@ -156,16 +157,17 @@ def test_expected_depth_alone() -> None:
     assert torch.equal(depth, both[..., 3:])
 
 
-@pytest.mark.parametrize("window", [(0, 0, 20, 37), (17, 5, 16, 16), (31, 20, 14, 17), (44, 36, 1, 1)])
+@pytest.mark.parametrize("window", [(0, 0, 20, 37), (17, 5, 33, 21), (31, 20, 45, 37), (44, 36, 45, 37)])
 def test_a_window_equals_that_part_of_the_full_image(window: tuple[int, int, int, int]) -> None:
+    rect = Rect(*window)
     scene = make_scene(degree=1).to(torch.float32)
     scene.means = scene.means * 1.6  # some beyond the clamp of the projection
     full, alpha, _ = render(scene, sh_degree=1, render_mode="RGB+ED")
-    part, part_alpha, meta = render(scene, sh_degree=1, render_mode="RGB+ED", window=window)
-    x0, y0, w, h = window
+    part, part_alpha, meta = render(scene, sh_degree=1, render_mode="RGB+ED", window=rect)
+    w, h = rect.width, rect.height
     assert part.shape == (h, w, 4) and (meta["width"], meta["height"]) == (w, h)
-    torch.testing.assert_close(part, full[y0 : y0 + h, x0 : x0 + w], atol=2e-5, rtol=1e-5)
-    torch.testing.assert_close(part_alpha, alpha[y0 : y0 + h, x0 : x0 + w], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(part, full[rect.slices], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(part_alpha, alpha[rect.slices], atol=1e-5, rtol=1e-5)
 
 
 def test_several_cameras_and_the_gradient_of_means2d() -> None:
@@ -308,7 +310,7 @@ def test_wrong_shapes_are_refused() -> None:
     for changes in (
         {"sh_degree": 1},
         {"render_mode": "D"},
-        {"window": (30, 0, 20, 20)},
+        {"window": Rect(30, 0, 50, 20)},
         {"backgrounds": torch.zeros(1, 4)},
     ):
         with pytest.raises(ValueError):
@@ -328,7 +330,7 @@ def test_agrees_with_gsplat_on_cuda(degree: int | None) -> None:
         image, alpha, meta = rasterization(
             scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.viewmat[None],
             INTRINSICS[None].to(device), WIDTH, HEIGHT, sh_degree=degree, features=scene.features,
-            render_mode="RGB+ED", window=(7, 3, 30, 30),
+            render_mode="RGB+ED", window=Rect(7, 3, 37, 33),
         )  # fmt: skip
         meta["means2d"].retain_grad()
         (image[..., :5].square().sum() + alpha.sum()).backward()

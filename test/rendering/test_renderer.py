@@ -74,8 +74,8 @@ def test_a_part_that_leaves_the_image_is_cut(gaussians):
     renderer = Renderer(gaussians, WHITE)
     full = renderer.render(CAMERA, orbit(5)[0])
     left = Camera(64, 128, CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy)
-    x0, y0, w, h = renderer.window(left, orbit(5)[0])
-    assert x0 >= 0 and y0 >= 0 and x0 + w <= 64 and y0 + h <= 128
+    x0, y0, x1, y1 = renderer.window(left, orbit(5)[0])
+    assert x0 >= 0 and y0 >= 0 and x1 <= 64 and y1 <= 128
     np.testing.assert_allclose(renderer.render(left, orbit(5)[0]).alpha, full.alpha[:, :64], atol=2e-2)
 
 
@@ -90,9 +90,8 @@ def test_the_tip_of_something_thin_is_not_cut_off(gaussians):
         means=np.concatenate([many.means, tip[None].astype(np.float32)]),
     )  # fmt: skip
     u, v = CAMERA.project(pose.transform(tip[None]))[0]
-    x0, y0, w, h = Renderer(together, WHITE).window(CAMERA, pose)
-    alone = Renderer(many, WHITE).window(CAMERA, pose)
-    assert alone[0] + alone[2] < u < x0 + w and y0 < v < y0 + h
+    all_of_it, alone = (Renderer(g, WHITE).window(CAMERA, pose) for g in (together, many))
+    assert alone.x1 < u < all_of_it.x1 and all_of_it.y0 < v < all_of_it.y1
 
 
 def test_from_inside_the_part_nothing_breaks(gaussians):

@@ -10,10 +10,11 @@ from splat_scenes import CAMERA, WHITE, arrays, box, photographs_of
 from pad_ros.compute.threads import only_our_threads
 from pad_ros.imaging.background import Background
 from pad_ros.rendering.gaussians import Gaussians
-from pad_ros.training import splatting
+from pad_ros.rendering.tensors import GaussianTensors
+from pad_ros.settings import SplattingSettings
+from pad_ros.training import splatting, train_views
 from pad_ros.training.initialise import initial_gaussians
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
-from pad_ros.training.splatting_settings import SplattingSettings
 
 FOREVER = float("inf")  # so that the number of steps alone decides
 SETTINGS = SplattingSettings(gaussians=400, steps=120, sh_degree=1, relocate_every=40)
@@ -59,13 +60,13 @@ def test_the_fit_comes_closer_also_on_views_that_it_has_not_seen(views, start):
 def test_large_views_are_fitted_coarsely_first(views, start, monkeypatch):
     """Small windows first, then larger, then whole ones; the result is good at full size."""
     rendered = []
-    render = splatting.TrainView.render
+    render = train_views.TrainView.render
 
     def watched(view, *arguments):
-        rendered.append(view.pixels)
+        rendered.append(view.window.area)
         return render(view, *arguments)
 
-    monkeypatch.setattr(splatting.TrainView, "render", watched)
+    monkeypatch.setattr(train_views.TrainView, "render", watched)
     settings = replace(SETTINGS, first_pixels=1000, coarse_pixels=2000)
     found = fit_gaussians(start, views, WHITE, settings, FOREVER)
     first, coarse, whole = rendered[:36], rendered[36:60], rendered[60:]
@@ -86,14 +87,14 @@ def test_the_most_seen_are_those_that_fill_most_pixels(views):
     part = box(600)
     shown = part.opacities.copy()
     shown[::3] = 0.005  # below what a pixel takes up
-    windows = [splatting.TrainView.of(view, 8, "cpu") for view in views]
-    faint = splatting.GaussianTensors.of(replace(part, opacities=shown), "cpu")
-    chosen = splatting._most_seen(faint, windows, 0.4).numpy()
+    windows = [train_views.TrainView.of(view, 8, "cpu") for view in views]
+    faint = GaussianTensors.of(replace(part, opacities=shown), "cpu")
+    chosen = train_views.most_seen(faint, windows, 0.4).numpy()
     assert len(chosen) == 240 and (np.diff(chosen) > 0).all() and (chosen % 3 != 0).all()
 
 
 def test_a_view_shrinks_with_its_camera_and_mask(views):
-    small = splatting._shrunk(views[0], 0.5)
+    small = train_views.shrunk(views[0], 0.5)
     assert small.image.shape == (64, 64, 3) and small.mask.shape == (64, 64) and small.mask.dtype == bool
     assert (small.camera.width, small.camera.fx) == (64, CAMERA.fx / 2)
     assert abs(4 * small.mask.sum() - views[0].mask.sum()) < 0.1 * views[0].mask.sum()
@@ -157,9 +158,9 @@ def test_quality_of_a_perfect_model(views):
 
 
 def test_views_rendered_jointly_are_what_each_is_alone(views, start):
-    train = [splatting.TrainView.of(view, 8, "cpu") for view in views[:3]]
-    gaussians = splatting.GaussianTensors.of(start, "cpu")
-    alone, jointly = (splatting.render_together(train, gaussians, torch.zeros(1, 3), 1, how) for how in (False, True))
+    train = [train_views.TrainView.of(view, 8, "cpu") for view in views[:3]]
+    gaussians = GaussianTensors.of(start, "cpu")
+    alone, jointly = (train_views.render_together(train, gaussians, torch.zeros(1, 3), 1, how) for how in (False, True))
     for (rgb, alpha), (other, its_alpha) in zip(alone, jointly, strict=True):
         assert rgb.shape == other.shape
         assert float((other - rgb).abs().mean()) < 1e-6 and float((its_alpha - alpha).abs().mean()) < 1e-6

@@ -20,6 +20,7 @@ from ...decision.result_message import pose_message, result_message
 from ...errors import ImageError
 from ...imaging.geometry import Pose
 from ...imaging.images import Image
+from ...imaging.rect import Rect
 from ...io.encodings import UNKNOWN_COVARIANCE, covariance_from_ros
 from ...localization.result import Localization
 from ...rendering.result import ReferenceRendering
@@ -133,7 +134,7 @@ def frame_to_reference(frame: Frame) -> ReferenceView:
     red, green, blue = rendering.background_colour
     msg.background = ColorRGBA(r=float(red), g=float(green), b=float(blue), a=1.0)
     if rendering.window is not None:
-        x, y, width, height = rendering.window
+        x, y, width, height = rendering.window.xywh
         msg.window = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height, do_rectify=True)
     return msg
 
@@ -186,6 +187,7 @@ def _image(msg: ImageMsg) -> Image | None:
     return image_to_rgb(msg) if msg.width else None
 
 
-def _window(msg: RegionOfInterest) -> tuple[int, int, int, int] | None:
+def _window(msg: RegionOfInterest) -> Rect | None:
     """None where the rendering's window is not known."""
-    return (msg.x_offset, msg.y_offset, msg.width, msg.height) if msg.do_rectify else None
+    x, y = msg.x_offset, msg.y_offset
+    return Rect(x, y, x + msg.width, y + msg.height) if msg.do_rectify else None

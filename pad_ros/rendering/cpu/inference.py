@@ -1,6 +1,6 @@
-"""Gaussians that stay as they are, seen from pose after pose: what does not change is worked out once.
+"""Gaussians for inference: they stay as they are, seen from pose after pose, and what does not change is computed once.
 
-The same picture as `_cpu.project` and `_cpu.composite` give, up to rounding, for those who need no gradients. Eight
+The same image as `rasterizer.project` and `rasterizer.composite` give, up to rounding, without gradients. Eight
 Gaussians at a time in float32, as [blocks, rows, 8]: mean, covariance, log2 of the opacity, squared reach in standard
 deviations, and the spherical harmonics. Neighbours in space are neighbours in memory.
 """
@@ -18,33 +18,33 @@ from ...compute.threads import for_each, kernel
 from ..gaussians import Gaussians
 from .project import _rotation
 from .raster import raster_forward
-from .rasterizer import PinholeView, balanced
+from .rasterizer import PinholeView, by_tiles
 from .tiles import LOG2_E, LOG_255, depth_order, sort_by_tile
 
 Floats = NDArray[np.float32]
 
 MEAN, COVARIANCE, OPACITY, REACH, HARMONICS = 0, 3, 9, 10, 11  # first rows of a block
-PACKED = 8  # see `_cpu_tiles.gather`
-CHUNK = 256  # blocks per task
+PACKED_COLUMNS = 8  # see `tiles.gather`
+BLOCKS_PER_TASK = 256
 
 
 @dataclass(frozen=True, eq=False)
-class StillGaussians:
-    """blocks: float32 [B, rows, 8]; features: float32 [8 B, F], blended beside the colours."""
+class FixedGaussians:
+    """blocks: float32 [B, rows, 8]; features: float32 [8 B, F], blended like the colours."""
 
     blocks: Floats
     features: Floats
     degree: int
 
     @staticmethod
-    def of(g: Gaussians, features: Floats) -> StillGaussians:
+    def of(g: Gaussians, features: Floats) -> FixedGaussians:
         """features: [N, F]."""
         order = _along_a_curve(g.means)
         count, rows = -(-len(g) // LANES), HARMONICS + 3 * (g.sh_degree + 1) ** 2
         values = np.zeros((count * LANES, rows), np.float32)
         values[:, REACH] = -1  # what only fills the last block is out of sight
         opacity = np.maximum(g.opacities[order].astype(np.float64), 1e-30)
-        # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
+        # 2 sigma at alpha = 1/255; slightly more, so that rounding never drops a pixel.
         reach = np.where(opacity >= 1 / 255, 2 * (LOG_255 + np.log(opacity)) * 1.0001 + 1e-4, -1)
         shown = values[: len(g)]
         shown[:, MEAN : MEAN + 3] = g.means[order]
@@ -54,41 +54,33 @@ class StillGaussians:
         blended = np.zeros((len(values), features.shape[1]), np.float32)
         blended[: len(g)] = features[order]
         blocks = np.ascontiguousarray(values.reshape(count, LANES, rows).transpose(0, 2, 1))
-        return StillGaussians(blocks, blended, g.sh_degree)
+        return FixedGaussians(blocks, blended, g.sh_degree)
 
-    def picture(self, view: PinholeView, background: Floats) -> tuple[Floats, Floats]:
+    def render(self, view: PinholeView, background: Floats) -> tuple[Floats, Floats]:
         """(colours, features and accumulated depth [h, w, 3 + F + 1], transmittance [h, w]); background [3 + F]."""
         n, channels = len(self.features), 3 + self.features.shape[1] + 1
-        packed, colors = np.empty((n, PACKED), np.float32), np.empty((n, channels), np.float32)
+        packed, colors = np.empty((n, PACKED_COLUMNS), np.float32), np.empty((n, channels), np.float32)
         depths = np.empty(n, np.float32)
         colors[:, 3:-1] = self.features
-        pose, lens, centre = (x.astype(np.float32) for x in (view.viewmat, view.lens, view.centre))
-        near, far, blur = (np.float32(x) for x in (view.near, view.far, view.eps2d))
+        pose, intrinsics, centre = (x.astype(np.float32) for x in (view.viewmat, view.intrinsics, view.centre))
+        near, far, eps2d = (np.float32(x) for x in (view.near, view.far, view.eps2d))
 
-        def project(chunk: int) -> None:
-            end = min((chunk + 1) * CHUNK, len(self.blocks))
-            _project(
-                chunk * CHUNK, end, self.blocks, self.degree, pose, lens, centre, view.width, view.height,
-                near, far, blur, packed, colors, depths,
-            )  # fmt: skip
+        def project(task: int) -> None:
+            begin, end = task * BLOCKS_PER_TASK, min((task + 1) * BLOCKS_PER_TASK, len(self.blocks))
+            _project(begin, end, self.blocks, self.degree, pose, intrinsics, centre, view.width, view.height,
+                     near, far, eps2d, packed, colors, depths)  # fmt: skip
 
-        for_each(project, -(-len(self.blocks) // CHUNK))
+        for_each(project, -(-len(self.blocks) // BLOCKS_PER_TASK))
         order = depth_order(depths, depths)
         _, tile_offsets, tile_gaussians, _ = sort_by_tile(order, packed, view.width, view.height)
         image = np.empty((view.height, view.width, channels), np.float32)
-        through = np.empty((view.height, view.width), np.float32)
+        transmittances = np.empty((view.height, view.width), np.float32)
         stops = np.empty(len(tile_offsets) - 1, np.int64)
         behind = np.append(background, np.float32(0))
-        ranges = balanced(tile_offsets)
-
-        def composite(k: int) -> None:
-            raster_forward(
-                ranges[k], ranges[k + 1], tile_offsets, tile_gaussians, packed, colors, behind, image, through,
-                stops,
-            )  # fmt: skip
-
-        for_each(composite, len(ranges) - 1)
-        return image, through
+        by_tiles(lambda begin, end: raster_forward(
+            begin, end, tile_offsets, tile_gaussians, packed, colors, behind, image, transmittances, stops,
+        ), tile_offsets)  # fmt: skip
+        return image, transmittances
 
 
 def _along_a_curve(means: Floats) -> NDArray[np.intp]:
@@ -119,11 +111,11 @@ def _covariances(quats, scales, out):
 
 @kernel
 def _project(
-    begin, end, blocks, degree, pose, lens, centre, width, height, near, far, blur, packed, colors, depths,
+    begin, end, blocks, degree, pose, intrinsics, centre, width, height, near, far, eps2d, packed, colors, depths,
 ):  # fmt: skip
     """Fill packed [N, 8], the colours and the depth of colors [N, 3 + F + 1], and depths [N] (0: not in sight).
 
-    The arithmetic is that of `_cpu_project.project_forward` and `_cpu_harmonics.colors_forward`.
+    The arithmetic is that of `project.project_forward` and `harmonics.colors_forward`.
     """
     rows = blocks.shape[1]
     last = colors.shape[1] - 1
@@ -132,9 +124,9 @@ def _project(
     r00, r01, r02, t0 = splat(pose[0, 0]), splat(pose[0, 1]), splat(pose[0, 2]), splat(pose[0, 3])
     r10, r11, r12, t1 = splat(pose[1, 0]), splat(pose[1, 1]), splat(pose[1, 2]), splat(pose[1, 3])
     r20, r21, r22, t2 = splat(pose[2, 0]), splat(pose[2, 1]), splat(pose[2, 2]), splat(pose[2, 3])
-    fx, fy, cx, cy = splat(lens[0]), splat(lens[1]), splat(lens[2]), splat(lens[3])
-    left, right, top, bottom = splat(lens[4]), splat(lens[5]), splat(lens[6]), splat(lens[7])
-    added = splat(blur)
+    fx, fy, cx, cy = splat(intrinsics[0]), splat(intrinsics[1]), splat(intrinsics[2]), splat(intrinsics[3])
+    left, right, top, bottom = splat(intrinsics[4]), splat(intrinsics[5]), splat(intrinsics[6]), splat(intrinsics[7])
+    added = splat(eps2d)
     by_a, by_b = splat(np.float32(-0.5 * LOG2_E)), splat(np.float32(LOG2_E))
     for block in range(begin, end):
         p = block * rows * LANES
@@ -195,7 +187,7 @@ def _project(
             i = block * LANES + lane
             depths[i] = out[8, lane]
             if out[8, lane] > 0:
-                for k in range(PACKED):
+                for k in range(PACKED_COLUMNS):
                     packed[i, k] = out[k, lane]
                 colors[i, 0], colors[i, 1], colors[i, 2] = out[9, lane], out[10, lane], out[11, lane]
                 colors[i, last] = out[8, lane]
@@ -208,7 +200,7 @@ def _scaled(factor, vector):
 
 @kernel
 def _basis(degree, x, y, z, b):
-    """As `_cpu_harmonics._basis`, of eight directions, into b [16, 8]."""
+    """As `harmonics._basis`, of eight directions, into b [16, 8]."""
     store(b, 0, splat(np.float32(0.2820947917738781)))
     if degree < 1:
         return

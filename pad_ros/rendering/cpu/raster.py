@@ -36,13 +36,13 @@ from ...compute.threads import kernel
 from .tiles import LOG2_CUT, TILE
 
 STRIPS = TILE // LANES
-AHEAD = 6  # entries between asking for a Gaussian's data and using them
-ENTRY = 8  # floats of an entry's gradient before those of its colours
+ENTRIES_AHEAD = 6  # entries between asking for a Gaussian's data and using them
+MOMENTS = 8  # floats of an entry's gradient before those of its colours
 
 
 def entry_stride(channels: int) -> int:
     """Floats per entry in `v_entries`: the moments, then the colours, padded to whole vectors."""
-    return ENTRY + -(-channels // LANES) * LANES
+    return MOMENTS + -(-channels // LANES) * LANES
 
 
 @kernel
@@ -91,7 +91,7 @@ def raster_forward(
         while stop < tile_offsets[tile + 1]:
             j = tile_gaussians[stop]
             stop += 1
-            ahead = tile_gaussians[min(stop + AHEAD, tile_offsets[tile + 1] - 1)]
+            ahead = tile_gaussians[min(stop + ENTRIES_AHEAD, tile_offsets[tile + 1] - 1)]
             prefetch(packed, ahead)
             prefetch(colors, ahead)
             r0, r1 = _rows(packed, j, np.float32(top))
@@ -163,10 +163,10 @@ def raster_backward(
     """
     height, width, channels = image.shape
     columns = (width + TILE - 1) // TILE
-    stride = ENTRY + (channels + LANES - 1) // LANES * LANES
+    stride = MOMENTS + (channels + LANES - 1) // LANES * LANES
     block = (2 + channels) * LANES
     scratch = np.empty(STRIPS * TILE * block, np.float32)
-    v_color = np.empty((stride - ENTRY) * LANES, np.float32)
+    v_color = np.empty((stride - MOMENTS) * LANES, np.float32)
     one, cut, closing = splat(np.float32(1.0)), splat(np.float32(LOG2_CUT)), splat(np.float32(1e-4))
     zero, ceiling = splat(np.float32(0.0)), splat(np.float32(0.999))
     for tile in range(begin, end):
@@ -175,7 +175,7 @@ def raster_backward(
         _load_gradients(scratch, block, left, top, image, transmittances, v_image, v_alpha)
         for n in range(tile_offsets[tile], stops[tile]):
             j = tile_gaussians[n]
-            ahead = tile_gaussians[min(n + AHEAD, stops[tile] - 1)]
+            ahead = tile_gaussians[min(n + ENTRIES_AHEAD, stops[tile] - 1)]
             prefetch(packed, ahead)
             prefetch(colors, ahead)
             r0, r1 = _rows(packed, j, np.float32(top))
@@ -229,14 +229,14 @@ def raster_backward(
                 my, mxy = my + column1, fma(column1, dx, mxy)
             e = n * stride
             store(v_entries, e, totals(m0, mx, mxx, my, mxy, myy, zero, zero))
-            for c in range(0, stride - ENTRY, LANES):
+            for c in range(0, stride - MOMENTS, LANES):
                 q = c * LANES
                 sums = totals(
                     load(v_color, q), load(v_color, q + LANES), load(v_color, q + 2 * LANES),
                     load(v_color, q + 3 * LANES), load(v_color, q + 4 * LANES), load(v_color, q + 5 * LANES),
                     load(v_color, q + 6 * LANES), load(v_color, q + 7 * LANES),
                 )  # fmt: skip
-                store(v_entries, e + ENTRY + c, sums)
+                store(v_entries, e + MOMENTS + c, sums)
         for e in range(stops[tile] * stride, tile_offsets[tile + 1] * stride, LANES):
             store(v_entries, e, zero)
 
@@ -248,7 +248,7 @@ def reduce_entries(
 ):  # fmt: skip
     """Sum the entries of visible Gaussians begin..end into gradients per Gaussian (zeroed before)."""
     channels = v_colors.shape[1]
-    stride = ENTRY + (channels + with_depth + LANES - 1) // LANES * LANES
+    stride = MOMENTS + (channels + with_depth + LANES - 1) // LANES * LANES
     sums, zero = np.empty(stride, np.float32), splat(np.float32(0.0))
     for j in range(begin, end):
         for k in range(0, stride, LANES):
@@ -265,6 +265,6 @@ def reduce_entries(
         v_conics[i, 0], v_conics[i, 1], v_conics[i, 2] = np.float32(0.5) * sums[2], sums[4], np.float32(0.5) * sums[5]
         v_opacities[i] = -sums[0] / opacities[i]
         for k in range(channels):
-            v_colors[i, k] = sums[ENTRY + k]
+            v_colors[i, k] = sums[MOMENTS + k]
         if with_depth:
-            v_depths[i] = sums[ENTRY + channels]
+            v_depths[i] = sums[MOMENTS + channels]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...compute.threads import for_each, thread_count
+from ...imaging.rect import Rect
 from . import harmonics, tiles
 from . import project as projection
 from . import raster as compositing
@@ -15,15 +17,15 @@ from . import raster as compositing
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-CHUNK = 2048  # Gaussians per task; fixed, so that sums do not depend on the number of threads
+GAUSSIANS_PER_TASK = 2048  # fixed, so that sums do not depend on the number of threads
 
 
 @dataclass(frozen=True, eq=False)
 class PinholeView:
-    """Camera, window and limits of one rendering. `lens`: see `_cpu_project`."""
+    """Camera, window and limits of one rendering. `intrinsics`: the camera vector of `project`."""
 
     viewmat: Doubles  # [4, 4]
-    lens: Doubles  # [8]
+    intrinsics: Doubles  # [8]
     width: int
     height: int
     near: float
@@ -31,23 +33,35 @@ class PinholeView:
     eps2d: float
 
     @staticmethod
-    def of(viewmat: Floats, intrinsics: Floats, size: tuple[int, int], window: tuple[int, int, int, int],
-           near: float, far: float, eps2d: float) -> PinholeView:  # fmt: skip
-        """`size` is (width, height) of the image that `intrinsics` [3, 3] belong to, `window` the part rendered."""
-        k = intrinsics.astype(np.float64)
+    def of(viewmat: Floats, K: Floats, size: tuple[int, int], window: Rect, planes: tuple[float, float],
+           eps2d: float) -> PinholeView:  # fmt: skip
+        """`size`: (width, height) of the image that K [3, 3] belongs to; `window`: what of it is rendered."""
+        k = K.astype(np.float64)
         limits = []
         for axis in (0, 1):
             focal, centre, extent = k[axis, axis], k[axis, 2], size[axis]
             margin = 0.3 * 0.5 * extent / focal
             limits += [-(centre / focal + margin), (extent - centre) / focal + margin]
-        x0, y0, width, height = window
-        lens = np.array([k[0, 0], k[1, 1], k[0, 2] - x0, k[1, 2] - y0, *limits])
-        return PinholeView(viewmat.astype(np.float64), lens, width, height, near, far, eps2d)
+        intrinsics = np.array([k[0, 0], k[1, 1], k[0, 2] - window.x0, k[1, 2] - window.y0, *limits])
+        return PinholeView(viewmat.astype(np.float64), intrinsics, window.width, window.height, *planes, eps2d)
 
     @property
     def centre(self) -> Doubles:
         """Camera centre [3] in the part frame."""
         return np.ascontiguousarray(np.linalg.inv(self.viewmat)[:3, 3])
+
+
+@dataclass(frozen=True, eq=False)
+class Splats:
+    """What is rendered. Its colours: those of `sh` up to `sh_degree`, if given, followed by `features`."""
+
+    means: Floats  # [N, 3]
+    quats: Floats  # [N, 4]
+    scales: Floats  # [N, 3]
+    opacities: Floats  # [N]
+    sh: Floats | None  # [N, K, 3]
+    sh_degree: int
+    features: Floats | None  # [N, F]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +77,13 @@ class Projected:
 
 @dataclass(frozen=True, eq=False)
 class Composited:
-    """The picture and what its backward pass needs."""
+    """The image and what its backward pass needs."""
 
     image: Floats  # [H, W, C (+ 1: accumulated depth)]
     transmittances: Floats  # [H, W]
     with_depth: bool
-    order: NDArray[np.int32]
-    offsets: NDArray[np.int64]
+    order: NDArray[np.int32]  # [V] visible Gaussians, nearest first
+    offsets: NDArray[np.int64]  # this and the next ones: see `tiles.sort_by_tile`
     tile_offsets: NDArray[np.int64]
     tile_gaussians: NDArray[np.int32]
     places: NDArray[np.int32]
@@ -80,13 +94,12 @@ class Composited:
 
 @dataclass(frozen=True, eq=False)
 class ProjectedGradients:
-    """Gradients with respect to `Projected` (same shapes) and the opacities [N]."""
+    """Gradients with respect to `Projected` (same shapes)."""
 
     means2d: Floats
     depths: Floats
     conics: Floats
     colors: Floats
-    opacities: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,61 +113,69 @@ class GaussianGradients:
     viewmat: Doubles
 
 
-def _chunks(count: int) -> int:
-    return (count + CHUNK - 1) // CHUNK
+def _by_gaussians(task: Callable[[int, int], None], count: int) -> None:
+    """task(begin, end) for runs of GAUSSIANS_PER_TASK, over the threads."""
+    step = GAUSSIANS_PER_TASK
+    for_each(lambda k: task(k * step, min((k + 1) * step, count)), -(-count // step))
 
 
-def project(view: PinholeView, means: Floats, quats: Floats, scales: Floats, opacities: Floats,
-            sh: Floats | None, sh_degree: int, features: Floats | None) -> Projected:  # fmt: skip
-    """Colours are those of `sh` [N, K, 3] seen from the camera, if given, followed by `features` [N, F]."""
-    n = len(means)
+def by_tiles(task: Callable[[int, int], None], tile_offsets: NDArray[np.int64]) -> None:
+    """task(begin, end) for runs of tiles of about equal work, a few per thread."""
+    work = tile_offsets[1:] + 64 * np.arange(1, len(tile_offsets))  # an empty tile costs something too
+    parts = min(len(work), 1 if thread_count() == 1 else 6 * thread_count())
+    cuts = np.searchsorted(work, work[-1] * np.arange(1, parts) / parts)
+    ends = [0, *(int(c) for c in cuts), len(work)]
+    for_each(lambda k: task(ends[k], ends[k + 1]), len(ends) - 1)
+
+
+def project(view: PinholeView, splats: Splats) -> Projected:
+    """The Gaussians as the camera sees them, with their colours from there."""
+    s, n, centre = splats, len(splats.means), view.centre
     means2d, depths = np.zeros((n, 2), np.float32), np.zeros(n, np.float32)
     conics, radii = np.zeros((n, 3), np.float32), np.zeros((n, 2), np.int32)
-    if sh is None:
-        assert features is not None
-        colors = features
+    if s.sh is None:
+        assert s.features is not None
+        colors = s.features
     else:
-        colors = np.zeros((n, 3 + (0 if features is None else features.shape[1])), np.float32)
-        if features is not None:
-            colors[:, 3:] = features
-    centre = view.centre
+        colors = np.zeros((n, 3 + (0 if s.features is None else s.features.shape[1])), np.float32)
+        if s.features is not None:
+            colors[:, 3:] = s.features
 
-    def task(chunk: int) -> None:
-        begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+    def task(begin: int, end: int) -> None:
         projection.project_forward(
-            begin, end, means, quats, scales, opacities, view.viewmat, view.lens, view.width, view.height,
-            view.near, view.far, view.eps2d, means2d, depths, conics, radii,
+            begin, end, s.means, s.quats, s.scales, s.opacities, view.viewmat, view.intrinsics, view.width,
+            view.height, view.near, view.far, view.eps2d, means2d, depths, conics, radii,
         )  # fmt: skip
-        if sh is not None:
-            harmonics.colors_forward(begin, end, sh_degree, means, centre, sh, radii, colors)
+        if s.sh is not None:
+            harmonics.colors_forward(begin, end, s.sh_degree, s.means, centre, s.sh, radii, colors)
 
-    for_each(task, _chunks(n))
+    _by_gaussians(task, n)
     return Projected(means2d, depths, conics, radii, colors)
 
 
-def project_backward(view: PinholeView, means: Floats, quats: Floats, scales: Floats, sh: Floats | None,
-                     sh_degree: int, projected: Projected, v_means2d: Floats, v_depths: Floats, v_conics: Floats,
-                     v_colors: Floats) -> GaussianGradients:  # fmt: skip
-    """The backward pass of `project`; the gradient of `features` is the rest of v_colors [N, C]."""
-    n, count = len(means), _chunks(len(means))
-    v_means, v_quats, v_scales = np.zeros_like(means), np.zeros_like(quats), np.zeros_like(scales)
-    v_sh = None if sh is None else np.zeros_like(sh)
-    v_views, v_centres = np.zeros((count, 3, 4)), np.zeros((count, 3))
-    centre = view.centre
+def project_backward(
+    view: PinholeView, splats: Splats, projected: Projected, v: ProjectedGradients
+) -> GaussianGradients:
+    """The backward pass of `project`; the gradient of the features is the rest of v.colors [N, C]."""
+    s, n, centre = splats, len(splats.means), view.centre
+    v_means, v_quats, v_scales = np.zeros_like(s.means), np.zeros_like(s.quats), np.zeros_like(s.scales)
+    v_sh = None if s.sh is None else np.zeros_like(s.sh)
+    tasks = -(-n // GAUSSIANS_PER_TASK)
+    v_views, v_centres = np.zeros((tasks, 3, 4)), np.zeros((tasks, 3))
 
-    def task(chunk: int) -> None:
-        begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+    def task(begin: int, end: int) -> None:
+        number = begin // GAUSSIANS_PER_TASK
         projection.project_backward(
-            begin, end, means, quats, scales, view.viewmat, view.lens, view.eps2d, projected.radii,
-            v_means2d, v_depths, v_conics, v_means, v_quats, v_scales, v_views[chunk],
+            begin, end, s.means, s.quats, s.scales, view.viewmat, view.intrinsics, view.eps2d, projected.radii,
+            v.means2d, v.depths, v.conics, v_means, v_quats, v_scales, v_views[number],
         )  # fmt: skip
-        if sh is not None:
+        if s.sh is not None:
             harmonics.colors_backward(
-                begin, end, sh_degree, means, centre, sh, projected.radii, projected.colors, v_colors,
-                v_sh, v_means, v_centres[chunk],
+                begin, end, s.sh_degree, s.means, centre, s.sh, projected.radii, projected.colors, v.colors,
+                v_sh, v_means, v_centres[number],
             )  # fmt: skip
 
-    for_each(task, count)
+    _by_gaussians(task, n)
     v_viewmat = np.zeros((4, 4))
     v_viewmat[:3] = v_views.sum(axis=0)
     # The centre is -R^-1 t: d(centre) = -R^-1 (dR centre + dt).
@@ -171,67 +192,40 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
     order = tiles.depth_order(projected.depths, projected.radii[:, 0])
     packed = np.empty((len(order), 8), np.float32)
     sorted_colors = np.empty((len(order), channels + with_depth), np.float32)
-
-    def prepare(chunk: int) -> None:
-        tiles.gather(
-            chunk * CHUNK, min((chunk + 1) * CHUNK, len(order)), order, projected.means2d, projected.conics,
-            projected.radii, opacities, projected.colors, projected.depths, with_depth, packed, sorted_colors,
-        )  # fmt: skip
-
-    for_each(prepare, _chunks(len(order)))
+    _by_gaussians(lambda begin, end: tiles.gather(
+        begin, end, order, projected.means2d, projected.conics, projected.radii, opacities, projected.colors,
+        projected.depths, with_depth, packed, sorted_colors,
+    ), len(order))  # fmt: skip
     in_order = np.arange(len(order), dtype=np.int32)
     offsets, tile_offsets, tile_gaussians, places = tiles.sort_by_tile(in_order, packed, width, height)
     stops = np.empty(len(tile_offsets) - 1, np.int64)
-    back = np.zeros(channels + with_depth, np.float32)
+    behind = np.zeros(channels + with_depth, np.float32)
     if background is not None:
-        back[:channels] = background
+        behind[:channels] = background
     image = np.empty((height, width, channels + with_depth), np.float32)
     transmittances = np.empty((height, width), np.float32)
-    ranges = balanced(tile_offsets)
-
-    def task(k: int) -> None:
-        compositing.raster_forward(
-            ranges[k], ranges[k + 1], tile_offsets, tile_gaussians, packed, sorted_colors, back,
-            image, transmittances, stops,
-        )  # fmt: skip
-
-    for_each(task, len(ranges) - 1)
+    by_tiles(lambda begin, end: compositing.raster_forward(
+        begin, end, tile_offsets, tile_gaussians, packed, sorted_colors, behind, image, transmittances, stops,
+    ), tile_offsets)  # fmt: skip
     return Composited(image, transmittances, with_depth, order, offsets, tile_offsets, tile_gaussians,
                       places, stops, packed, sorted_colors)  # fmt: skip
 
 
 def composite_backward(done: Composited, projected: Projected, opacities: Floats, v_image: Floats,
-                       v_alpha: Floats) -> ProjectedGradients:  # fmt: skip
-    """From the gradients of the image [H, W, C (+ 1)] and of alpha = 1 - transmittance [H, W]."""
+                       v_alpha: Floats) -> tuple[ProjectedGradients, Floats]:  # fmt: skip
+    """(gradients of `projected`, of the opacities [N]) from those of the image [H, W, C (+ 1)] and of
+    alpha = 1 - transmittance [H, W]."""
     n, channels = projected.colors.shape
     v_entries = np.empty(len(done.places) * compositing.entry_stride(channels + done.with_depth), np.float32)
-    ranges = balanced(done.tile_offsets)
-
-    def task(k: int) -> None:
-        compositing.raster_backward(
-            ranges[k], ranges[k + 1], done.tile_offsets, done.tile_gaussians, done.packed,
-            done.sorted_colors, done.image, done.transmittances, done.stops,
-            v_image, v_alpha, v_entries,
-        )  # fmt: skip
-
-    for_each(task, len(ranges) - 1)
-    out = ProjectedGradients(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 3), np.float32),
-                             np.zeros((n, channels), np.float32), np.zeros(n, np.float32))  # fmt: skip
-    visible = len(done.order)
-
-    def reduce(chunk: int) -> None:
-        compositing.reduce_entries(
-            chunk * CHUNK, min((chunk + 1) * CHUNK, visible), done.order, done.offsets, done.places, v_entries,
-            done.packed, opacities, done.with_depth, out.means2d, out.conics, out.opacities, out.colors, out.depths,
-        )  # fmt: skip
-
-    for_each(reduce, _chunks(visible))
-    return out
-
-
-def balanced(tile_offsets: NDArray[np.int64]) -> list[int]:
-    """Borders of runs of tiles of about equal work, a few per thread."""
-    work = tile_offsets[1:] + 64 * np.arange(1, len(tile_offsets))  # an empty tile costs something too
-    parts = min(len(work), 1 if thread_count() == 1 else 6 * thread_count())
-    cuts = np.searchsorted(work, work[-1] * np.arange(1, parts) / parts)
-    return [0, *(int(c) for c in cuts), len(work)]
+    by_tiles(lambda begin, end: compositing.raster_backward(
+        begin, end, done.tile_offsets, done.tile_gaussians, done.packed, done.sorted_colors, done.image,
+        done.transmittances, done.stops, v_image, v_alpha, v_entries,
+    ), done.tile_offsets)  # fmt: skip
+    v = ProjectedGradients(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 3), np.float32),
+                           np.zeros((n, channels), np.float32))  # fmt: skip
+    v_opacities = np.zeros(n, np.float32)
+    _by_gaussians(lambda begin, end: compositing.reduce_entries(
+        begin, end, done.order, done.offsets, done.places, v_entries, done.packed, opacities, done.with_depth,
+        v.means2d, v.conics, v_opacities, v.colors, v.depths,
+    ), len(done.order))  # fmt: skip
+    return v, v_opacities

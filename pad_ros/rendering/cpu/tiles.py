@@ -16,7 +16,7 @@ from ...compute.simd import prefetch
 from ...compute.threads import kernel
 
 TILE = 16
-AHEAD = 8  # Gaussians between asking for one's data and using them
+GAUSSIANS_AHEAD = 8  # Gaussians between asking for one's data and using them
 LOG_255 = 5.541263545158426
 LOG2_E = 1.4426950408889634
 LOG2_CUT = -7.994353436858858  # log2(1 / 255)
@@ -108,14 +108,14 @@ def gather(
     channels = colors.shape[1]
     for j in range(begin, end):
         i = order[j]
-        ahead = order[min(j + AHEAD, end - 1)]
+        ahead = order[min(j + GAUSSIANS_AHEAD, end - 1)]
         prefetch(means2d, ahead)
         prefetch(conics, ahead)
         prefetch(radii, ahead)
         prefetch(colors, ahead)
         a, b, c = np.float64(conics[i, 0]), np.float64(conics[i, 1]), np.float64(conics[i, 2])
         log_opacity = math.log(np.float64(opacities[i]))
-        # 2 sigma at alpha = 1/255; a hair more, so that rounding never drops a pixel.
+        # 2 sigma at alpha = 1/255; slightly more, so that rounding never drops a pixel.
         reach = 2.0 * (LOG_255 + log_opacity) * 1.0001 + 1e-4
         # In float32 the conic of a very long needle has lost its determinant; the radii then bound it.
         stretch = reach / max(a * c - b * b, 1e-9 * a * c)
@@ -140,7 +140,7 @@ def sort_by_tile(order, packed, width, height):
     columns, count = (width + TILE - 1) // TILE, order.shape[0]
     boxes, most = np.empty((count, 4), np.int32), 0
     for j in range(count):
-        prefetch(packed, order[min(j + AHEAD, count - 1)])
+        prefetch(packed, order[min(j + GAUSSIANS_AHEAD, count - 1)])
         x0, x1, y0, y1 = _tile_box(packed, order[j], width, height)
         boxes[j, 0], boxes[j, 1], boxes[j, 2], boxes[j, 3] = x0, x1, y0, y1
         most += (x1 - x0) * (y1 - y0)

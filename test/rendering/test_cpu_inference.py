@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from splat_scenes import CAMERA, DISTANCE, box, orbit
 
 from pad_ros.imaging.geometry import Pose
+from pad_ros.imaging.rect import Rect
 from pad_ros.rendering.cpu import rasterizer as _cpu
-from pad_ros.rendering.cpu.inference import StillGaussians
+from pad_ros.rendering.cpu.inference import FixedGaussians
 from pad_ros.rendering.cpu.tiles import sort_by_tile
 from pad_ros.rendering.gaussians import Gaussians
 
-WINDOW = (20, 10, 100, 90)
+WINDOW = Rect(20, 10, 120, 100)
 BACKGROUND = np.array([0.2, 0.5, 0.9, 0, 0], np.float32)
 
 
@@ -21,13 +22,14 @@ def both(gaussians, pose, window=WINDOW):
     rng = np.random.default_rng(1)
     features = rng.uniform(0, 1, (len(gaussians), 2)).astype(np.float32)
     view = _cpu.PinholeView.of(
-        pose.matrix.astype(np.float32), CAMERA.K.astype(np.float32), (CAMERA.width, CAMERA.height), window, 0.01, 1e10,
-        gaussians.footprint,
+        pose.matrix.astype(np.float32), CAMERA.K.astype(np.float32), (CAMERA.width, CAMERA.height), window,
+        (0.01, 1e10), gaussians.eps2d,
     )  # fmt: skip
     g = gaussians
-    projected = _cpu.project(view, g.means, g.quats, g.scales, g.opacities, g.sh, g.sh_degree, features)
+    splats = _cpu.Splats(g.means, g.quats, g.scales, g.opacities, g.sh, g.sh_degree, features)
+    projected = _cpu.project(view, splats)
     done = _cpu.composite(view, projected, g.opacities, BACKGROUND, with_depth=True)
-    return (done.image, done.transmittances), StillGaussians.of(g, features).picture(view, BACKGROUND)
+    return (done.image, done.transmittances), FixedGaussians.of(g, features).render(view, BACKGROUND)
 
 
 def wild(count, degree, seed):
