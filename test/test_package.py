@@ -44,7 +44,7 @@ def test_everything_imported_is_a_declared_dependency(repository):
     """Names of third-party modules that the library imports, against setup.py."""
     names = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
     setup = (repository / "setup.py").read_text()
-    ros = re.compile(r"rclpy|\w+_msgs|\w+_interfaces")
+    ros = re.compile(r"rclpy|launch|launch_ros|\w+_msgs|\w+_interfaces")  # in package.xml
     comes_with_another = {"llvmlite", "markupsafe"}  # numba, jinja2
     for path in (repository / "pad_ros").rglob("*.py"):
         for module in imported(path):
@@ -122,5 +122,5 @@ def test_colcon_builds_the_package(repository, tmp_path):
 
 def test_a_line_machine_loads_no_torch(repository):
     """It takes longer to load than a model does; the stages on a CPU need none of it."""
-    code = "import sys, pad_ros.inspector, pad_ros.nodes.stages; sys.exit('torch' in sys.modules)"
+    code = "import sys, pad_ros.inspector, pad_ros.nodes.support.stages; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repository).returncode == 0
