@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from network_states import aliked_state, netvlad_state, superpoint_state
-from pad_ros.training.residuals import residual_statistics
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
+from pad_ros.comparison.surface_statistics import residual_statistics
 from pad_ros.compute.threads import only_our_threads
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import rotation_angle

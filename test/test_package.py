@@ -78,7 +78,7 @@ def test_everything_imported_is_a_declared_dependency(repository):
     """Names of third-party modules that the library imports, against setup.py."""
     names = {"cv2": "opencv-python-headless", "mapbox_earcut": "mapbox-earcut", "yaml": "pyyaml"}
     setup = (repository / "setup.py").read_text()
-    ros = re.compile(r"rclpy|\w+_msgs|\w+_interfaces")
+    ros = re.compile(r"rclpy|launch|launch_ros|\w+_msgs|\w+_interfaces")  # in package.xml
     comes_with_another = {"llvmlite", "lz4", "markupsafe"}  # numba, rosbags, jinja2
     for path in (repository / "pad_ros").rglob("*.py"):
         for module in imported(path):
