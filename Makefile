@@ -52,6 +52,7 @@ lint: setup
 documents: setup
 	$(BIN)/python benchmarks/report_results.py
 	$(BIN)/python docs/write_licences.py
+	$(BIN)/python -m pad_ros.nodes.support.parameter_tables docs/ros.md
 
 clean:
 	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

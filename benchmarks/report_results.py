@@ -8,6 +8,7 @@ The benchmark scripts write these files. Each holds {"title", "date", "commit", 
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ defective test images). The other parts come from the generator of `pad demo`.
 
 
 def main() -> int:
+    argparse.ArgumentParser(description="Writes RESULTS.md from the results in JSON.").parse_args()
     PAGE.write_text(document(read_results()), encoding="utf-8")
     return 0
 

@@ -172,13 +172,16 @@ def _add_scene(command: argparse.ArgumentParser) -> None:
     command.add_argument("--background", type=Path, action="append", default=[], metavar="IMAGE",
                          help="what the camera sees without a part; again for each frame of a moving belt")  # fmt: skip
     command.add_argument("--roi", type=_region, metavar="X0,Y0,X1,Y1", help="where in the images to look for the part")
+    command.add_argument("--min-view-share", type=_rate, default=0.98, metavar="SHARE",
+                         help="of the part's surface in view that must be compared for a PASS")  # fmt: skip
 
 
 def _load_inspector(arguments: argparse.Namespace) -> Inspector:
     from .imaging.scene import Scene
     from .inspector import Inspector
 
-    return Inspector.load(arguments.model, arguments.device, Scene.read(arguments.background, arguments.roi))
+    scene = Scene.read(arguments.background, arguments.roi, arguments.min_view_share)
+    return Inspector.load(arguments.model, arguments.device, scene)
 
 
 def _region(text: str) -> tuple[int, int, int, int]:

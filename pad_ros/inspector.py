@@ -9,6 +9,7 @@ from pathlib import Path
 from .comparison.choices import create_comparison
 from .comparison.protocol import Comparison
 from .compute.threads import only_our_threads
+from .decision.conditions import measure_conditions
 from .decision.inspection import Inspection
 from .decision.judge import judge, unjudgeable
 from .errors import CameraError, SceneError
@@ -60,6 +61,11 @@ class Inspector:
         return Renderer(
             model.gaussians, model.background, features, self.device, model.photographs, self.method.scoring.photographs
         )
+
+    @cached_property
+    def outline(self) -> Renderer:
+        """Renders the part alone and coarsely, also beyond the frame."""
+        return self.renderer.coarse(max(self.method.refinement.levels))
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -152,7 +158,8 @@ class Inspector:
         assert calibration is not None
         with only_our_threads():
             evidence = self.comparison.evidence(query, rendering, calibration.state)
-            return judge(query, localization, rendering, evidence, calibration)
+            conditions = measure_conditions(query, rendering, self.outline)
+            return judge(query, localization, rendering, evidence, conditions, calibration, self.scene.min_view_share)
 
     def inspect(self, image: Image, camera: Camera | None = None, prior: Localization | None = None) -> Inspection:
         """The verdict for one image; HOLD with the reason for anything that goes wrong. prior: see `localize`."""

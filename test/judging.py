@@ -9,6 +9,7 @@ from splat_scenes import CAMERA, WHITE, orbit
 
 from pad_ros.comparison.calibrated import CalibratedComparison
 from pad_ros.comparison.state import ComparisonState
+from pad_ros.decision.conditions import Conditions
 from pad_ros.decision.inspection import Inspection
 from pad_ros.decision.judge import anomaly_map, judge, unjudgeable
 from pad_ros.localization.result import Localization
@@ -55,7 +56,7 @@ def verdict_of(image, rendering, calibration, comparison=COMPARISON, camera=CAME
         return Inspection.hold(*problem)
     query = PreparedQuery(image, camera, WHITE, tuple(empty))
     evidence = comparison.evidence(query, rendering, calibration.state)
-    return judge(query, LOCALIZATION, rendering, evidence, calibration)
+    return judge(query, LOCALIZATION, rendering, evidence, Conditions(), calibration, 0.0)
 
 
 def belt(seed=0):

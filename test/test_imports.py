@@ -17,12 +17,6 @@ ORDER = (
     "evaluation", "nodes.support", "nodes", "demo", "cli",
 )  # fmt: skip
 ROS = re.compile(r"(rclpy|\w+_msgs|\w+_interfaces|pad_ros\.(msg|srv))(\.|$)")
-# (importer, imported): why it is still there
-EXCEPTIONS = {
-    ("decision.fusion", "model"): "the fusion of views takes a whole model",
-    ("methods.presets", "training.splatting_settings"): "settings lie beside the stage that uses them",
-    ("nodes.support.health", "nodes.support.base"): "health reports about a stage and the stage owns its health",
-}
 
 
 @pytest.fixture(scope="module")
@@ -76,23 +70,12 @@ def upwards(imports: dict[str, set[str]]) -> set[tuple[str, str]]:
     return {(m, other) for m in known for other in imports[m] & known if layer(other) > layer(m)}
 
 
-def without_exceptions(imports: dict[str, set[str]], but: tuple[str, str] | None = None) -> dict[str, set[str]]:
-    left_out = EXCEPTIONS.keys() - {but}
-    return {m: {other for other in others if (m, other) not in left_out} for m, others in imports.items()}
-
-
 def test_imports_run_downwards(imports):
-    assert upwards(without_exceptions(imports)) == set()
+    assert upwards(imports) == set()
 
 
 def test_imports_run_in_no_circle(imports):
-    assert in_circles(without_exceptions(imports)) == set()
-
-
-@pytest.mark.parametrize("exception", EXCEPTIONS, ids=" ".join)
-def test_exceptions_are_needed(imports, exception):
-    with_it = without_exceptions(imports, but=exception)
-    assert upwards(with_it) or in_circles(with_it), "no longer needed: take it out of the list"
+    assert in_circles(imports) == set()
 
 
 def test_only_nodes_and_the_demo_import_ros(imports):

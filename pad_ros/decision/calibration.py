@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from ..comparison.state import ComparisonState
 from ..errors import ModelError
 from ..localization.verification import PoseLimits
+from .conditions import ConditionLimits
 
 NUMBERS = ("threshold", "false_reject_rate", "promised_rate", "coverage", "max_loss", "max_expected", "scale")
+ANY_CONDITIONS = ConditionLimits()
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Calibration:
     promised_rate: what the number of views allows to promise; coverage: rad, how far from the nearest reference view a
     query may be seen; max_loss: of the refinement (colour, 0..1), a pose that explains the query worse is not trusted;
     max_expected: mean residual expected on the part, no view with more is passed; scale: what pooled evidence is
-    divided by, so that scores are near 1 for good views.
+    divided by, so that scores are near 1 for good views; conditions: the limits within which an image is passed.
     """
 
     state: ComparisonState
@@ -36,6 +38,7 @@ class Calibration:
     max_loss: float
     max_expected: float
     scale: float
+    conditions: ConditionLimits = ANY_CONDITIONS
 
     @property
     def pose_limits(self) -> PoseLimits:
@@ -48,6 +51,8 @@ class Calibration:
             raise ModelError("calibration: scores that are no list of finite numbers")
         if not (self.coverage > 0 and self.max_loss > 0 and self.max_expected > 0):
             raise ModelError("calibration: the covered angle and the largest losses must be positive")
+        if not all(0 <= limit < math.inf for limit in asdict(self.conditions).values()):
+            raise ModelError("calibration: impossible limits of the conditions")
         if not 0 < self.scale < math.inf:
             raise ModelError("calibration: the scale must be positive")
         if not 0 <= self.false_reject_rate <= 1:
@@ -58,7 +63,9 @@ class Calibration:
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
         arrays, comparison = self.state.to_parts()
-        return {**arrays, "scores": self.scores}, {"comparison": comparison, **{n: getattr(self, n) for n in NUMBERS}}
+        numbers = {name: getattr(self, name) for name in NUMBERS}
+        conditions = asdict(self.conditions)
+        return {**arrays, "scores": self.scores}, {"comparison": comparison, **numbers, "conditions": conditions}
 
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> Calibration:
@@ -69,4 +76,5 @@ class Calibration:
         return Calibration(
             ComparisonState.from_parts(arrays, values["comparison"]), arrays["scores"],
             **{name: float(value) for name, value in numbers.items()},
+            conditions=ConditionLimits(**{name: float(value) for name, value in dict(values["conditions"]).items()}),
         )  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,38 +17,23 @@ from numpy.typing import NDArray
 from ..imaging.geometry import Camera, Pose
 from ..imaging.images import Image
 from ..imaging.rect import Rect
-from ..photometry.prepared_query import PreparedQuery
+from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from ..verdicts import Reason
+from .inspection import Conditions
 
 Floats = NDArray[np.float32]
 
 OUTLINE_SIDE = 200  # px, longer side of the rendering that shows the part beyond the frame
 CLIPPED_LOW, CLIPPED_HIGH = 1, 254  # grey levels at which a camera shows nothing any more
-REFERENCE_MARGIN = 0.05  # of full scale: a reference pixel nearer to black or white may well be clipped in the query
+REFERENCE_MARGIN = 0.05  # of full scale: a reference pixel nearer to black or white is clipped in good views as well
+MAX_HIDDEN = 0.15  # of full scale, in the light of the reference views: what clipping may hide
 MAX_CLIPPED = 0.02  # share of the part
 EDGE_QUANTILE = 0.9  # of the rendering's gradient on the part: pixels above it are edges
 MIN_EDGE = 0.02  # gradient per px (0..1): a part of weaker edges has no sharpness to measure
 RESOLUTION_ALLOWANCE = 0.8  # of the least resolution of the reference views
 SHARPNESS_ALLOWANCE = 0.8  # of the least sharpness of good views
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """view_share: of the part's surface that should be in view, what was compared: in the frame and not clipped.
-
-    clipped: share of the part in the frame that is over- or underexposed; light: mean change of the part's colours
-    from the trained light, of full scale; light_known: it could be undone; resolution: px per part unit at the part;
-    sharpness: gradient at the part's edges relative to the rendering's, NaN for a part without edges.
-    """
-
-    view_share: float = math.nan
-    clipped: float = math.nan
-    light: float = math.nan
-    light_known: bool = True
-    resolution: float = math.nan
-    sharpness: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -92,14 +76,11 @@ class ConditionLimits:
             return Reason.BLUR, text
         return None
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"min_resolution": self.min_resolution, "min_sharpness": self.min_sharpness}
-
 
 def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outline: Renderer) -> Conditions:
     """The conditions of a query at the rendering's pose. outline: renders the part alone, at any resolution."""
     lit = query.lit_by(rendering)
-    clipped = clipped_share(query.undistorted, rendering)
+    clipped = clipped_share(lit, query.undistorted, rendering)
     shown = 1.0 if query.background.colour is None else share_in_frame(outline, query.pinhole, rendering.pose)
     return Conditions(
         shown * (1 - clipped), clipped, lit.light.change, lit.light.known, resolution(rendering, outline),
@@ -131,16 +112,18 @@ def share_in_frame(outline: Renderer, camera: Camera, pose: Pose) -> float:
     return float(alpha[inside.slices].sum()) / total if total > 0 else 0.0
 
 
-def clipped_share(image: Image, rendering: ReferenceRendering) -> float:
-    """Share of the part's pixels [H, W, 3] that the camera cut off though the reference does not suggest it."""
+def clipped_share(lit: LitQuery, image: Image, rendering: ReferenceRendering) -> float:
+    """Share of the part's pixels [H, W, 3] at which the camera cut off so much that a defect could be hidden there."""
     inside = rendering.inside
     part = rendering.alpha[inside] > 0.5
     count = int(np.count_nonzero(part))
-    if count == 0:
+    gain, offset = np.array(lit.light.gain), np.array(lit.light.offset)
+    hides_low, hides_high = -offset / gain > MAX_HIDDEN, 1 - (1 - offset) / gain > MAX_HIDDEN
+    if count == 0 or not (hides_low.any() or hides_high.any()):
         return 0.0
     seen, expected = image[inside][part], rendering.rgb[inside][part]
-    low = (seen <= CLIPPED_LOW) & (expected > REFERENCE_MARGIN)
-    high = (seen >= CLIPPED_HIGH) & (expected < 1 - REFERENCE_MARGIN)
+    low = hides_low & (seen <= CLIPPED_LOW) & (expected > REFERENCE_MARGIN)
+    high = hides_high & (seen >= CLIPPED_HIGH) & (expected < 1 - REFERENCE_MARGIN)
     return float(np.count_nonzero((low | high).any(axis=1))) / count
 
 

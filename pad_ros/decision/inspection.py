@@ -49,6 +49,26 @@ class DefectRegion:
     kind: DefectKind
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """view_share: of the part's surface that should be in view, what was compared: in the frame and not clipped.
+
+    clipped: share of the part in the frame that is over- or underexposed; light: mean change of the part's colours
+    from the trained light, of full scale; light_known: it could be undone; resolution: px per part unit at the part;
+    sharpness: gradient at the part's edges relative to the rendering's, NaN for a part without edges.
+    """
+
+    view_share: float = math.nan
+    clipped: float = math.nan
+    light: float = math.nan
+    light_known: bool = True
+    resolution: float = math.nan
+    sharpness: float = math.nan
+
+
+UNKNOWN = Conditions()
+
+
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """The answer for one query. `anomaly_map` and `rendering` are None when there was no pose."""
@@ -65,6 +85,7 @@ class Inspection:
     image: Image | None  # the query as judged
     timings_ms: dict[str, float] = field(default_factory=dict)  # localize, render, score, total
     p_value: float = float("nan")  # share of good views that score at least as high (conformal)
+    conditions: Conditions = UNKNOWN  # that the image was taken under
 
     @staticmethod
     def hold(

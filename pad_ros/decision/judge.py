@@ -14,6 +14,7 @@ from ..photometry.prepared_query import PreparedQuery
 from ..rendering.result import ReferenceRendering
 from ..verdicts import Reason, Verdict
 from .calibration import Calibration
+from .conditions import Conditions
 from .inspection import AnomalyMap, DefectRegion, Inspection
 from .regions import find_defects
 from .threshold import p_value
@@ -39,12 +40,14 @@ def judge(
     localization: Localization,
     rendering: ReferenceRendering,
     evidence: Evidence,
+    conditions: Conditions,
     calibration: Calibration,
-) -> Inspection:
+    min_view_share: float,
+) -> Inspection:  # parameters: one result of each stage, and what they are judged by
     """The verdict by the threshold on the map's maximum.
 
-    HOLD for a score that is not finite, and instead of PASS where the surroundings could not be judged or the model
-    knows this side of the part too badly.
+    HOLD for a score that is not finite, and instead of PASS where the image was taken under other conditions than the
+    reference views, the surroundings could not be judged, or the model knows this side of the part too badly.
     """
     found = anomaly_map(evidence, query, calibration)
     score, threshold = float(found.values.max()), calibration.threshold
@@ -62,22 +65,22 @@ def judge(
         defects = find_defects(found.values, threshold, ground, _on_query_pixels(rendering, query.camera))
         kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
         text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
-    elif problem := _why_no_pass(evidence, calibration):
-        verdict, reason, text = Verdict.HOLD, Reason.POOR_RENDERING, problem
+    elif problem := calibration.conditions.problem(conditions, min_view_share) or _why_no_pass(evidence, calibration):
+        verdict, (reason, text) = Verdict.HOLD, problem
     return Inspection(
         verdict, reason, text, score, threshold, defects, localization, rendering, found, query.image,
-        p_value=p_value(score, calibration.scores),
+        p_value=p_value(score, calibration.scores), conditions=conditions,
     )  # fmt: skip
 
 
-def _why_no_pass(evidence: Evidence, calibration: Calibration) -> str | None:
+def _why_no_pass(evidence: Evidence, calibration: Calibration) -> tuple[Reason, str] | None:
     if not evidence.surroundings_judged:
-        return (
+        return Reason.POOR_RENDERING, (
             "too little of the ground is in view to judge what is added around the part: show more of it, or give "
             "images of the empty cell"
         )
     if evidence.expected > calibration.max_expected:
-        return (
+        return Reason.POOR_RENDERING, (
             f"the model knows this side of the part too badly to pass it: good views may differ by "
             f"{evidence.expected:.3f} here, {calibration.max_expected:.3f} is allowed; add reference views"
         )

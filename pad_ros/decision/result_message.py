@@ -26,6 +26,8 @@ def plain_result(inspection: Inspection) -> dict[str, Any]:
         "score": _number(inspection.score),
         "threshold": _number(inspection.threshold),
         "p_value": _number(inspection.p_value),
+        "view_share": _number(inspection.conditions.view_share),
+        "light_change": _number(inspection.conditions.light),
         "defects": [
             {"box": list(d.box), "area": d.area, "peak_score": round(d.peak_score, 4), "centroid": d.centroid,
              "kind": d.kind.name}
@@ -42,6 +44,7 @@ def result_message(make: Make, inspection: Inspection, **frame: Any) -> Any:
         "pad_ros/msg/InspectionResult", verdict=int(inspection.verdict), reason=int(inspection.reason),
         reason_text=inspection.reason_text, score=float(inspection.score), threshold=float(inspection.threshold),
         defects=[_defect(make, defect) for defect in inspection.defects],
+        view_share=float(inspection.conditions.view_share), light_change=float(inspection.conditions.light),
         pose=pose_message(make, inspection.localization),
         **{f"{stage}_ms": float(inspection.timings_ms.get(stage, 0.0)) for stage in STAGES}, **frame,
     )  # fmt: skip

@@ -107,7 +107,7 @@ class Shoot:
         raise RuntimeError("the part does not fit into the image from its own distance")
 
 
-# Eight parameters: all have defaults, and callers name them.
+# parameters: all have defaults, and callers name them
 def make_dataset(
     out: Path,
     part: str = "bracket",
@@ -164,7 +164,7 @@ def make_dataset(
     _write_poses(out / "transforms.json", reference)
 
 
-# Eight parameters: all have defaults, and callers name them.
+# parameters: all have defaults, and callers name them
 def make_good_units(
     out: Path,
     part: str = "bracket",

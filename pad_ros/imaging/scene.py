@@ -11,18 +11,24 @@ from . import images
 from .images import Image
 from .rect import Rect
 
+MIN_VIEW_SHARE = 0.98
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """empty: images [H, W, 3] of the place without a part; roi: px of the undistorted image, where to look for one."""
+    """empty: images [H, W, 3] of the place without a part; roi: px of the undistorted image, where to look for one.
+
+    min_view_share: of the part's surface that should be in view, the least that must be compared for a PASS.
+    """
 
     empty: tuple[Image, ...] = ()
     roi: Rect | None = None
+    min_view_share: float = MIN_VIEW_SHARE
 
     @staticmethod
-    def read(background: Sequence[Path], roi: Rect | None = None) -> Scene:
+    def read(background: Sequence[Path], roi: Rect | None = None, min_view_share: float = MIN_VIEW_SHARE) -> Scene:
         """background: image files, or folders of them; InputError where one cannot be read."""
-        return Scene(tuple(images.load(file) for file in images.find(background)), roi)
+        return Scene(tuple(images.load(file) for file in images.find(background)), roi, min_view_share)
 
     def check(self, image: Image) -> None:
         """SceneError where the empty scene was not taken by the camera of `image`."""

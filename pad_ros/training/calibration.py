@@ -20,6 +20,7 @@ from ..comparison.protocol import Comparison, Sample
 from ..comparison.state import ComparisonState
 from ..compute.threads import only_our_threads
 from ..decision.calibration import Calibration
+from ..decision.conditions import ConditionLimits, measure_conditions
 from ..decision.threshold import conformal_threshold
 from ..imaging.background import Background, mask_box
 from ..imaging.geometry import Pose, largest_cosine, rotation_angle
@@ -74,6 +75,9 @@ def calibrate(
     losses = [query.localization.loss for query in queries if math.isfinite(query.localization.loss)]
     calibration = replace(calibration, max_loss=LOSS_ALLOWANCE * max(losses, default=math.inf))
     queries = _localized(model, calibration, held_out, device)  # now as queries are, with the limit of good views
+    outline = Renderer(model.gaussians, model.background, device=device).coarse(max(method.refinement.levels))
+    limits = ConditionLimits.of([measure_conditions(q.sample.query, q.sample.rendering, outline) for q in queries])
+    calibration = replace(calibration, conditions=limits)
     if len(queries) < len(held_out):
         _say(f"calibration: {len(queries)} of {len(held_out)} held-out views were localized and count")
     return _with_threshold(calibration, comparison, [query.sample for query in queries], seed)

@@ -39,7 +39,7 @@ def train(
     device: str = "auto",
     seed: int = 0,
     networks: tuple[Network, ...] = (),
-) -> ReferenceModel:
+) -> ReferenceModel:  # parameters: one for each option of the command
     """Learn a reference model from views of one good part in about `budget` seconds.
 
     networks: those that the method names; they become part of the model. Raises TrainingError where the views do not
@@ -66,6 +66,11 @@ def train(
         quality = rendering_quality(gaussians, held_out, background, device)
         _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
         photographs = take_photographs(gaussians, masked, background, device)
+    figures = {
+        "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fitted),
+        "held_out": dataclasses.asdict(quality), "gaussians": len(gaussians), "device": device, "seed": seed,
+        "budget_s": budget,
+    }  # fmt: skip
     model = ReferenceModel(
         name=name,
         method=method.name,
@@ -75,25 +80,28 @@ def train(
         sfm_map=sfm_map,
         gaussians=gaussians,
         calibration=None,
-        training={
-            "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fitted),
-            "held_out": dataclasses.asdict(quality), "gaussians": len(gaussians), "device": device, "seed": seed,
-            "budget_s": budget,
-        },
+        training=figures,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         photographs=photographs,
         networks=networks,
-    )  # fmt: skip
-    if quality.psnr_part >= MIN_PSNR:
-        calibration = calibrate(model, fitted, held_out, false_reject_rate, device, seed)
-        model = dataclasses.replace(model, calibration=calibration)
-    else:
+    )
+    model = _calibrated(model, fitted, held_out, false_reject_rate)
+    seconds = round(time.monotonic() - began, 1)
+    return dataclasses.replace(model, training={**model.training, "seconds": seconds})
+
+
+def _calibrated(
+    model: ReferenceModel, fitted: tuple[View, ...], held_out: tuple[View, ...], false_reject_rate: float
+) -> ReferenceModel:
+    """The model with a threshold, where it renders unseen views well enough for one."""
+    if model.training["held_out"]["psnr_part"] < MIN_PSNR:
         _say(
             f"warning: renderings below {MIN_PSNR:g} dB cannot tell good from bad: the model gets no threshold and "
             "every verdict will be HOLD; give more --budget, or check poses and background"
         )
-    seconds = round(time.monotonic() - began, 1)
-    return dataclasses.replace(model, training={**model.training, "seconds": seconds})
+        return model
+    device, seed = model.training["device"], model.training["seed"]
+    return dataclasses.replace(model, calibration=calibrate(model, fitted, held_out, false_reject_rate, device, seed))
 
 
 def find_background(views: ReferenceViews) -> Background:

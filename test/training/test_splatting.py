@@ -67,8 +67,9 @@ def test_large_views_are_fitted_coarsely_first(views, start, monkeypatch):
         return render(view, *arguments)
 
     monkeypatch.setattr(train_views.TrainView, "render", watched)
-    settings = replace(SETTINGS, first_pixels=1000, coarse_pixels=2000)
-    found = fit_gaussians(start, views, WHITE, settings, FOREVER)
+    monkeypatch.setattr(splatting, "FIRST_PIXELS", 1000)
+    monkeypatch.setattr(splatting, "COARSE_PIXELS", 2000)
+    found = fit_gaussians(start, views, WHITE, SETTINGS, FOREVER)
     first, coarse, whole = rendered[:36], rendered[36:60], rendered[60:]
     assert np.median(first) < 0.7 * np.median(coarse) < 0.7 * 0.7 * np.median(whole)
     monkeypatch.undo()

@@ -170,7 +170,8 @@ class StageNode(LifecycleNode):
         try:
             check_location(Path(path), self.parameters["models_root"])
             background = self.parameters.get("background")
-            scene = Scene.read([Path(background)] if background else [], self._region)
+            least = self.parameters.get("min_view_share") or 0.0
+            scene = Scene.read([Path(background)] if background else [], self._region, least)
             inspector = self._load(Path(path), self.parameters["device"], scene)
             model = inspector.model
             if expected_hash and model.hash != expected_hash:

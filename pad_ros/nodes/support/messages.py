@@ -53,7 +53,7 @@ def pose_from_msg(msg: PoseMsg) -> Pose:
     return Pose.from_quaternion(np.array([q.w, q.x, q.y, q.z]), np.array([t.x, t.y, t.z]))
 
 
-def make(kind: str, **fields: Any) -> Any:
+def make(kind: str, /, **fields: Any) -> Any:
     """A message such as "geometry_msgs/msg/Point" with these fields."""
     return _message_class(kind)(**fields)
 

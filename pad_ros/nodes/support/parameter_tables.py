@@ -43,6 +43,10 @@ BACKGROUND = P(
     "image of what the camera sees without a part, or a folder of them (a moving belt); read with the model",
 )  # fmt: skip
 REGION = P("roi", "", "X0,Y0,X1,Y1: pixels of the undistorted image among which to look for the part")
+VIEW_SHARE = P(
+    "min_view_share", 0.98, "share of the part's surface in view that must be compared for PASS, else PARTIAL_VIEW",
+    (0.0, 1.0),
+)  # fmt: skip
 VERDICT_DEADLINE = P("deadline", 0.0, "seconds from image to verdict; later is HOLD (TIMEOUT); 0: none", SECONDS)
 IMAGE_TRANSPORT = P("image_transport", "raw", "image_raw, or image_raw/compressed", choices=("raw", "compressed"))
 IMAGE_RELIABILITY = P(
@@ -132,10 +136,10 @@ CAMERA_REPLAY = (
 )  # fmt: skip
 
 NODES: dict[str, tuple[ParameterSpec, ...]] = {
-    "cell": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, VERDICT_DEADLINE, *IMAGE_INTAKE),
+    "cell": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, VIEW_SHARE, VERDICT_DEADLINE, *IMAGE_INTAKE),
     "localizer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, *IMAGE_INTAKE),
     "renderer": MANAGED_NODE,
-    "scorer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, VERDICT_DEADLINE),
+    "scorer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, VIEW_SHARE, VERDICT_DEADLINE),
     "fusion": (*MANAGED_NODE, PART_FRAME, *FUSION),
     "watchdog": WATCHDOG,
     "camera_replay": CAMERA_REPLAY,

@@ -23,13 +23,13 @@ from ...errors import ImageError
 from ...imaging.geometry import Camera
 from ...imaging.images import Image
 from ...localization.result import Localization
-from ...photometry.prepared_query import PreparedQuery
 from ...rendering.result import ReferenceRendering
 from ...verdicts import Reason, Verdict, reason_of
 from .convert import compressed_to_rgb, image_to_rgb
 
 if TYPE_CHECKING:
     from ...inspector import Inspector
+    from ...photometry.prepared_query import PreparedQuery
 
 
 @cache
