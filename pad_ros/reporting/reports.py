@@ -96,7 +96,8 @@ def model_summary(model: ReferenceModel) -> list[str]:
     else:
         lines.append(
             f"threshold   {calibration.threshold:.3f} for {100 * calibration.false_reject_rate:g} % false rejects, "
-            f"from {len(calibration.scores)} reference views (enough to promise {100 * calibration.promised_rate:.1f} %)"
+            f"from {len(calibration.scores)} reference views "
+            f"(enough to promise {100 * calibration.promised_rate:.1f} %)"
         )
     if "seconds" in training:
         lines.append(f"training    {training['seconds']} s on {training.get('device', '?')}")
