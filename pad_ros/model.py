@@ -20,7 +20,8 @@ from .errors import InputError, ModelError
 from .imaging.background import Background
 from .imaging.geometry import Camera
 from .imaging.images import MAX_PIXELS
-from .io.bundle_folder import files_in, flush, put_in_place, recover, sha256_of, staging_for
+from .io.bundle_folder import files_in, flush, put_in_place, recover, staging_for
+from .io.files import sha256_of
 from .localization.localizer import check_map
 from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods.presets import method_from_dict

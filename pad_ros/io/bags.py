@@ -20,7 +20,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..errors import ImageError, InputError, PadError
+from ..errors import ImageError, InputError, PadError, first_line, located
 from ..imaging import images
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
@@ -110,13 +110,10 @@ def _views(path: Path, max_side: int | None) -> Iterator[View]:
         if isinstance(frame.image, ImageError):
             print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
             continue
-        name = f"{i:06d}_{frame.stamp_ns}.png"
-        try:
+        with located(f"{path}: image at {frame.stamp_ns} ns"):
             camera = frame.camera or guess_camera(frame.image.shape[1], frame.image.shape[0])
-            view = make_view(name, frame.image, None, camera, None, max_side)
-            yield view if frame.camera else with_guess(view)
-        except InputError as error:
-            raise InputError(f"{path}: image at {frame.stamp_ns} ns: {error}") from error
+            view = make_view(f"{i:06d}_{frame.stamp_ns}.png", frame.image, None, camera, None, max_side)
+        yield view if frame.camera else with_guess(view)
 
 
 def _spread(count: int, limit: int | None) -> frozenset[int] | None:
@@ -155,7 +152,7 @@ def _damage(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
         advice = f"; save what is left with `mcap recover {cut} -o NEW.mcap`" if (cut := _cut_off_mcap(path)) else ""
-        raise InputError(f"{path}: the bag is damaged or none ({_first_line(error)}){advice}") from error
+        raise InputError(f"{path}: the bag is damaged or none ({first_line(error)}){advice}") from error
 
 
 def _cut_off_mcap(path: Path) -> Path | None:
@@ -216,9 +213,5 @@ def _decode(connection: Any, time_ns: int, raw: bytes, camera: Camera | None) ->
     except ImageError as error:
         image = error
     except Exception as error:  # a cut-off message fails anywhere in the decoder
-        image = ImageError(f"image message cannot be decoded ({_first_line(error)})")
+        image = ImageError(f"image message cannot be decoded ({first_line(error)})")
     return BagImage(stamp, image, camera, frame, time_ns, 1000 * (time.perf_counter() - began))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
