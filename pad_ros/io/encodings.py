@@ -107,7 +107,7 @@ def message_pixels(msg: ImageMessage, sample: str, channels: int) -> NDArray[Any
     if height * width > images.MAX_PIXELS:
         raise ImageError(f"image message: {width}x{height} is more than {images.MAX_PIXELS // 10**6} Mpx")
     shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
-    view = np.ndarray(shape, dtype, buffer=memoryview(msg.data), strides=strides)
+    view = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
 
 
