@@ -46,9 +46,8 @@ MAX_BUNDLE_BYTES = 4_000_000_000
 class ReferenceModel:
     """Everything an Inspector needs for one part.
 
-    camera: that of the reference views as they were taken, distortion included; queries that bring no
-    intrinsics are assumed to come from it.
-    method: the preset's name; settings: the full method configuration it was trained with.
+    camera: that of the reference views as they were taken, distortion included; queries that bring no intrinsics are
+    assumed to come from it. method: the preset's name; settings: the full method configuration it was trained with.
     training: figures for the manifest (views, held-out PSNR and SSIM, seconds, ...).
     """
 

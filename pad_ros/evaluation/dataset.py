@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,16 +65,23 @@ class TestImage(LabelledImage):
         return images.load(self.path), None
 
 
+class LabelledImages(Sized, Iterable[LabelledImage], Protocol):
+    """They can be gone through again and again."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The test images of one part: good ones first, then by label, each in the order of their numbers."""
+    """The labelled images of one part."""
 
     name: str
-    images: tuple[TestImage, ...]
+    images: LabelledImages
 
 
 def read_dataset(path: Path) -> Dataset:
-    """The test images below `path`; InputError where the layout or a file does not fit."""
+    """The test images below `path`: good ones first, then by label, each in the order of their numbers.
+
+    InputError where the layout or a file does not fit.
+    """
     root = Path(path)
     test = root / "test"
     if not test.is_dir():

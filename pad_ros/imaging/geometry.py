@@ -1,8 +1,7 @@
 """Camera and Pose, and the only place where conventions are converted.
 
-Camera frame: OpenCV / ROS optical (x right, y down, z forward). Poses are `camera_from_part`
-(world-to-camera). Pixel centres lie at +0.5, as in COLMAP and gsplat: pixel (0, 0) covers
-[0, 1) x [0, 1).
+Camera frame: OpenCV / ROS optical (x right, y down, z forward). Poses are `camera_from_part` (world-to-camera).
+Pixel centres lie at +0.5, as in COLMAP and gsplat: pixel (0, 0) covers [0, 1) x [0, 1).
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ class Camera:
     def from_fov(width: int, height: int, angle_x: float) -> Camera:
         """Square pixels, centred principal point; `angle_x` is the horizontal field of view in radians."""
         if not 0.0 < angle_x < np.pi:
-            raise InputError(f"field of view {angle_x} rad is not between 0 and pi")
-        focal = 0.5 * width / np.tan(0.5 * angle_x)
+            raise InputError(f"a field of view of {angle_x} rad is not between 0 and pi")
+        focal = 0.5 * width / math.tan(0.5 * angle_x)
         return Camera(width, height, focal, focal, width / 2, height / 2)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -70,9 +70,10 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
         infos = [c for c in reader.connections if c.msgtype == INFO_TYPE and c.topic == f"{base}/camera_info"]
         wanted = _spread(sum(c.msgcount for c in connections), limit)
         with _damage(path):
-            camera = _first_camera(reader, infos) if infos else None
+            first_info = next(reader.messages(infos), None) if infos else None
+            camera = None if first_info is None else camera_from_info(_message(first_info[2], INFO_TYPE))
             for i, (connection, time_ns, raw) in enumerate(reader.messages(connections)):
-                if wanted is None or i in wanted:
+                if i in wanted:
                     yield _decode(connection, time_ns, raw, camera)
 
 
@@ -116,10 +117,10 @@ def _views(path: Path, max_side: int | None) -> Iterator[View]:
         yield view if frame.camera else with_guess(view)
 
 
-def _spread(count: int, limit: int | None) -> frozenset[int] | None:
-    """The indices of at most `limit` of `count` messages; None for all of them."""
+def _spread(count: int, limit: int | None) -> Container[int]:
+    """The indices of at most `limit` of `count` messages, evenly spread."""
     if limit is None or count <= limit:
-        return None
+        return range(count)
     return frozenset(np.linspace(0, count - 1, limit).round().astype(int).tolist())
 
 
@@ -180,12 +181,6 @@ def _image_connections(reader: Reader, path: Path, topic: str | None) -> list[An
     if wanted not in topics:
         raise InputError(f"{path}: no image topic {wanted}; there are: {', '.join(topics)}")
     return [c for c in connections if c.topic == wanted]
-
-
-def _first_camera(reader: Reader, infos: list[Any]) -> Camera | None:
-    for connection, _, raw in reader.messages(infos):
-        return camera_from_info(_message(raw, connection.msgtype))
-    return None
 
 
 @cache

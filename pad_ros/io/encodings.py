@@ -1,7 +1,6 @@
 """What ROS messages hold, without ROS: raw pixels to RGB, camera_info, covariances. Nodes and bags share it.
 
-One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy
-is not ours.
+One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy is not ours.
 """
 
 from __future__ import annotations

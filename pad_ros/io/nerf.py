@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import posixpath
 import sys
 from collections.abc import Mapping
@@ -117,21 +116,15 @@ def _camera(values: Mapping[str, Any], where: str, width: int, height: int) -> C
         if "fl_x" in values:
             fx = _number(values, "fl_x")
         elif "camera_angle_x" in values:
-            fx = _focal(width, _number(values, "camera_angle_x"))
+            fx = Camera.from_fov(width, height, _number(values, "camera_angle_x")).fx
         else:
             raise InputError("no intrinsics (fl_x or camera_angle_x)")
         fy = _number(values, "fl_y", fx)
         if "fl_x" not in values and "fl_y" not in values and "camera_angle_y" in values:
-            fy = _focal(height, _number(values, "camera_angle_y"))
+            fy = Camera.from_fov(height, width, _number(values, "camera_angle_y")).fx
         k1, k2, p1, p2 = (_number(values, key, 0.0) for key in DISTORTION)
         cx, cy = _number(values, "cx", width / 2), _number(values, "cy", height / 2)
         return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
-
-
-def _focal(size: int, angle: float) -> float:
-    if not 0 < angle < math.pi:
-        raise InputError(f"a field of view of {angle} rad is not between 0 and pi")
-    return 0.5 * size / math.tan(0.5 * angle)
 
 
 def _number(values: Mapping[str, Any], key: str, default: float | None = None) -> float:
