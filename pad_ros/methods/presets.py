@@ -38,7 +38,7 @@ class Method:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that it runs, under their names in `networks.registry`."""
-        return networks_of(self.localization) + self.scoring.networks
+        return needed_networks(self.localization) + self.scoring.networks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest; `method_from_dict` reads them back."""
@@ -75,14 +75,9 @@ def method_from_dict(values: Mapping[str, Any], where: str) -> Method:
     method = _build(Method, values, where)
     assert isinstance(method, Method)
     with located(where):
-        networks_of(method.localization)
+        needed_networks(method.localization)
         check_comparison(method.scoring)
     return method
-
-
-def networks_of(settings: LocalizationSettings) -> tuple[str, ...]:
-    """The networks that localization needs; InputError for names that are unknown or do not go together."""
-    return needed_networks(settings.features, settings.matcher, settings.retrieval)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
