@@ -24,7 +24,7 @@ from .splatting import fit_gaussians, rendering_quality
 
 MIN_VIEWS = 8
 HOLD_OUT_EVERY = 8
-RESERVE = 0.8  # seconds per megapixel of the views that calibration is expected to take on two cores
+RESERVE = 1.5  # seconds per megapixel of the views that calibration is expected to take on two cores
 MIN_PSNR = 17.0  # dB on the part's pixels of held-out views
 MIN_FIT_SHARE = 0.4  # of the budget, whatever mapping took
 

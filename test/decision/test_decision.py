@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from pad_ros.decision.inspection import DefectKind
 from pad_ros.decision.regions import find_defects
-from pad_ros.decision.threshold import conformal_threshold, p_value
+from pad_ros.decision.threshold import conformal_threshold, p_value, tail_threshold
 from pad_ros.imaging.background import Background, background_mask
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.result import ReferenceRendering
@@ -196,3 +196,21 @@ def test_a_blurred_map_does_not_hide_the_kind():
     added, missing = find_defects(blurred, 1.0, background_mask(image, WHITE), rendering)
     assert added.area > 100 and missing.area > 100
     assert (added.kind, missing.kind) == (DefectKind.ADDED, DefectKind.MISSING)
+
+
+def test_the_tail_is_found_again_and_one_outlier_changes_it_little():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(50):
+        scores = (1 + rng.exponential(0.5, 100)).astype(np.float32)
+        threshold, error = tail_threshold(scores, 0.01)
+        found.append(threshold)
+        spoiled = np.append(scores[1:], np.float32(2 * scores.max()))
+        assert abs(tail_threshold(spoiled, 0.01)[0] - threshold) < 0.5 * scores.max()
+        assert 0 < error < threshold
+    assert np.mean(found) == pytest.approx(1 + 0.5 * math.log(100), rel=0.1)
+
+
+def test_few_views_or_a_large_rate_have_no_tail():
+    assert math.isnan(tail_threshold(np.ones(20, np.float32), 0.01)[0])
+    assert math.isnan(tail_threshold(np.ones(100, np.float32), 0.3)[0])
