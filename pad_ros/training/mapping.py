@@ -95,7 +95,7 @@ class _Tools:
     def describe(self, views: ReferenceViews, features: Sequence[Features]) -> tuple[Floats, Floats]:
         """One vector per view [V, C] for retrieval, and the visual words that were learned for it, if any."""
         vocabulary = np.zeros((0, 0), np.float32)
-        if RETRIEVALS[self.settings.retrieval].learns:
+        if RETRIEVALS[self.settings.retrieval].create is None:
             vocabulary = learn_vocabulary(np.concatenate([found.descriptors for found in features]))
         retrieval = create_retrieval(self.settings.retrieval, self.networks, vocabulary, self.device)
         vectors = []

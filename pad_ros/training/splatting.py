@@ -278,7 +278,7 @@ def rendering_quality(
     full, part, similarity = [], [], []
     for view in views:
         window = TrainView.of(View(view.name, view.image, view.camera, view.pose), 0, device)
-        rgb, _ = window.render(tensors, colour)
+        rgb, _ = window.render(tensors, colour, tensors.sh_degree)
         rgb = rgb.clamp(0, 1)
         mask = None if view.mask is None else torch.from_numpy(view.mask).to(device)
         full.append(psnr(rgb, window.target.target))

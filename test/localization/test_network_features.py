@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_states import aliked_state, shared_network, shared_state, superpoint_state
+from network_states import aliked_state, network_of, shared_network, shared_state, superpoint_state
 from textured_cube import CAMERA, draw, ring_poses
 from torch import Tensor
 
@@ -25,17 +25,17 @@ from pad_ros.training.view_matching import epipolar_error
 
 
 def small_aliked() -> AlikedFeatures:
-    return AlikedFeatures("aliked", aliked_state(), threshold=0.0)
+    return AlikedFeatures(network_of(aliked_state(), "aliked"), threshold=0.0)
 
 
 def small_superpoint() -> SuperPointFeatures:
-    return SuperPointFeatures(superpoint_state(), limit=100)
+    return SuperPointFeatures(network_of(superpoint_state()), limit=100)
 
 
 def real(shared: Path, name: str) -> LocalFeatures:
     if name == "xfeat":
         return XFeatFeatures(shared_network(shared, name))
-    return AlikedFeatures(name, shared_state(shared, name))
+    return AlikedFeatures(network_of(shared_state(shared, name), name))
 
 
 def check(found: Features, channels: int, shape: tuple[int, ...]) -> None:
