@@ -65,7 +65,9 @@ def test_small_and_plain_images(make: Callable[[], LocalFeatures], shape: tuple[
     assert np.all(np.isfinite(found.descriptors))
 
 
-@pytest.mark.parametrize(("network", "state"), [(Aliked, aliked_state()), (SuperPointFeatures, superpoint_state())])
+@pytest.mark.parametrize(
+    ("network", "state"), [(AlikedFeatures, aliked_state()), (SuperPointFeatures, superpoint_state())]
+)
 @pytest.mark.parametrize("change", ["missing", "surplus", "odd", "empty"])
 def test_other_weights_are_refused(network: type, state: dict[str, Tensor], change: str) -> None:
     state = dict(state)
@@ -79,7 +81,7 @@ def test_other_weights_are_refused(network: type, state: dict[str, Tensor], chan
     else:
         state = {}
     with pytest.raises(ModelError, match="not the weights of (ALIKED|SuperPoint)"):
-        network(state)
+        network(network_of(state))
 
 
 def test_the_score_map_is_that_of_the_whole_feature_map() -> None:
