@@ -164,7 +164,7 @@ class Localizer:
         share, box = float(mask.mean()), mask_box(mask)
         if box is None or not MIN_PART_SHARE < share < MAX_PART_SHARE:
             return None
-        return _grown(Rect(*box), WINDOW_MARGIN, mask.shape)
+        return _grown(box, WINDOW_MARGIN, mask.shape)
 
     def _search(self, query: PreparedQuery, frame: Rect, estimate: CoarseEstimate | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""

@@ -137,8 +137,8 @@ class Renderer:
         viewmat, intrinsics = sent.to(self.device).split([16, 9])
         with torch.no_grad():
             out, alphas, _ = g.rasterize(
-                viewmat.view(1, 4, 4), intrinsics.view(1, 3, 3), camera, near_plane=NEAR_FAR[0], far_plane=NEAR_FAR[1],
-                window=window, backgrounds=colour, render_mode="RGB+ED", features=features,
+                viewmat.view(1, 4, 4), intrinsics.view(1, 3, 3), camera, window=window, backgrounds=colour,
+                render_mode="RGB+ED", features=features, near_plane=NEAR_FAR[0], far_plane=NEAR_FAR[1],
             )  # fmt: skip
             picture = to_host(torch.cat([out[0], alphas[0]], dim=-1))  # one transfer, of the window alone
         return picture[..., :-1], picture[..., -1]

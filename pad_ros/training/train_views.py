@@ -23,7 +23,6 @@ from .losses import SsimTarget
 class TrainView:
     """The part's window of one view, ready to be compared with a rendering."""
 
-    name: str
     camera: Camera  # of the full image
     window: Rect
     viewmat: Tensor  # [1, 4, 4]
@@ -42,7 +41,7 @@ class TrainView:
             mask = torch.from_numpy(view.mask[window.slices][..., None].astype(np.float32)).to(device)
         matrices = (view.pose.matrix, view.camera.K)
         viewmat, K = (torch.from_numpy(matrix.astype(np.float32))[None].to(device) for matrix in matrices)
-        return TrainView(view.name, view.camera, window, viewmat, K, SsimTarget(rgb), mask)
+        return TrainView(view.camera, window, viewmat, K, SsimTarget(rgb), mask)
 
     def render(self, gaussians: GaussianTensors, background: Tensor, sh_degree: int) -> tuple[Tensor, Tensor]:
         """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
