@@ -83,6 +83,7 @@ def thread_count() -> int:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
+    """The threads of `for_each` besides the caller's, made on first use."""
     return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="pad-kernel")
 
 
