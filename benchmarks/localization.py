@@ -33,10 +33,11 @@ from pad_ros.imaging.geometry import Array, Camera, Pose, rotation_angle, undist
 from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.io.read_views import read_views
 from pad_ros.localization import localizer as stages
+from pad_ros.localization.choices import needed_networks
 from pad_ros.localization.landmarks import LandmarkIndex
 from pad_ros.localization.localizer import LocalizationSettings, Localizer
 from pad_ros.localization.sfm_map import SfmMap
-from pad_ros.methods.presets import method_from_dict, networks_of
+from pad_ros.methods.presets import method_from_dict
 from pad_ros.networks.network import Network, read_networks
 from pad_ros.photometry.prepared_query import PreparedQuery
 from pad_ros.training.mapping import build_map
@@ -69,7 +70,7 @@ def main() -> None:
         named = dict(zip(("features", "matcher", "retrieval"), choice.split("+")))
         settings = method_from_dict({"name": choice, "localization": named}, "--features").localization
         with weights_folder(arguments.weights, arguments.shared / "weights") as folder:
-            networks = read_networks(networks_of(settings), folder)
+            networks = read_networks(needed_networks(settings), folder)
         for name in arguments.data.split(","):
             rows.append([choice, *measure(name, *load(name, arguments.shared), arguments.unposed, settings, networks)])
     text = "Rotation, translation and times: median/p95/max."

@@ -21,9 +21,10 @@ from common import add_shared, add_training, chosen, loader, option_parser, tabl
 from localization import weights_folder
 from stand_in import stand_in
 
+from pad_ros.decision.result_message import STAGES
 from pad_ros.errors import MissingDependencyError
 from pad_ros.evaluation.dataset import read_dataset, reference_images
-from pad_ros.evaluation.evaluate import STAGES, evaluate, run, summarise
+from pad_ros.evaluation.evaluate import evaluate, run, summarise
 from pad_ros.evaluation.patchcore import FREE_BACKBONE, PatchCore
 from pad_ros.imaging import images
 from pad_ros.inspector import Inspector

@@ -71,8 +71,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(command("inspect", _inspect, "verdict and heatmap for images"))
     _add_evaluate(command("evaluate", _evaluate, "metrics.json and report.html on a labelled data set"))
     _add_bag(command("bag", _bag, "inspect the images of a rosbag2, no ROS needed"))
-    _add_bench(command("bench", _bench, "latency, throughput and memory of a model on images"))
-    _add_demo(command("demo", _demo, "make a part, train, run the ROS 2 graph on it, write a report"))
+    bench = command("bench", _bench, "latency, throughput and memory of a model on images")
+    bench.add_argument("model", type=Path)
+    bench.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    bench.add_argument("--out", type=Path, metavar="FILE")
+    _add_device(bench)
+    demo = command("demo", _demo, "make a part, train, run the ROS 2 graph on it, write a report")
+    demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
+    demo.add_argument("--part", default="bracket")
+    demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
+    demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
     _add_weights(command("weights", _weights, "network weights: what there is, under which licence; fetch them"))
     info = command("info", _info, "what is in a reference model")
     info.add_argument("model", type=Path)
@@ -134,20 +142,6 @@ def _add_bag(bag: argparse.ArgumentParser) -> None:
     bag.add_argument("--max-p95-ms", type=_positive, metavar="MS", help="limit for 95 %% of the times per image")
     _add_scene(bag)
     _add_device(bag)
-
-
-def _add_bench(bench: argparse.ArgumentParser) -> None:
-    bench.add_argument("model", type=Path)
-    bench.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
-    bench.add_argument("--out", type=Path, metavar="FILE")
-    _add_device(bench)
-
-
-def _add_demo(demo: argparse.ArgumentParser) -> None:
-    demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
-    demo.add_argument("--part", default="bracket")
-    demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
-    demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
 
 
 def _add_weights(weights: argparse.ArgumentParser) -> None:

@@ -1,5 +1,8 @@
 """Typed errors. Each message is one clear line: what, why, where, and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PadError(Exception):
     """Base of every error that a user can cause or mend; `exit_status` is what `pad` ends with."""
@@ -35,3 +38,17 @@ class MissingDependencyError(PadError):
     """The machine lacks a piece of software or network weights; the message says how to get it."""
 
     exit_status = 3
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """Let an InputError begin with the place, a path or a part of a file, that it was found at."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What a foreign error says, short enough for a message of ours; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -20,7 +20,8 @@ from .errors import InputError, ModelError
 from .imaging.background import Background
 from .imaging.geometry import Camera
 from .imaging.images import MAX_PIXELS
-from .io.bundle_folder import files_in, flush, put_in_place, recover, sha256_of, staging_for
+from .io.bundle_folder import files_in, flush, put_in_place, recover, staging_for
+from .io.files import sha256_of
 from .localization.localizer import check_map
 from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods.presets import method_from_dict
@@ -45,9 +46,8 @@ MAX_BUNDLE_BYTES = 4_000_000_000
 class ReferenceModel:
     """Everything an Inspector needs for one part.
 
-    camera: that of the reference views as they were taken, distortion included; queries that bring no
-    intrinsics are assumed to come from it.
-    method: the preset's name; settings: the full method configuration it was trained with.
+    camera: that of the reference views as they were taken, distortion included; queries that bring no intrinsics are
+    assumed to come from it. method: the preset's name; settings: the full method configuration it was trained with.
     training: figures for the manifest (views, held-out PSNR and SSIM, seconds, ...).
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -20,7 +20,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """`with Progress("fit", 1000) as p: ... p.update(3, "31.2 dB")`; `total` in any unit."""
 
     def __init__(self, title: str, total: float) -> None:
@@ -44,12 +44,7 @@ class Progress:
             share = 100 * self.done / max(self.total, 1e-9)
             say(f"{self.title}: {min(share, 100):.0f} % {note}")
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
         elif kind is None:

@@ -34,10 +34,13 @@ from .protocol import Evidence, Sample
 from .state import ComparisonState, no_factors
 
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 BACKBONE_WEIGHT = 0.25  # of the features' evidence beside that of the colours
 NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
+# Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
+BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.25  # of residual / expected residual; 1.3 in good views
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
 OFF_PART_MARGIN = 7  # px: nearer to the part its edge counts, not the background
@@ -132,7 +135,7 @@ def excess(
     inside = rendering.inside
     shown, within = rendering.cropped(inside), total[inside]
     farthest = float(shown.depth.max())
-    means: dict[int, Floats] = {}
+    bands: dict[int, tuple[slice, Mask, list[Floats], list[Floats]]] = {}  # rows, part, measured, mean per channel
 
     def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
         out = measured - mean
@@ -144,25 +147,39 @@ def excess(
         rows, channels = residual[first:last], range(state.channels)
         total[first:last] = sum(exceeding(rows[..., c], off_part[c], off_part[c] + deviations[c], c) for c in channels)
 
-    def as_part(first: int, last: int) -> None:
+    def expect(first: int, last: int) -> None:
         band = slice(max(first - NEIGHBOURHOOD, 0), last + NEIGHBOURHOOD)
         seen = shown.cropped((band, slice(None)))
         part = on_part(seen)
         part[: first - band.start] = part[last - band.start :] = False
         pixels = np.flatnonzero(part)
-        gathered = np.zeros(len(pixels), np.float32)
-        for c, (point, covariates) in enumerate(points_and_covariates(seen, state.channels, pixels, farthest)):
-            mean = state.expectation.predict(c, point, covariates)
-            measured = residual[inside][band][..., c].take(pixels)
-            gathered += exceeding(measured, mean, mean + np.float32(0.5) * deviations[c], c)
-            if c == 0:
-                means[first] = mean
+        points = points_and_covariates(seen, state.channels, pixels, farthest)
+        means = [state.expectation.predict(c, point, covariates) for c, (point, covariates) in enumerate(points)]
+        bands[first] = band, part, [residual[inside][band][..., c].take(pixels) for c in range(state.channels)], means
+
+    def as_part(first: int) -> None:
+        band, part, measured, means = bands[first]
+        gathered = np.zeros(len(means[0]), np.float32)
+        for c, mean in enumerate(means):
+            allowed = mean * forgiven
+            gathered += exceeding(measured[c], allowed, allowed + np.float32(0.5) * deviations[c], c)
         within[band][part] = gathered
 
     in_bands(as_ground, len(total))
-    in_bands(as_part, len(within))
-    expected = np.concatenate([means[first] for first in sorted(means)])
+    in_bands(expect, len(within))
+    expected = np.concatenate([bands[first][3][0] for first in sorted(bands)])
+    forgiven = _forgiven(np.concatenate([bands[first][2][0] for first in sorted(bands)]), expected)
+    order = sorted(bands)
+    for_each(lambda i: as_part(order[i]), len(order))
     return total, float(expected.mean()) if len(expected) else 0.0
+
+
+def _forgiven(measured: Floats, expected: Floats) -> np.float32:
+    """Factor of what is expected, where the bulk of the part differs more than that: other light, or another ground."""
+    if len(measured) == 0:
+        return np.float32(1)
+    bulk = float(np.quantile(measured / expected, BULK_QUANTILE))
+    return np.float32(max(bulk / USUAL_BULK, 1.0) ** BULK_EXPONENT)
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..errors import InputError
-from ..networks.backbones import find_backbone
-from ..networks.network import Network
-from ..networks.segmenters import find_segmenter
+from ..networks.backbones import Backbone
+from ..networks.network import Network, find_network
+from ..networks.segmenters import Segmenter
 from ..settings import ScoringSettings
 from .calibrated import CalibratedComparison
 from .protocol import Comparison
@@ -33,6 +33,6 @@ def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (
     """The comparison that the settings name, with the networks they name; these run on `device`."""
     check_comparison(settings)
     networks = tuple(networks)
-    backbone = find_backbone(settings.backbone, networks, device)
-    segmenter = find_segmenter(settings.segmenter, networks, device)
+    backbone = find_network(Backbone, settings.backbone, networks, device)
+    segmenter = find_network(Segmenter, settings.segmenter, networks, device)
     return COMPARISONS[settings.comparison](settings, backbone, segmenter)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 EULER = 0.5772156649015329  # mean of the standard Gumbel distribution
+TAIL_SHARE = 0.2  # of the views, whose scores tell the tail
+MIN_EXCEEDANCES = 8
 DEVIATION_OF_ONE = 0.3  # times the score, where there is only one
 
 
@@ -36,3 +38,20 @@ def conformal_threshold(scores: NDArray[np.float32], false_reject_rate: float) -
 def p_value(score: float, scores: NDArray[np.float32]) -> float:
     """Conformal p-value: the share of good views, this image counted in, that score at least as high."""
     return float((1 + np.count_nonzero(scores >= score)) / (len(scores) + 1))
+
+
+def tail_threshold(scores: NDArray[np.float32], false_reject_rate: float) -> tuple[float, float]:
+    """(threshold, its standard error) from the scores of many good views: peaks over threshold.
+
+    What exceeds the 80 % quantile of the scores is taken for exponential (Coles 2001, "Extreme Values", chapter 4, with
+    shape 0), so that one outlier changes the threshold little. NaN, as `conformal_threshold` is then to be used, where
+    fewer than MIN_EXCEEDANCES views exceed that quantile, or the rate is no tail.
+    """
+    ordered = np.sort(scores.astype(np.float64))
+    count = int(TAIL_SHARE * len(ordered))
+    if count < MIN_EXCEEDANCES or false_reject_rate >= TAIL_SHARE:
+        return math.nan, math.nan
+    start = float(ordered[-count - 1])
+    excess = float((ordered[-count:] - start).mean())
+    steps = math.log(count / len(ordered) / false_reject_rate)
+    return start + excess * steps, excess * steps / math.sqrt(count)

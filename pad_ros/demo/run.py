@@ -18,7 +18,7 @@ from ..io.read_views import read_views
 from ..methods.presets import load_method
 from ..model import ReferenceModel
 from ..progress import Progress
-from ..reporting.gallery import GalleryEntry, write_gallery
+from ..reporting.gallery import GalleryEntry, data_uris, write_gallery
 from ..reporting.pictures import heatmap_image, inspection_tiles
 from ..training.train import train
 from ..verdicts import Reason, Verdict
@@ -142,8 +142,8 @@ def _inspect_with_ros(
             tiles.append(("overlay", answer.overlay))
             _save_overlay(out, path, answer.overlay)
         entries.append(
-            GalleryEntry.of_pictures(
-                _name(path), verdict, msg.reason_text, msg.score, msg.threshold, tiles, labels[path]
+            GalleryEntry(
+                _name(path), verdict, msg.reason_text, msg.score, msg.threshold, data_uris(tiles), labels[path]
             )
         )
 

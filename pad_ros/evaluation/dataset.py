@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, located
 from ..imaging import images
 from ..imaging.geometry import Camera, Pose
 from ..imaging.images import Image
@@ -64,29 +65,32 @@ class TestImage(LabelledImage):
         return images.load(self.path), None
 
 
+class LabelledImages(Sized, Iterable[LabelledImage], Protocol):
+    """They can be gone through again and again."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The test images of one part: good ones first, then by label, each in the order of their numbers."""
+    """The labelled images of one part."""
 
     name: str
-    images: tuple[TestImage, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(image.label for image in self.images))
+    images: LabelledImages
 
 
 def read_dataset(path: Path) -> Dataset:
-    """The test images below `path`; InputError where the layout or a file does not fit."""
+    """The test images below `path`: good ones first, then by label, each in the order of their numbers.
+
+    InputError where the layout or a file does not fit.
+    """
     root = Path(path)
     test = root / "test"
     if not test.is_dir():
         raise InputError(f"{root}: no folder test/ (expected test/good/*.png and test/<defect>/*.png)")
     poses = _read_poses(root / "test_poses.json")
     found: list[TestImage] = []
-    folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, _natural(p.name)))
+    folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, images.by_number(p)))
     for folder in folders:
-        for file in _image_files(folder):
+        for file in sorted(images.in_folder(folder), key=images.by_number):
             name = file.relative_to(root).as_posix()
             mask = None if folder.name == GOOD else find_mask(root, file)
             found.append(TestImage(name, folder.name, mask, poses.get(_key(name)), file))
@@ -98,16 +102,10 @@ def read_dataset(path: Path) -> Dataset:
 def reference_images(path: Path) -> list[Path]:
     """The anomaly-free images train/good below `path`, in the order of their numbers; InputError where none are."""
     folder = Path(path) / "train" / GOOD
-    files = _image_files(folder) if folder.is_dir() else []
+    files = sorted(images.in_folder(folder), key=images.by_number) if folder.is_dir() else []
     if not files:
         raise InputError(f"{folder}: no images of good parts, which a baseline learns from")
     return files
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """The images of a folder, in the order of their numbers."""
-    found = [p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")]
-    return sorted(found, key=lambda p: _natural(p.name))
 
 
 def find_mask(root: Path, file: Path) -> Path | None:
@@ -126,22 +124,16 @@ def _read_poses(path: Path) -> dict[str, Pose]:
     """True poses by `_key` of the image's name; empty where the file does not exist."""
     if not path.is_file():
         return {}
-    try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
-        pairs = [(str(frame["file_path"]), frame["transform_matrix"]) for frame in frames]
-        return {_key(name): Pose.from_opengl_camera_to_world(matrix) for name, matrix in pairs}
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: not a list of frames with file_path and transform_matrix ({error!r})") from error
+    with located(path):
+        try:
+            frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+            pairs = [(str(frame["file_path"]), frame["transform_matrix"]) for frame in frames]
+            return {_key(name): Pose.from_opengl_camera_to_world(matrix) for name, matrix in pairs}
+        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"not a list of frames with file_path and transform_matrix ({error!r})") from error
 
 
 def _key(name: str) -> str:
     """An image's path below the data set, without "./" and suffix, as NeRF files may leave the latter out."""
     name = name.removeprefix("./")
     return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in images.SUFFIXES else name
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key under which "2" comes before "10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..decision.inspection import Inspection
+from ..decision.result_message import STAGES
 from ..errors import ImageError
 from ..imaging.geometry import Camera, rotation_angle, translation_error
 from ..imaging.images import Image
@@ -21,7 +22,7 @@ from ..reporting.output import make_folder, write_json
 from ..verdicts import Reason, Verdict
 from . import metrics as m
 from .confidence import LEVEL, RESAMPLES, intervals, wilson
-from .dataset import GOOD, LabelledImage
+from .dataset import GOOD, Dataset, LabelledImage
 from .machine import describe_machine
 from .metrics import Judged, PixelCounts
 from .report import FIGURES, figure_text, write_report
@@ -30,26 +31,12 @@ if TYPE_CHECKING:
     from ..inspector import Inspector
 
 OnInspection = Callable[[Any, Inspection], None]  # called with each image and the answer
-STAGES = ("localize", "render", "score", "total")
 
 
 class Inspects(Protocol):
     """What is evaluated: the Inspector, or a baseline that knows no pose (its results carry none)."""
 
     def inspect(self, image: Image, camera: Camera | None = None) -> Inspection: ...
-
-
-class Items(Sized, Iterable[LabelledImage], Protocol):
-    """Labelled images that can be gone through again and again."""
-
-
-class Labelled(Protocol):
-    """`Dataset`, or a recording."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def images(self) -> Items: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +51,7 @@ class Outcome:
 
 def evaluate(
     inspector: Inspector,
-    dataset: Labelled,
+    dataset: Dataset,
     out: Path,
     baselines: Mapping[str, Inspects] | None = None,
     on_inspection: OnInspection | None = None,
@@ -98,7 +85,7 @@ def evaluate(
     return found
 
 
-def run(inspector: Inspects, dataset: Labelled, title: str, on_inspection: OnInspection | None = None) -> list[Outcome]:
+def run(inspector: Inspects, dataset: Dataset, title: str, on_inspection: OnInspection | None = None) -> list[Outcome]:
     """Every test image inspected, in order."""
     items = progress(dataset.images, title, len(dataset.images))
     return [_inspect_one(inspector, item, on_inspection) for item in items]

@@ -10,15 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = (
-    "pad_ros",
-    "numpy",
-    "numba",
-    "opencv-python-headless",
-    "pycolmap",
-    "onnxruntime",
-    "gsplat",
-)  # that set the pace
+# The libraries that set the pace.
+LIBRARIES = ("pad_ros", "numpy", "numba", "opencv-python-headless", "pycolmap", "onnxruntime", "gsplat")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -33,12 +26,8 @@ def describe_machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "versions": {name: metadata.version(name) for name in LIBRARIES if _installed(name)},
+        "versions": {name: metadata.version(name) for name in LIBRARIES if any(metadata.distributions(name=name))},
     }
-
-
-def _installed(name: str) -> bool:
-    return any(metadata.distributions(name=name))
 
 
 def machine_line(machine: dict[str, Any]) -> str:

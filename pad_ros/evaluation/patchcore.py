@@ -54,34 +54,27 @@ class PatchCoreSettings:
     sigma: float = 4.0  # px, of the blur of the map
 
 
+DEFAULTS = PatchCoreSettings()
+
+
 class PatchCore:
     """A fitted baseline; it is asked like an Inspector, and its results carry no pose."""
 
     def __init__(
-        self,
-        backbone: Backbone,
-        memory: Tensor,  # [M, D]
-        scores: Floats,  # [V] of good images that are not in the memory
-        false_reject_rate: float = 0.01,
-        settings: PatchCoreSettings | None = None,
-    ) -> None:
-        self._backbone = backbone
-        self._memory = memory
-        self._settings = settings or PatchCoreSettings()
-        self._scores = scores
+        self, backbone: Backbone, memory: Tensor, scores: Floats, false_reject_rate: float = 0.01,
+        settings: PatchCoreSettings = DEFAULTS,
+    ) -> None:  # fmt: skip
+        """memory: [M, D]; scores: [V] of good images that are not in the memory."""
+        self._backbone, self._memory, self._scores, self._settings = backbone, memory, scores, settings
         self.threshold = conformal_threshold(scores, false_reject_rate)[0]
 
     @staticmethod
     @only_our_threads()  # torch's own threads cost more than they bring next to ours
     def fit(
-        references: Sequence[Image],
-        backbone: Backbone,
-        false_reject_rate: float = 0.01,
-        settings: PatchCoreSettings | None = None,
-        seed: int = 0,
-    ) -> PatchCore:
+        references: Sequence[Image], backbone: Backbone, false_reject_rate: float = 0.01,
+        settings: PatchCoreSettings = DEFAULTS, seed: int = 0,
+    ) -> PatchCore:  # fmt: skip
         """From images of good parts, every eighth of which only serves the threshold; InputError for too few."""
-        settings = settings or PatchCoreSettings()
         if len(references) < MIN_IMAGES:
             raise InputError(f"patchcore: {len(references)} images of good parts are too few, give {MIN_IMAGES}")
         held_out = references[HOLD_OUT_EVERY // 2 :: HOLD_OUT_EVERY]

@@ -18,10 +18,11 @@ from ..errors import InputError
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
 from ..io.bags import BagImage, image_topic, read_images, read_strings
+from ..io.files import read_file
 from ..reporting.bag_writer import BagWriter, ResultWriter
 from ..reporting.reports import InspectionWriter
 from ..verdicts import Verdict
-from .dataset import GOOD, LabelledImage, find_mask
+from .dataset import GOOD, Dataset, LabelledImage, find_mask
 from .evaluate import evaluate, metrics_table
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class LabelledFrame(LabelledImage):
 
 
 class Recording:
-    """The images of a bag, read anew each time they are gone through; with labels, `evaluate`'s data set."""
+    """The images of a bag, read anew each time they are gone through; with labels, those of a `Dataset`."""
 
     def __init__(self, path: Path, topic: str | None, labels: str | None) -> None:
         """labels: a file (see `read_labels`), or a topic of std_msgs/String whose last message before an image
@@ -104,10 +105,6 @@ class Recording:
         file = None if labels is None else Path(labels)
         self._by_stamp = read_labels(file) if file is not None and file.is_file() else {}
         self._said = [] if labels is None or self._by_stamp else read_strings(path, labels)
-
-    @property
-    def images(self) -> Recording:
-        return self
 
     def __len__(self) -> int:
         return self._count
@@ -147,8 +144,9 @@ def read_labels(path: Path) -> dict[int, Label]:
     stamp and image, as camera_replay logs them. An optional mask is the ground truth's file. InputError if not so.
     """
     found: dict[int, Label] = {}
+    content = read_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = content.decode()
         if text.lstrip().startswith("{"):
             rows: list[Mapping[str, Any]] = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:
@@ -157,8 +155,6 @@ def read_labels(path: Path) -> dict[int, Label]:
             label = Label(str(row["label"])) if row.get("label") else label_of(str(row["image"]))
             mask = row.get("mask")
             found[int(row["stamp"])] = Label(label.name, path.parent / str(mask)) if mask else label
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, csv.Error) as error:
         reason = repr(error)[:160]
         raise InputError(f"{path}: not a list of labels (columns stamp, label; or JSON lines): {reason}") from error
@@ -199,7 +195,8 @@ def _judge_labelled(
     inspector: Inspector, recording: Recording, out: Path, json_lines: bool, keep: Keep
 ) -> tuple[Rates, float, bool]:
     """(rates, 95 % of the times per image [ms], whether all passed), with metrics and a report in `out`."""
-    metrics = evaluate(inspector, recording, out, on_inspection=lambda item, result: keep(item.frame, result))
+    dataset = Dataset(recording.name, recording)
+    metrics = evaluate(inspector, dataset, out, on_inspection=lambda item, result: keep(item.frame, result))
     print(metrics_table(metrics))
     print(f"report: {out / 'report.html'}")
     all_passed = all(row["verdict"] == "PASS" for row in metrics["per_image"])

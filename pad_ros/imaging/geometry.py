@@ -1,8 +1,7 @@
 """Camera and Pose, and the only place where conventions are converted.
 
-Camera frame: OpenCV / ROS optical (x right, y down, z forward). Poses are `camera_from_part`
-(world-to-camera). Pixel centres lie at +0.5, as in COLMAP and gsplat: pixel (0, 0) covers
-[0, 1) x [0, 1).
+Camera frame: OpenCV / ROS optical (x right, y down, z forward). Poses are `camera_from_part` (world-to-camera).
+Pixel centres lie at +0.5, as in COLMAP and gsplat: pixel (0, 0) covers [0, 1) x [0, 1).
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ class Camera:
     def from_fov(width: int, height: int, angle_x: float) -> Camera:
         """Square pixels, centred principal point; `angle_x` is the horizontal field of view in radians."""
         if not 0.0 < angle_x < np.pi:
-            raise InputError(f"field of view {angle_x} rad is not between 0 and pi")
-        focal = 0.5 * width / np.tan(0.5 * angle_x)
+            raise InputError(f"a field of view of {angle_x} rad is not between 0 and pi")
+        focal = 0.5 * width / math.tan(0.5 * angle_x)
         return Camera(width, height, focal, focal, width / 2, height / 2)
 
     @property
@@ -271,36 +270,21 @@ def undistort_image(image: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint
     """The image [H, W, 3] as `camera.pinhole()` would see it (same K and size; edge pixels replicated)."""
     if not camera.distorted:
         return image
-    map_x, map_y = _undistortion_maps(camera)
-    out: NDArray[np.uint8] = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return out
+    maps = _maps(camera.pinhole(), camera)
+    return np.asarray(cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def distort_map(values: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
     """A map [H, W] computed on the undistorted image, as seen on the camera's own (distorted) pixels."""
     if not camera.distorted:
         return values
-    map_x, map_y = _distortion_maps(camera)
-    out: NDArray[np.float32] = cv2.remap(values, map_x, map_y, cv2.INTER_LINEAR)
-    return out
+    return np.asarray(cv2.remap(values, *_maps(camera, camera.pinhole()), cv2.INTER_LINEAR), np.float32)
 
 
-@lru_cache(maxsize=4)
-def _distortion_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For each pixel of the camera, where it lies in the undistorted image, as cv2.remap counts."""
-    grid = _pixel_centres(camera)
-    ideal = camera.pinhole().project(camera.rays(grid)).reshape(camera.height, camera.width, 2).astype(np.float32) - 0.5
-    return np.ascontiguousarray(ideal[..., 0]), np.ascontiguousarray(ideal[..., 1])
-
-
-@lru_cache(maxsize=4)
-def _undistortion_maps(camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """For each pixel of the undistorted image, where it lies in the camera's own, as cv2.remap counts."""
-    rays = camera.pinhole().rays(_pixel_centres(camera))
-    source = camera.project(rays).reshape(camera.height, camera.width, 2).astype(np.float32) - 0.5
-    return np.ascontiguousarray(source[..., 0]), np.ascontiguousarray(source[..., 1])
-
-
-def _pixel_centres(camera: Camera) -> Array:  # [H * W, 2]
-    x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    return np.stack([x.ravel(), y.ravel()], axis=1)
+@lru_cache(maxsize=8)
+def _maps(target: Camera, source: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each pixel of one camera, x and y [H, W] of where another at the same place sees it, as cv2.remap counts."""
+    x, y = np.meshgrid(np.arange(target.width) + 0.5, np.arange(target.height) + 0.5)
+    pixels = source.project(target.rays(np.stack([x.ravel(), y.ravel()], axis=1)))
+    places = pixels.reshape(target.height, target.width, 2).astype(np.float32) - 0.5
+    return np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])

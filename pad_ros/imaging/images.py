@@ -5,6 +5,7 @@ An image is uint8 [H, W, 3] RGB, C-contiguous.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,6 +93,16 @@ def find(paths: Sequence[Path]) -> list[Path]:
         else:
             raise InputError(f"{path}: no such file or folder")
     return files
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The image files right in a folder by name, hidden ones left out."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
+
+
+def by_number(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which "2" comes before "10"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]
 
 
 def load(path: Path, max_pixels: int = MAX_PIXELS) -> Image:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..errors import ImageError, InputError, PadError
+from ..errors import ImageError, InputError, PadError, first_line, located
 from ..imaging import images
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
@@ -70,9 +70,10 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
         infos = [c for c in reader.connections if c.msgtype == INFO_TYPE and c.topic == f"{base}/camera_info"]
         wanted = _spread(sum(c.msgcount for c in connections), limit)
         with _damage(path):
-            camera = _first_camera(reader, infos) if infos else None
+            first_info = next(reader.messages(infos), None) if infos else None
+            camera = None if first_info is None else camera_from_info(_message(first_info[2], INFO_TYPE))
             for i, (connection, time_ns, raw) in enumerate(reader.messages(connections)):
-                if wanted is None or i in wanted:
+                if i in wanted:
                     yield _decode(connection, time_ns, raw, camera)
 
 
@@ -110,19 +111,16 @@ def _views(path: Path, max_side: int | None) -> Iterator[View]:
         if isinstance(frame.image, ImageError):
             print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
             continue
-        name = f"{i:06d}_{frame.stamp_ns}.png"
-        try:
+        with located(f"{path}: image at {frame.stamp_ns} ns"):
             camera = frame.camera or guess_camera(frame.image.shape[1], frame.image.shape[0])
-            view = make_view(name, frame.image, None, camera, None, max_side)
-            yield view if frame.camera else with_guess(view)
-        except InputError as error:
-            raise InputError(f"{path}: image at {frame.stamp_ns} ns: {error}") from error
+            view = make_view(f"{i:06d}_{frame.stamp_ns}.png", frame.image, None, camera, None, max_side)
+        yield view if frame.camera else with_guess(view)
 
 
-def _spread(count: int, limit: int | None) -> frozenset[int] | None:
-    """The indices of at most `limit` of `count` messages; None for all of them."""
+def _spread(count: int, limit: int | None) -> Container[int]:
+    """The indices of at most `limit` of `count` messages, evenly spread."""
     if limit is None or count <= limit:
-        return None
+        return range(count)
     return frozenset(np.linspace(0, count - 1, limit).round().astype(int).tolist())
 
 
@@ -155,7 +153,7 @@ def _damage(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
     except Exception as error:
         advice = f"; save what is left with `mcap recover {cut} -o NEW.mcap`" if (cut := _cut_off_mcap(path)) else ""
-        raise InputError(f"{path}: the bag is damaged or none ({_first_line(error)}){advice}") from error
+        raise InputError(f"{path}: the bag is damaged or none ({first_line(error)}){advice}") from error
 
 
 def _cut_off_mcap(path: Path) -> Path | None:
@@ -185,12 +183,6 @@ def _image_connections(reader: Reader, path: Path, topic: str | None) -> list[An
     return [c for c in connections if c.topic == wanted]
 
 
-def _first_camera(reader: Reader, infos: list[Any]) -> Camera | None:
-    for connection, _, raw in reader.messages(infos):
-        return camera_from_info(_message(raw, connection.msgtype))
-    return None
-
-
 @cache
 def _types() -> Typestore:
     return get_typestore(Stores.ROS2_JAZZY)
@@ -216,9 +208,5 @@ def _decode(connection: Any, time_ns: int, raw: bytes, camera: Camera | None) ->
     except ImageError as error:
         image = error
     except Exception as error:  # a cut-off message fails anywhere in the decoder
-        image = ImageError(f"image message cannot be decoded ({_first_line(error)})")
+        image = ImageError(f"image message cannot be decoded ({first_line(error)})")
     return BagImage(stamp, image, camera, frame, time_ns, 1000 * (time.perf_counter() - began))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import fcntl
 import glob
-import hashlib
 import os
 import shutil
 import tempfile
@@ -25,14 +24,6 @@ CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 def files_in(folder: Path) -> list[str]:
     """All files and links below `folder`, relative to it."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
 
 
 @contextmanager

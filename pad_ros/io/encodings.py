@@ -1,12 +1,11 @@
 """What ROS messages hold, without ROS: raw pixels to RGB, camera_info, covariances. Nodes and bags share it.
 
-One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy
-is not ours.
+One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy is not ours.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,6 +15,10 @@ from ..errors import CameraError, ImageError
 from ..imaging import images
 from ..imaging.geometry import Camera, Pose
 from ..imaging.images import Image
+
+if TYPE_CHECKING:  # rclpy's own messages have the same fields
+    from rosbags.typesys.stores.ros2_jazzy import sensor_msgs__msg__CameraInfo as CameraInfo
+    from rosbags.typesys.stores.ros2_jazzy import sensor_msgs__msg__Image as ImageMessage
 
 # OpenCV names Bayer patterns by the second row and column: its BG is ROS's rggb.
 _BAYER = {"rggb": cv2.COLOR_BayerBG2RGB, "bggr": cv2.COLOR_BayerRG2RGB, "gbrg": cv2.COLOR_BayerGR2RGB,
@@ -40,31 +43,7 @@ UNKNOWN_COVARIANCE = -1.0  # in covariance[0], as sensor_msgs/Imu has it
 Array = NDArray[np.float64]
 
 
-class RawImage(Protocol):
-    """sensor_msgs/Image as rclpy or rosbags decode it."""
-
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: int
-    step: int
-    data: Any
-
-
-class RawCameraInfo(Protocol):
-    """sensor_msgs/CameraInfo as rclpy or rosbags decode it."""
-
-    height: int
-    width: int
-    distortion_model: str
-    d: Any
-    k: Any
-    binning_x: int
-    binning_y: int
-    roi: Any
-
-
-def image_to_rgb(msg: RawImage) -> Image:
+def image_to_rgb(msg: ImageMessage) -> Image:
     """The pixels of a sensor_msgs/Image as RGB [H, W, 3]; alpha is dropped, 16 bits are scaled to 8.
 
     Raises ImageError for an unknown encoding, an impossible size or step, or missing data.
@@ -83,7 +62,7 @@ def image_to_rgb(msg: RawImage) -> Image:
     return images.validate(np.array(pixels, np.uint8), "image message")
 
 
-def camera_from_info(info: RawCameraInfo) -> Camera | None:
+def camera_from_info(info: CameraInfo) -> Camera | None:
     """The raw camera of a camera_info, region of interest and binning applied; None if it is uncalibrated.
 
     ROS calibrations put pixel centres at integers, ours lie at +0.5. Raises CameraError for a distortion
@@ -109,7 +88,7 @@ def camera_from_info(info: RawCameraInfo) -> Camera | None:
     return camera
 
 
-def message_pixels(msg: RawImage, sample: str, channels: int) -> NDArray[Any]:
+def message_pixels(msg: ImageMessage, sample: str, channels: int) -> NDArray[Any]:
     """A view [H, W, channels] of the message's data, native byte order."""
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     dtype = np.dtype(sample).newbyteorder(">" if msg.is_bigendian else "<")
@@ -127,7 +106,7 @@ def message_pixels(msg: RawImage, sample: str, channels: int) -> NDArray[Any]:
     if height * width > images.MAX_PIXELS:
         raise ImageError(f"image message: {width}x{height} is more than {images.MAX_PIXELS // 10**6} Mpx")
     shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
-    view = np.ndarray(shape, dtype, buffer=memoryview(msg.data), strides=strides)
+    view = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
 
 

@@ -21,8 +21,11 @@ def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
     The focal length is a first guess for mapping to refine: from EXIF where the camera noted it, else
     1.2 times the longer side, as COLMAP does. InputError where there are no images, or of several sizes.
     """
-    found = ((folder / sub, image_files(folder / sub)) for sub in SUBFOLDERS)
-    root, files = next(((root, files) for root, files in found if files), (folder, []))
+    try:
+        found = ((sub, images.in_folder(sub)) for name in SUBFOLDERS if (sub := folder / name).is_dir())
+        root, files = next(((root, files) for root, files in found if files), (folder, []))
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
     if not files:
         raise InputError(
             f"{folder}: no reference views (no images {', '.join(images.SUFFIXES)} in it or in its images/, "
@@ -36,15 +39,6 @@ def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
     if len(sizes) > 1:
         raise InputError(f"{root}: images of different sizes ({', '.join(sizes[:4])}); use one camera at one zoom")
     return views
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files right in `folder` by name; none where it does not exist."""
-    try:
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
-    return [p for p in entries if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".") and p.is_file()]
 
 
 def _read_photograph(file: Path, folder: Path, max_side: int | None) -> View:

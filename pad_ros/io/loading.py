@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, located
 from ..imaging import images
 from ..imaging.background import MIN_TOLERANCE, Background
 from ..imaging.geometry import Camera, Pose, undistort_image
 from ..imaging.images import Image
 from ..imaging.views import ReferenceViews, View
+from ..progress import progress
 
 GUESSED_FOCAL = 1.2  # of the longer side, as COLMAP guesses
 FOCAL_LIMITS = (0.1, 100.0)  # of the longer side: 157 and 0.6 degrees across
 MAX_TOTAL_PIXELS = 1_500_000_000  # of all views together: 4.5 GB
 
 CameraOf = Callable[[int, int], Camera]  # (width, height) of the stored image -> its camera
+ImageSource = tuple[Path, Camera | CameraOf, Pose | None]  # an image file, its camera and pose
 
 
 def guess_camera(width: int, height: int, share: float = GUESSED_FOCAL) -> Camera:
@@ -45,12 +47,10 @@ def check_inside(file: Path, root: Path) -> None:
 def load_view(name: str, path: Path, camera: Camera | CameraOf, pose: Pose | None, max_side: int | None) -> View:
     """The View of an image file; see `make_view`. InputError or ImageError names the file."""
     image, alpha = images.load_with_alpha(path)
-    try:
+    with located(path):
         if not isinstance(camera, Camera):
             camera = camera(image.shape[1], image.shape[0])
         return make_view(name, image, alpha, camera, pose, max_side)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def make_view(
@@ -77,6 +77,12 @@ def make_view(
         image = images.validate(_shrink(image, camera), f"shrunk to {max_side} px")
         alpha = None if alpha is None else _shrink(alpha, camera)
     return View(name, image, camera, pose, None if alpha is None else alpha > 127, distortion)
+
+
+def load_views(shots: Mapping[str, ImageSource], max_side: int | None, source: str) -> ReferenceViews:
+    """The views of image files under their names, in this order; errors as in `load_view` and `collect`."""
+    shown = progress(shots.items(), "reading views", len(shots))
+    return collect((load_view(name, *shot, max_side) for name, shot in shown), source)
 
 
 def collect(views: Iterable[View], source: str) -> ReferenceViews:

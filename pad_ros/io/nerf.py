@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import posixpath
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, located
 from ..imaging import images
 from ..imaging.geometry import Camera, Pose
-from ..imaging.views import ReferenceViews, View
-from ..progress import progress
-from .loading import check_inside, collect, load_view
+from ..imaging.views import ReferenceViews
+from .files import read_file
+from .loading import ImageSource, check_inside, load_views
 
 NAMES = ("transforms.json", "transforms_train.json")  # looked for in this order
 GOOD = "train/good"
@@ -44,7 +44,7 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
         raise InputError(f"{path}: no frames (expected {{'frames': [{{'file_path', 'transform_matrix'}}, ...]}})")
     root = path.parent
     good_only = (root / GOOD).is_dir()
-    shots: dict[str, tuple[Path, str, Mapping[str, Any]]] = {}
+    shots: dict[str, ImageSource] = {}
     left_out = 0
     for i, frame in enumerate(frames):
         where = f"{path}: frame {i}"
@@ -64,18 +64,13 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
         name = posixpath.join(posixpath.dirname(listed), file.name)
         if name in shots:
             raise InputError(f"{where}: {name} is listed twice")
-        shots[name] = (file, f"{where} ({name})", {**document, **frame})
+        with located(where := f"{where} ({name})"):
+            shots[name] = file, partial(_camera, {**document, **frame}, where), _pose(frame)
     if not shots:
         raise InputError(f"{path}: no frame has an image in {root / GOOD if good_only else root}")
     if left_out:
         print(f"{path}: {left_out} of {len(frames)} frames have no image and are left out", file=sys.stderr)
-    return collect(
-        (
-            _read_frame(name, file, values, where, max_side)
-            for name, (file, where, values) in progress(shots.items(), "reading views", len(shots))
-        ),
-        str(path),
-    )
+    return load_views(shots, max_side, str(path))
 
 
 def read_intrinsics(path: Path, image: Path) -> Camera:
@@ -85,12 +80,9 @@ def read_intrinsics(path: Path, image: Path) -> Camera:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    content = read_file(path, MAX_FILE_BYTES)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES // 10**6} MB")
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        document = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({str(error)[:80]})") from error
     if not isinstance(document, dict):
@@ -106,49 +98,37 @@ def _image_file(root: Path, file_path: str) -> Path | None:
         return None
 
 
-def _read_frame(name: str, file: Path, values: Mapping[str, Any], where: str, max_side: int | None) -> View:
+def _pose(values: Mapping[str, Any]) -> Pose:
     try:
         matrix = np.asarray(values["transform_matrix"], dtype=np.float64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{where}: transform_matrix is missing or not a matrix of numbers") from error
-    try:
-        pose = Pose.from_opengl_camera_to_world(matrix)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    return load_view(name, file, lambda width, height: _camera(values, where, width, height), pose, max_side)
+        raise InputError("transform_matrix is missing or not a matrix of numbers") from error
+    return Pose.from_opengl_camera_to_world(matrix)
 
 
 def _camera(values: Mapping[str, Any], where: str, width: int, height: int) -> Camera:
     """The camera that `values` describe; `width` and `height` are the image's, for where they give none."""
-    fisheye = values.get("is_fisheye") or values.get("camera_model", "OPENCV") not in CAMERA_MODELS
-    if fisheye or any(_number(values, key, where, 0.0) for key in UNSUPPORTED):
-        raise InputError(f"{where}: only the distortion k1, k2, p1, p2 is supported; undistort the images first")
-    width, height = int(_number(values, "w", where, width)), int(_number(values, "h", where, height))
-    if "fl_x" in values:
-        fx = _number(values, "fl_x", where)
-    elif "camera_angle_x" in values:
-        fx = _focal(width, _number(values, "camera_angle_x", where), where)
-    else:
-        raise InputError(f"{where}: no intrinsics (fl_x or camera_angle_x)")
-    fy = _number(values, "fl_y", where, fx)
-    if "fl_x" not in values and "fl_y" not in values and "camera_angle_y" in values:
-        fy = _focal(height, _number(values, "camera_angle_y", where), where)
-    k1, k2, p1, p2 = (_number(values, key, where, 0.0) for key in DISTORTION)
-    cx, cy = _number(values, "cx", where, width / 2), _number(values, "cy", where, height / 2)
-    try:
+    with located(where):
+        fisheye = values.get("is_fisheye") or values.get("camera_model", "OPENCV") not in CAMERA_MODELS
+        if fisheye or any(_number(values, key, 0.0) for key in UNSUPPORTED):
+            raise InputError("only the distortion k1, k2, p1, p2 is supported; undistort the images first")
+        width, height = int(_number(values, "w", width)), int(_number(values, "h", height))
+        if "fl_x" in values:
+            fx = _number(values, "fl_x")
+        elif "camera_angle_x" in values:
+            fx = Camera.from_fov(width, height, _number(values, "camera_angle_x")).fx
+        else:
+            raise InputError("no intrinsics (fl_x or camera_angle_x)")
+        fy = _number(values, "fl_y", fx)
+        if "fl_x" not in values and "fl_y" not in values and "camera_angle_y" in values:
+            fy = Camera.from_fov(height, width, _number(values, "camera_angle_y")).fx
+        k1, k2, p1, p2 = (_number(values, key, 0.0) for key in DISTORTION)
+        cx, cy = _number(values, "cx", width / 2), _number(values, "cy", height / 2)
         return Camera(width, height, fx, fy, cx, cy, (k1, k2, p1, p2))
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
 
 
-def _focal(size: int, angle: float, where: str) -> float:
-    if not 0 < angle < math.pi:
-        raise InputError(f"{where}: a field of view of {angle} rad is not between 0 and pi")
-    return 0.5 * size / math.tan(0.5 * angle)
-
-
-def _number(values: Mapping[str, Any], key: str, where: str, default: float | None = None) -> float:
+def _number(values: Mapping[str, Any], key: str, default: float | None = None) -> float:
     value = values.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
-        raise InputError(f"{where}: {key} must be a finite number, got {str(value)[:80]!r}")
+        raise InputError(f"{key} must be a finite number, got {str(value)[:80]!r}")
     return float(value)

@@ -34,5 +34,5 @@ def read_views(path: Path, max_side: int | None = None) -> ReferenceViews:
     if (transforms := find_transforms(path)) is not None:
         return read_nerf(transforms, max_side)
     if (model := find_colmap(path)) is not None:
-        return read_colmap(path, model, max_side)
+        return read_colmap(path, *model, max_side)
     return read_folder(path, max_side)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..networks.network import Network
+from ..settings import LocalizationSettings
 from .features import LocalFeatures, SiftFeatures
 from .matching import FeatureMatcher, Floats
 from .retrieval import Retrieval, Vlad
@@ -73,8 +74,10 @@ RETRIEVALS: dict[str, RetrievalChoice] = {
 }
 
 
-def needed_networks(features: str, matcher: str, retrieval: str) -> tuple[str, ...]:
-    """Names, in `networks.registry`, of the networks that these run; InputError where they do not go together."""
+def needed_networks(settings: LocalizationSettings) -> tuple[str, ...]:
+    """Names, in `networks.registry`, of the networks that localization runs; InputError for names that are unknown or
+    do not go together."""
+    features, matcher, retrieval = settings.features, settings.matcher, settings.retrieval
     for setting, name, known in (
         ("features", features, tuple(FEATURES)), ("matcher", matcher, tuple(MATCHERS)),
         ("retrieval", retrieval, tuple(RETRIEVALS)),

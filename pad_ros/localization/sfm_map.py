@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from ..errors import ModelError
 from ..imaging.geometry import Camera, Pose
-from ..io.colmap_binary import read_model
 from ..io.colmap_cameras import posed_reconstruction
+from ..io.colmap_files import read_model
 
 MAP_FOLDER = "map"
 FEATURES_FILE = "features.safetensors"
@@ -79,10 +79,12 @@ def save_map(sfm_map: SfmMap, bundle: Path) -> None:
 
 def load_map(bundle: Path) -> SfmMap:
     """Read what `save_map` wrote; ModelError where a file is missing, damaged, or contradicts another."""
-    model = read_model(bundle / MAP_FOLDER)
+    shots, points = read_model(bundle / MAP_FOLDER)
     tensors, features = _read_features(bundle / FEATURES_FILE)
-    sfm_map = SfmMap(model.names, model.poses, model.cameras, model.points, model.colours, model.errors,
-                     features=features, **tensors)  # fmt: skip
+    sfm_map = SfmMap(
+        tuple(shot.name for shot in shots), tuple(shot.pose for shot in shots), tuple(shot.camera for shot in shots),
+        *points, features=features, **tensors,
+    )  # fmt: skip
     problem = _problem(sfm_map)
     if problem:
         raise ModelError(f"{bundle}: the SfM map is damaged ({problem}); train the model anew")

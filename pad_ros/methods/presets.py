@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from ..comparison.choices import check_comparison
-from ..errors import InputError
+from ..errors import InputError, first_line, located
 from ..localization.choices import needed_networks
 from ..resources import resource_folder
 from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, SplattingSettings, check_bounds
@@ -38,7 +38,7 @@ class Method:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that it runs, under their names in `networks.registry`."""
-        return networks_of(self.localization) + self.scoring.networks
+        return needed_networks(self.localization) + self.scoring.networks
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest; `method_from_dict` reads them back."""
@@ -60,7 +60,7 @@ def load_method(name: str, overrides: Sequence[str] = ()) -> Method:
     try:
         values = _yaml(path.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as YAML ({_first_line(error)})") from error
+        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected settings, got {type(values).__name__}")
     for override in overrides:
@@ -74,17 +74,10 @@ def method_from_dict(values: Mapping[str, Any], where: str) -> Method:
     """The Method described by nested plain values; InputError names the wrong key."""
     method = _build(Method, values, where)
     assert isinstance(method, Method)
-    try:
-        networks_of(method.localization)
+    with located(where):
+        needed_networks(method.localization)
         check_comparison(method.scoring)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
     return method
-
-
-def networks_of(settings: LocalizationSettings) -> tuple[str, ...]:
-    """The networks that localization needs; InputError for names that are unknown or do not go together."""
-    return needed_networks(settings.features, settings.matcher, settings.retrieval)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -100,7 +93,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     try:
         target[last] = _yaml(text)
     except ValueError as error:
-        raise InputError(f"--set {override[:80]}: the value is not valid YAML ({_first_line(error)})") from error
+        raise InputError(f"--set {override[:80]}: the value is not valid YAML ({first_line(error)})") from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -119,7 +112,7 @@ def _yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except Exception as error:  # PyYAML's constructors raise anything on an odd tag
-        raise ValueError(_first_line(error)) from error
+        raise ValueError(first_line(error)) from error
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -156,10 +149,6 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if kind in (int, float) and not 0 <= value < 1e15:
         raise InputError(f"{where}: expected a number from 0 up, got {_short(value)}")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _short(value: Any) -> str:

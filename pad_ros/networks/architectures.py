@@ -86,7 +86,7 @@ def _inverted_residuals(
     net: _Published, channels: int, stages: Stages, activation: Activation, prefixes: Iterator[str], squeeze: bool
 ) -> bytes:
     """The stem with its `channels`, then the stages; `prefixes`: of each block's entries, in order."""
-    graph = OnnxGraph(IMAGENET_MEAN, IMAGENET_DEVIATION, "centred")
+    graph = OnnxGraph(IMAGENET_MEAN, IMAGENET_DEVIATION)
     x = graph.conv(graph.image, *net.folded("features.0.0", "features.0.1", channels, 3, 3, 3), 2, 1, activation)
     level = 0
     for expansion, k, stage_stride, out, blocks, is_level in stages:

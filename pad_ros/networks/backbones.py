@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from .architectures import ARCHITECTURES
-from .network import Network, chosen
+from .network import Network
 
 Floats = NDArray[np.float32]
 
@@ -51,12 +51,6 @@ class Backbone:
         values = images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
         fed = {"image": np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)}
         return [np.asarray(x) for x in self._session.run(_names(wanted), fed, self._options)]
-
-
-def find_backbone(setting: str, networks: Iterable[Network], device: str = "cpu") -> Backbone | None:
-    """What `scoring.backbone` names among the networks of a model; see `chosen`."""
-    network = chosen(setting, networks)
-    return None if network is None else Backbone(network, device)
 
 
 def _names(levels: Iterable[int]) -> list[str]:

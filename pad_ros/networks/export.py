@@ -16,7 +16,6 @@ from ..errors import MissingDependencyError
 
 Floats = NDArray[np.float32]
 Activation = Literal["none", "relu6", "silu"]
-Padding = Literal["centred", "same"]  # "same": TensorFlow's, which at stride 2 pads less above and on the left
 
 OPSET = 17
 IR_VERSION = 8
@@ -30,7 +29,7 @@ class OnnxGraph:
     Raises MissingDependencyError where the onnx package is not installed.
     """
 
-    def __init__(self, mean: Sequence[float], deviation: Sequence[float], padding: Padding) -> None:
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
         try:
             import onnx
         except ImportError as error:
@@ -38,7 +37,6 @@ class OnnxGraph:
                 "the package onnx is not installed; training with a backbone exports it (pip install onnx)"
             ) from error
         self._onnx = onnx
-        self._padding = padding
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._outputs: list[Any] = []
@@ -46,24 +44,17 @@ class OnnxGraph:
         self.image = self._node("Div", centred, self._constant(np.array(deviation, np.float32).reshape(1, 3, 1, 1)))
 
     def conv(
-        self,
-        x: str,
-        weight: Floats,  # [O, I / groups, k, k]
-        bias: Floats,  # [O]
-        stride: int = 1,
-        groups: int = 1,
-        activation: Activation = "none",
+        self, x: str, weight: Floats, bias: Floats, stride: int = 1, groups: int = 1, activation: Activation = "none"
     ) -> str:
-        """A convolution that keeps the size, divided by `stride`."""
+        """A convolution that keeps the size, divided by `stride`. weight: [O, I / groups, k, k]; bias: [O]."""
         k = weight.shape[-1]
-        padding: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if self._padding == "same" else {"pads": [k // 2] * 4}
         x = self._node(
             "Conv", x, self._constant(weight), self._constant(bias), kernel_shape=[k, k], strides=[stride, stride],
-            group=groups, **padding,
+            group=groups, pads=[k // 2] * 4,
         )  # fmt: skip
         if activation == "relu6":
             return self._node("Clip", x, self._constant(np.float32(0)), self._constant(np.float32(6)))
-        return self._silu(x) if activation == "silu" else x
+        return self._node("Mul", x, self._node("Sigmoid", x)) if activation == "silu" else x
 
     def squeeze_excite(self, x: str, reduce: tuple[Floats, Floats], expand: tuple[Floats, Floats]) -> str:
         """Channels weighted by what their means say (Hu et al. 2018), with SiLU between the two (weight, bias)."""
@@ -90,9 +81,6 @@ class OnnxGraph:
         self._onnx.checker.check_model(model)
         content: bytes = model.SerializeToString(deterministic=True)
         return content
-
-    def _silu(self, x: str) -> str:
-        return self._node("Mul", x, self._node("Sigmoid", x))
 
     def _node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"{kind.lower()}{len(self._nodes)}"

@@ -10,10 +10,10 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -24,6 +24,8 @@ from . import registry as weights
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from torch import Tensor
+
+T = TypeVar("T")
 
 FOLDER = "networks"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -151,14 +153,14 @@ def by_name(networks: Iterable[Network]) -> dict[str, Network]:
     return {network.name: network for network in networks}
 
 
-def chosen(setting: str, networks: Iterable[Network]) -> Network | None:
-    """The network that a setting's value names, None for "none"; ModelError where it is missing."""
+def find_network(kind: Callable[[Network, str], T], setting: str, networks: Iterable[Network], device: str) -> T | None:
+    """kind(network, device) of the network that a setting's value names; None for "none", ModelError if missing."""
     if setting == "none":
         return None
     found = by_name(networks)
     if (wanted := setting.replace("_", "-")) not in found:
         raise ModelError(f"the network {wanted} is missing")
-    return found[wanted]
+    return kind(found[wanted], device)
 
 
 def _read(name: str, folder: Path | None) -> Network:

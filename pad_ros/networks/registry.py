@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import InputError, MissingDependencyError
-from ..io.bundle_folder import sha256_of
+from ..io.files import read_file, sha256_of
 from ..progress import Progress
 
 BLOCK = 1 << 18
@@ -135,10 +135,7 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
 def read_weights(name: str, folder: Path | None = None) -> bytes:
     """The content of weights that are here; InputError where they are not the published ones."""
     path = find_weights(name, folder)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    content = read_file(path)
     expected = entry(name).sha256
     if expected and hashlib.sha256(content).hexdigest() != expected:
         raise InputError(f"{path}: not the published weights {name} (wrong sha256); delete the file and fetch it again")

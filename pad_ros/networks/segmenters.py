@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +10,7 @@ from ..errors import ModelError
 from ..imaging.images import Image
 from ..imaging.rect import Rect
 from .architectures import IMAGENET_DEVIATION, IMAGENET_MEAN
-from .network import Network, chosen
+from .network import Network
 
 Mask = NDArray[np.bool_]
 
@@ -47,9 +45,3 @@ class Segmenter:
         mask = np.zeros(image.shape[:2], bool)
         mask[seen] = own_size > (0.0 if self.name in LOGITS else 0.5)
         return mask
-
-
-def find_segmenter(setting: str, networks: Iterable[Network], device: str = "cpu") -> Segmenter | None:
-    """What `scoring.segmenter` names among the networks of a model; see `chosen`."""
-    network = chosen(setting, networks)
-    return None if network is None else Segmenter(network, device)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def typestore() -> Typestore:
     return store
 
 
-class BagWriter:
+class BagWriter(AbstractContextManager["BagWriter"]):
     """Serialized messages into a new mcap bag, in the order of writing. InputError where it cannot be made."""
 
     def __init__(self, path: Path) -> None:
@@ -57,12 +57,7 @@ class BagWriter:
     def close(self) -> None:
         self._writer.close()
 
-    def __enter__(self) -> BagWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

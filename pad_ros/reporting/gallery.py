@@ -11,17 +11,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from ..decision.inspection import Inspection
+from ..imaging.background import Mask, mask_box
 from ..imaging.images import Image
 from ..verdicts import Verdict
 from . import pictures
 from .output import write_text
 
-Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]
 
+_WHOLE: Window = np.s_[:, :]
 TILE_SIDE = 320  # px, longest side of a picture in a page
 JPEG_QUALITY = 82
 _MARGIN = 0.12  # around the part, share of its size
@@ -54,24 +54,7 @@ class GalleryEntry:
         return GalleryEntry(
             name=name, verdict=inspection.verdict, reason_text=inspection.reason_text, label=label,
             score=float(inspection.score), threshold=float(inspection.threshold),
-            tiles={caption: _data_uri(picture, window) for caption, picture in tiles},
-        )  # fmt: skip
-
-    @staticmethod
-    def of_pictures(
-        name: str,
-        verdict: Verdict,
-        reason_text: str,
-        score: float,
-        threshold: float,
-        tiles: Sequence[tuple[str, Image]],
-        label: str | None = None,
-    ) -> GalleryEntry:
-        """An entry from whole pictures, for results that came as messages."""
-        whole = np.s_[:, :]
-        return GalleryEntry(
-            name, verdict, reason_text, score, threshold,
-            {caption: _data_uri(picture, whole) for caption, picture in tiles}, label,
+            tiles=data_uris(tiles, window),
         )  # fmt: skip
 
     @property
@@ -106,26 +89,30 @@ def page(template: str, **values: object) -> str:
 def _part_window(inspection: Inspection, mask: Mask | None) -> Window:
     """Where the part, the defects and their ground truth are, with a margin; all without a rendering."""
     if inspection.rendering is None or inspection.image is None:
-        return np.s_[:, :]
+        return _WHOLE
     shown = inspection.rendering.alpha > 0.3
     if mask is not None:
         shown = shown | mask
     for defect in inspection.defects:
         x, y, w, h = defect.box
         shown[y : y + h, x : x + w] = True
-    if not shown.any():
-        return np.s_[:, :]
-    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
-    height, width = (max(np.ptp(found) * (1 + 2 * _MARGIN), _MIN_WINDOW) for found in (rows, columns))
+    if (box := mask_box(shown)) is None:
+        return _WHOLE
+    height, width = (max((side - 1) * (1 + 2 * _MARGIN), _MIN_WINDOW) for side in (box.height, box.width))
     height, width = max(height, width / _ASPECTS[1]), max(width, height * _ASPECTS[0])
-    return _span(rows, height, shown.shape[0]), _span(columns, width, shown.shape[1])
+    return _span(box.y0 + box.y1, height, shown.shape[0]), _span(box.x0 + box.x1, width, shown.shape[1])
 
 
-def _span(found: NDArray[np.intp], length: float, limit: int) -> slice:
-    """`length` pixels around the middle of what was found, moved and cut to lie in 0..limit."""
+def _span(ends: int, length: float, limit: int) -> slice:
+    """`length` pixels around the middle of two ends, given as their sum, moved and cut to lie in 0..limit."""
     size = min(round(length), limit)
-    start = min(max(round((found[0] + found[-1] + 1 - size) / 2), 0), limit - size)
+    start = min(max(round((ends - size) / 2), 0), limit - size)
     return slice(start, start + size)
+
+
+def data_uris(tiles: Sequence[tuple[str, Image]], window: Window = _WHOLE) -> dict[str, str]:
+    """{caption: the picture, cut to `window`, as a data URI}, in the same order."""
+    return {caption: _data_uri(picture, window) for caption, picture in tiles}
 
 
 def _data_uri(picture: Image, window: Window) -> str:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..decision.inspection import DefectRegion, Inspection
 from ..imaging.images import Image
-from ..rendering.result import ReferenceRendering
 
 Values = NDArray[np.float32]  # [H, W]
 
@@ -80,11 +79,6 @@ def mask_overlay(image: Image, mask: NDArray[np.bool_]) -> Image:
     return out
 
 
-def rendering_image(rendering: ReferenceRendering) -> Image:
-    """The reference rendering as an RGB image [H, W, 3]."""
-    return rendering.rgb8
-
-
 def inspection_tiles(inspection: Inspection) -> list[tuple[str, Image]]:
     """(caption, image) of what an inspection has to show, in order: query, reference, heatmap, overlay.
 
@@ -94,7 +88,7 @@ def inspection_tiles(inspection: Inspection) -> list[tuple[str, Image]]:
     if inspection.image is not None:
         tiles.append(("query", inspection.image))
     if inspection.rendering is not None:
-        tiles.append(("reference", rendering_image(inspection.rendering)))
+        tiles.append(("reference", inspection.rendering.rgb8))
     if inspection.anomaly_map is not None:
         values, threshold = inspection.anomaly_map.values, inspection.threshold
         tiles.append(("heatmap", heatmap_image(values, threshold)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..decision.inspection import Inspection
@@ -18,7 +18,7 @@ from .output import write_json
 from .pictures import heatmap_image, heatmap_overlay
 
 
-class InspectionWriter:
+class InspectionWriter(AbstractContextManager["InspectionWriter"]):
     """Collects inspections in a folder: pictures per image, results.json, and index.html to look at.
 
     Prints a line (or a JSON object) per image as it comes.
@@ -62,12 +62,7 @@ class InspectionWriter:
         self._stems.add(stem)
         return stem
 
-    def __enter__(self) -> InspectionWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         document = {"model": self.model.name, "model_hash": self.model.hash, "results": self._results}
         write_json(self.folder / "results.json", document)
         write_gallery(self._entries, self.folder / "index.html", f"Inspection with {self.model.name}")
@@ -96,7 +91,8 @@ def model_summary(model: ReferenceModel) -> list[str]:
     else:
         lines.append(
             f"threshold   {calibration.threshold:.3f} for {100 * calibration.false_reject_rate:g} % false rejects, "
-            f"from {len(calibration.scores)} held-out views (enough to promise {100 * calibration.promised_rate:.1f} %)"
+            f"from {len(calibration.scores)} reference views "
+            f"(enough to promise {100 * calibration.promised_rate:.1f} %)"
         )
     if "seconds" in training:
         lines.append(f"training    {training['seconds']} s on {training.get('device', '?')}")

@@ -2,8 +2,9 @@
 
 What is normal at each point comes from the views that the Gaussians were fitted to, rendered at slightly wrong poses,
 as a localized query is. Held-out views then go through exactly what `pad inspect` does, against the model without their
-own photograph: they show by how much more unseen views differ, and where (cross-fitted), and their scores give the
-threshold.
+own photograph: they show by how much more unseen views differ, and where (cross-fitted). The fitted views then go the
+same way, and the scores of all views give the threshold. It rests on an assumption: a fitted view lies a full gap from
+the nearest photograph that is left, a query half of one, which outweighs that the Gaussians were fitted to the view.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..comparison.choices import create_comparison
 from ..comparison.protocol import Comparison, Sample
@@ -20,7 +22,7 @@ from ..comparison.state import ComparisonState
 from ..compute.threads import only_our_threads
 from ..decision.calibration import Calibration
 from ..decision.conditions import ConditionLimits, measure_conditions
-from ..decision.threshold import conformal_threshold
+from ..decision.threshold import conformal_threshold, tail_threshold
 from ..imaging.background import Background, mask_box
 from ..imaging.geometry import Pose, largest_cosine, rotation_angle
 from ..imaging.views import View
@@ -35,6 +37,7 @@ from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
 
 JITTER_DEG, JITTER_TRANSLATION = 0.05, 0.001  # pose errors of queries; translation: share of the distance to the part
+MAX_SCORED_VIEWS = 150  # fitted views whose scores count for the threshold
 MAX_FITTED_VIEWS = 150  # that residuals are gathered from
 LOSS_ALLOWANCE = 1.75  # times the worst held-out view's loss: room for a defect, not for a wrong pose
 EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
@@ -70,16 +73,22 @@ def calibrate(
     calibration = Calibration(
         state, np.zeros(0, np.float32), math.nan, false_reject_rate, math.nan, coverage, math.inf, math.inf, 1.0
     )
-    queries = _localized(model, calibration, held_out, device)
+    queries = list(_localized(model, calibration, held_out, device))
     losses = [query.localization.loss for query in queries if math.isfinite(query.localization.loss)]
     calibration = replace(calibration, max_loss=LOSS_ALLOWANCE * max(losses, default=math.inf))
-    queries = _localized(model, calibration, held_out, device)  # now as queries are, with the limit of good views
+    queries = list(_localized(model, calibration, held_out, device))  # now as queries are, with the limit of good views
     outline = Renderer(model.gaussians, model.background, device=device).coarse(max(method.refinement.levels))
     limits = ConditionLimits.of([measure_conditions(q.sample.query, q.sample.rendering, outline) for q in queries])
     calibration = replace(calibration, conditions=limits)
     if len(queries) < len(held_out):
         say(f"calibration: {len(queries)} of {len(held_out)} held-out views were localized and count")
-    return _with_threshold(calibration, comparison, [query.sample for query in queries], seed)
+    calibration, scores = _adapted(calibration, comparison, [query.sample for query in queries], seed)
+    chosen = fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1]
+    more = [] if not len(scores) else [
+        comparison.evidence(query.sample.query, query.sample.rendering, calibration.state).values.max()
+        for query in _localized(model, calibration, chosen, device)
+    ]  # fmt: skip
+    return _with_threshold(calibration, np.concatenate([scores, np.array(more, np.float32) / calibration.scale]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,24 +99,24 @@ class _Localized:
     sample: Sample
 
 
-def _localized(model: ReferenceModel, calibration: Calibration, views: Sequence[View], device: str) -> list[_Localized]:
+def _localized(
+    model: ReferenceModel, calibration: Calibration, views: Sequence[View], device: str
+) -> Iterator[_Localized]:
     """The views that are localized as queries, each against the model without its own photograph."""
-    found = []
-    for view in progress(views, "localizing held-out views", len(views)):
+    for view in progress(views, "reference views as queries", len(views)):
         assert view.pose is not None
         inspector = Inspector(replace(model.without_view(view.name), calibration=calibration), device)
         query = inspector.prepare(view.image, view.camera)
         localization = inspector.localize(query)
         if localization.pose is None or rotation_angle(localization.pose, view.pose) > math.radians(WRONG_POSE_DEG):
             continue
-        found.append(_Localized(localization, Sample(query, inspector.render(query, localization))))
-    return found
+        yield _Localized(localization, Sample(query, inspector.render(query, localization)))
 
 
-def _with_threshold(
+def _adapted(
     calibration: Calibration, comparison: Comparison, samples: Sequence[Sample], seed: int
-) -> Calibration:
-    """Factors, scale and threshold from the held-out views; each is scored by factors that others gave."""
+) -> tuple[Calibration, NDArray[np.float32]]:
+    """(with factors and scale, scores of the samples): each held-out view is scored by factors that others gave."""
     state = calibration.state
     states: list[ComparisonState] = []
     for fold in range(min(CROSS_FIT, len(samples))):
@@ -119,16 +128,22 @@ def _with_threshold(
             evidence = comparison.evidence(sample.query, sample.rendering, states[i % CROSS_FIT])
             peaks[i], expected[i] = evidence.values.max(), evidence.expected
     scale = max(float(np.median(peaks)) if len(peaks) else 0.0, SMALLEST_SCALE)
-    scores = (peaks / np.float32(scale)).astype(np.float32)
-    threshold, promised = conformal_threshold(scores, calibration.false_reject_rate)
-    # Held-out views are scored without the bound. With it they score no higher, so the threshold still holds.
-    most = max(PIXEL_EVIDENCE, REGION_EVIDENCE * threshold * scale)
-    state = comparison.adapt(state, samples, seed)
-    return replace(
-        calibration, state=replace(state, max_evidence=most if math.isfinite(most) else PIXEL_EVIDENCE), scores=scores,
-        threshold=threshold, promised_rate=promised, scale=scale,
-        max_expected=EXPECTED_ALLOWANCE * float(expected.max(initial=0.0)) or math.inf,
-    )  # fmt: skip
+    max_expected = EXPECTED_ALLOWANCE * float(expected.max(initial=0.0)) or math.inf
+    adapted = replace(calibration, state=comparison.adapt(state, samples, seed), scale=scale, max_expected=max_expected)
+    return adapted, (peaks / np.float32(scale)).astype(np.float32)
+
+
+def _with_threshold(calibration: Calibration, scores: NDArray[np.float32]) -> Calibration:
+    """The threshold that the stated share of good views exceeds."""
+    rate = calibration.false_reject_rate
+    threshold, promised = conformal_threshold(scores, rate)
+    tail, _ = tail_threshold(scores, rate)
+    if math.isfinite(tail):
+        threshold = tail
+    # Views are scored without the bound on evidence. With it they score no higher, so the threshold still holds.
+    most = max(PIXEL_EVIDENCE, REGION_EVIDENCE * threshold * calibration.scale)
+    state = replace(calibration.state, max_evidence=most if math.isfinite(most) else PIXEL_EVIDENCE)
+    return replace(calibration, state=state, scores=scores, threshold=threshold, promised_rate=promised)
 
 
 def _fitted_samples(

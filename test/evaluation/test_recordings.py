@@ -15,7 +15,7 @@ from rosbags.rosbag2 import Writer
 from pad_ros.cli import main
 from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
 from pad_ros.errors import InputError
-from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.evaluation.evaluate import evaluate
 from pad_ros.evaluation.recordings import Limits, Recording, label_of, read_labels
 from pad_ros.imaging import images
@@ -132,7 +132,7 @@ def test_the_same_figures_as_for_the_data_set(tmp_path, inspector):
             images.save(root / "ground_truth" / label / f"{i}_mask.png", mask)
     bag = write_bag(tmp_path / "bag", [(red, path) for (red, _), path in zip(FRAMES, paths, strict=True)])
     expected = evaluate(inspector, read_dataset(root), tmp_path / "a")
-    found = evaluate(inspector, Recording(bag, None, "/cell/image_name"), tmp_path / "b")
+    found = evaluate(inspector, Dataset("bag", Recording(bag, None, "/cell/image_name")), tmp_path / "b")
     for key in ("image_auroc", "pixel_auroc", "aupro", "false_reject_rate", "escape_rate", "hold_rate"):
         assert found[key] == expected[key], key
     verdicts = {Path(row["image"]).stem: row["verdict"] for row in expected["per_image"]}

@@ -74,7 +74,7 @@ def test_camera_models(tmp_path, model, text):
 @pytest.mark.parametrize("text", [False, True])
 def test_where_the_model_may_lie(tmp_path, sub, text):
     model = write_colmap(tmp_path, sub=sub, text=text)
-    assert find_colmap(tmp_path) == model
+    assert find_colmap(tmp_path) == (model, ".txt" if text else ".bin")
     assert len(read_views(tmp_path)) == 3
     assert len(read_views(model)) == 3
 

@@ -14,7 +14,7 @@ from pad_ros.errors import InputError, MissingDependencyError, ModelError
 from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
 from pad_ros.localization.choices import FEATURES, create_features, needed_networks
 from pad_ros.localization.localizer import Localizer, check_map
-from pad_ros.methods.presets import load_method, networks_of
+from pad_ros.methods.presets import load_method
 from pad_ros.networks.network import Network, read_networks
 from pad_ros.networks.registry import REGISTRY
 from pad_ros.photometry.prepared_query import PreparedQuery
@@ -23,12 +23,15 @@ from pad_ros.training.mapping import build_map
 
 
 def test_what_each_choice_needs() -> None:
-    assert needed_networks("sift", "nearest", "vlad") == ()
-    assert needed_networks("aliked", "lightglue", "netvlad") == ("aliked-n16", "lightglue-aliked", "netvlad")
-    assert needed_networks("xfeat", "lighterglue", "vlad") == ("xfeat", "lighterglue")
-    assert needed_networks("superpoint", "lightglue", "vlad") == ("superpoint", "lightglue-superpoint")
+    def needed(*names: str) -> tuple[str, ...]:
+        return needed_networks(LocalizationSettings(*names))
+
+    assert needed("sift", "nearest", "vlad") == ()
+    assert needed("aliked", "lightglue", "netvlad") == ("aliked-n16", "lightglue-aliked", "netvlad")
+    assert needed("xfeat", "lighterglue", "vlad") == ("xfeat", "lighterglue")
+    assert needed("superpoint", "lightglue", "vlad") == ("superpoint", "lightglue-superpoint")
     for name in FEATURES:
-        assert set(needed_networks(name, "nearest", "netvlad")) <= set(REGISTRY)
+        assert set(needed(name, "nearest", "netvlad")) <= set(REGISTRY)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_poses_with_xfeat(shared: Path, settings: LocalizationSettings, names: l
 @pytest.mark.slow
 def test_poses_with_aliked(shared: Path, weights_folder: Callable[[str], Path]) -> None:
     settings = LocalizationSettings(features="aliked-t16")
-    assert_localizes(settings, read_networks(networks_of(settings), weights_folder("aliked-t16")))
+    assert_localizes(settings, read_networks(needed_networks(settings), weights_folder("aliked-t16")))
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from published_networks import network_of, published, random_backbone, random_im
 from pad_ros.errors import InputError, MissingDependencyError, ModelError
 from pad_ros.imaging import images
 from pad_ros.networks.architectures import IMAGENET_DEVIATION, IMAGENET_MEAN
-from pad_ros.networks.backbones import LEVELS, Backbone, exported, find_backbone
-from pad_ros.networks.network import Network, read_networks
+from pad_ros.networks.backbones import LEVELS, Backbone, exported
+from pad_ros.networks.network import Network, find_network, read_networks
 
 CHANNELS = {"mobilenet-v2": (16, 24, 32, 96, 320), "efficientnet-b4": (24, 32, 56, 160, 448)}
 coral = benchmark("stand_in")
@@ -93,8 +93,8 @@ def test_what_is_not_a_backbone_is_refused():
     with pytest.raises(ModelError, match="not a backbone"):
         Backbone(dataclasses.replace(good, content=good.content.replace(b"level4", b"lavel4")))
     with pytest.raises(ModelError, match="efficientnet-b4 is missing"):
-        find_backbone("efficientnet_b4", (good,))
-    assert find_backbone("none", (good,)) is None
+        find_network(Backbone, "efficientnet_b4", (good,), "cpu")
+    assert find_network(Backbone, "none", (good,), "cpu") is None
 
 
 def test_the_stand_in_has_the_levels_of_the_published_network(real):

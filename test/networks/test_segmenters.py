@@ -10,8 +10,8 @@ from splat_scenes import CAMERA, WHITE, box
 from pad_ros.comparison.calibrated import CalibratedComparison
 from pad_ros.errors import ModelError
 from pad_ros.imaging.rect import Rect
-from pad_ros.networks.network import Network
-from pad_ros.networks.segmenters import SIDES, Segmenter, find_segmenter
+from pad_ros.networks.network import Network, find_network
+from pad_ros.networks.segmenters import SIDES, Segmenter
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.settings import ScoringSettings
 
@@ -61,8 +61,8 @@ def test_what_is_no_segmenter_is_refused():
     with pytest.raises(ModelError, match="u2net is damaged"):
         Segmenter(Network("u2net", "onnx", b"nonsense", "MIT", "yes", ""))
     with pytest.raises(ModelError, match="birefnet-lite is missing"):
-        find_segmenter("birefnet_lite", (network("u2net"),))
-    assert find_segmenter("none", ()) is None
+        find_network(Segmenter, "birefnet_lite", (network("u2net"),), "cpu")
+    assert find_network(Segmenter, "none", (), "cpu") is None
 
 
 def test_settings_name_the_networks_of_both_kinds():

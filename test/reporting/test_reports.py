@@ -111,7 +111,7 @@ def test_the_summary_says_what_the_model_promises():
     text = "\n".join(model_summary(make_model()))
     for words in ("ball", "64x48", "3 views", "12 landmarks", "20, SH degree 1", "30.0 dB", "25.0 dB on the part"):
         assert words in text
-    assert "1.600 for 1 % false rejects, from 9 held-out views (enough to promise 10.0 %)" in text
+    assert "1.600 for 1 % false rejects, from 9 reference views (enough to promise 10.0 %)" in text
 
 
 @pytest.mark.parametrize("calibration", [None, replace(make_calibration(), threshold=math.nan)])

@@ -21,7 +21,7 @@ from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
 from ...decision.result_message import pose_message
-from ...reporting.pictures import heatmap_overlay, rendering_image
+from ...reporting.pictures import heatmap_overlay
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
@@ -90,7 +90,7 @@ class RendererOutput:
         if frame.rendering is None:
             return
         if _wanted(self._reference):
-            self._reference.publish(rgb_to_image(rendering_image(frame.rendering), frame.header))
+            self._reference.publish(rgb_to_image(frame.rendering.rgb8, frame.header))
         if _wanted(self._depth):
             self._depth.publish(floats_to_image(frame.rendering.depth, frame.header))
 

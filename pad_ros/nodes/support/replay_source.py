@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ def find_images(folder: str) -> list[Path]:
     files = [path for path in root.rglob("*") if path.suffix.lower() in images.SUFFIXES and path.is_file()]
     if not files:
         raise InputError(f"{root}: no images ({', '.join(images.SUFFIXES)})")
-    return sorted(files, key=_natural)
+    return sorted(files, key=images.by_number)
 
 
 def read_camera(path: Path, image: Path) -> Camera:
@@ -133,8 +132,3 @@ def read_camera(path: Path, image: Path) -> Camera:
     if camera is None:
         raise InputError(f"{path}: the camera is uncalibrated (its matrix is zero)")
     return camera
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which "2" comes before "10"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", str(path))]
