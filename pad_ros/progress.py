@@ -15,6 +15,11 @@ T = TypeVar("T")
 LINE_EVERY_SECONDS = 10.0
 
 
+def say(text: str) -> None:
+    """A line on stderr, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Progress(AbstractContextManager["Progress"]):
     """`with Progress("fit", 1000) as p: ... p.update(3, "31.2 dB")`; `total` in any unit."""
 
@@ -26,7 +31,7 @@ class Progress(AbstractContextManager["Progress"]):
             layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
             self._bar = tqdm(total=total, desc=title, bar_format=layout, leave=True)
         else:
-            print(f"{title} ...", file=sys.stderr, flush=True)
+            say(f"{title} ...")
 
     def update(self, amount: float = 1, note: str = "") -> None:
         self.done += amount
@@ -37,13 +42,13 @@ class Progress(AbstractContextManager["Progress"]):
         elif time.monotonic() - self._last_line > LINE_EVERY_SECONDS:
             self._last_line = time.monotonic()
             share = 100 * self.done / max(self.total, 1e-9)
-            print(f"{self.title}: {min(share, 100):.0f} % {note}", file=sys.stderr, flush=True)
+            say(f"{self.title}: {min(share, 100):.0f} % {note}")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
         elif kind is None:
-            print(f"{self.title}: done in {time.monotonic() - self._started:.1f} s", file=sys.stderr, flush=True)
+            say(f"{self.title}: done in {time.monotonic() - self._started:.1f} s")
 
 
 def progress(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from network_states import aliked_state, netvlad_state, superpoint_state
+from network_states import aliked_state, netvlad_state, network_of, superpoint_state
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
 from pad_ros.comparison.surface_statistics import residual_statistics
@@ -121,10 +121,9 @@ def test_features_of_networks_agree(kind: str) -> None:
     found = []
     for device in DEVICES:
         if kind == "aliked":
-            state = {name: value.to(device) for name, value in aliked_state().items()}
-            features: LocalFeatures = AlikedFeatures("aliked", state, limit=100, threshold=0.0)
+            features: LocalFeatures = AlikedFeatures(network_of(aliked_state()), device, limit=100, threshold=0.0)
         else:
-            features = SuperPointFeatures({n: v.to(device) for n, v in superpoint_state().items()}, limit=100)
+            features = SuperPointFeatures(network_of(superpoint_state()), device, limit=100)
         found.append(features.extract(image))
     ours, theirs = found
     assert len(ours) > 20
@@ -139,5 +138,5 @@ def test_features_of_networks_agree(kind: str) -> None:
 def test_vectors_of_images_agree() -> None:
     image = np.random.default_rng(1).integers(0, 256, (80, 100, 3)).astype(np.uint8)
     nothing = Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
-    ours, theirs = (NetVlad({n: v.to(d) for n, v in netvlad_state().items()}).describe(image, nothing) for d in DEVICES)
+    ours, theirs = (NetVlad(network_of(netvlad_state()), d).describe(image, nothing) for d in DEVICES)
     assert float(ours @ theirs) > 0.999

@@ -13,7 +13,8 @@ import operator
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+from numba.core.typing.templates import ConcreteTemplate, infer_global
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 8
 
@@ -35,55 +36,47 @@ vector, mask = _Vector(), _Mask()
 
 
 @register_model(_Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, dmm, fe_type) -> None:
-        super().__init__(dmm, fe_type, _VECTOR)
-
-
 @register_model(_Mask)
-class _MaskModel(models.PrimitiveModel):
+class _Model(models.PrimitiveModel):
     def __init__(self, dmm, fe_type) -> None:
-        super().__init__(dmm, fe_type, _MASK)
+        super().__init__(dmm, fe_type, _VECTOR if fe_type == vector else _MASK)
 
 
-def _operator(function, operand, result, build) -> None:
-    @type_callable(function)
-    def typed(context):
-        def typer(a, b):
-            return result if a == operand and b == operand else None
+def _lowered(signature, operation=None):
+    """Makes of build(builder, *operands) a function for kernels with this signature, or what `operation` does."""
 
-        return typer
+    def register(build):
+        class Template(ConcreteTemplate):
+            key = operation or build
+            cases = [signature]
 
-    @lower_builtin(function, operand, operand)
-    def lower(context, builder, signature, args):
-        return build(builder, *args)
+        infer_global(Template.key, types.Function(Template))
+
+        @lower_builtin(Template.key, *signature.args)
+        def lower(context, builder, signature, args):
+            return build(builder, *args)
+
+        return Template.key
+
+    return register
 
 
-_operator(operator.add, vector, vector, lambda b, x, y: b.fadd(x, y))
-_operator(operator.sub, vector, vector, lambda b, x, y: b.fsub(x, y))
-_operator(operator.mul, vector, vector, lambda b, x, y: b.fmul(x, y))
-_operator(operator.truediv, vector, vector, lambda b, x, y: b.fdiv(x, y))
-_operator(operator.gt, vector, mask, lambda b, x, y: b.fcmp_ordered(">", x, y))
-_operator(operator.le, vector, mask, lambda b, x, y: b.fcmp_ordered("<=", x, y))
-_operator(operator.and_, mask, mask, lambda b, x, y: b.and_(x, y))
+_lowered(vector(vector, vector), operator.add)(lambda b, x, y: b.fadd(x, y))
+_lowered(vector(vector, vector), operator.sub)(lambda b, x, y: b.fsub(x, y))
+_lowered(vector(vector, vector), operator.mul)(lambda b, x, y: b.fmul(x, y))
+_lowered(vector(vector, vector), operator.truediv)(lambda b, x, y: b.fdiv(x, y))
+_lowered(mask(vector, vector), operator.gt)(lambda b, x, y: b.fcmp_ordered(">", x, y))
+_lowered(mask(vector, vector), operator.le)(lambda b, x, y: b.fcmp_ordered("<=", x, y))
+_lowered(mask(mask, mask), operator.and_)(lambda b, x, y: b.and_(x, y))
 
 
 def _constant(value: float) -> ir.Constant:
     return ir.Constant(_VECTOR, [ir.Constant(_F32, value)] * LANES)
 
 
-def _splat(builder, scalar):
-    single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), scalar, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(single, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_IVECTOR, [0] * LANES))
-
-
 def _call(builder, name: str, result, args):
     function = builder.module.declare_intrinsic(name, fnty=ir.FunctionType(result, [a.type for a in args]))
     return builder.call(function, args)
-
-
-def _fma(builder, a, b, c):
-    return _call(builder, f"llvm.fmuladd.v{LANES}f32", _VECTOR, [a, b, c])
 
 
 def _pointer(context, builder, signature, array, index):
@@ -96,19 +89,17 @@ def splat(typingctx, scalar):
     """The scalar float32 in every lane."""
 
     def codegen(context, builder, signature, args):
-        return _splat(builder, context.cast(builder, args[0], signature.args[0], types.float32))
+        value = context.cast(builder, args[0], signature.args[0], types.float32)
+        single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_I32, 0))
+        return builder.shuffle_vector(single, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_IVECTOR, [0] * LANES))
 
     return vector(scalar), codegen
 
 
-@intrinsic
-def lanes(typingctx):
+@_lowered(vector())
+def lanes(builder):
     """0, 1, 2, ... 7."""
-
-    def codegen(context, builder, signature, args):
-        return ir.Constant(_VECTOR, [ir.Constant(_F32, float(i)) for i in range(LANES)])
-
-    return vector(), codegen
+    return ir.Constant(_VECTOR, [ir.Constant(_F32, float(i)) for i in range(LANES)])
 
 
 @intrinsic
@@ -150,102 +141,69 @@ def prefetch(typingctx, array, row):
     return types.void(array, types.intp), codegen
 
 
-@intrinsic
-def fma(typingctx, a, b, c):
+@_lowered(vector(vector, vector, vector))
+def fma(builder, a, b, c):
     """a * b + c."""
-
-    def codegen(context, builder, signature, args):
-        return _fma(builder, *args)
-
-    return vector(vector, vector, vector), codegen
+    return _call(builder, f"llvm.fmuladd.v{LANES}f32", _VECTOR, [a, b, c])
 
 
-@intrinsic
-def minimum(typingctx, a, b):
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return vector(vector, vector), codegen
+@_lowered(vector(vector, vector))
+def minimum(builder, a, b):
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
-@intrinsic
-def maximum(typingctx, a, b):
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
-
-    return vector(vector, vector), codegen
+@_lowered(vector(vector, vector))
+def maximum(builder, a, b):
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-@intrinsic
-def negative_abs(typingctx, a):
+@_lowered(vector(vector))
+def negative_abs(builder, a):
     """-|a|."""
-
-    def codegen(context, builder, signature, args):
-        bits = builder.bitcast(args[0], _IVECTOR)
-        sign = ir.Constant(_IVECTOR, [ir.Constant(_I32, -(2**31))] * LANES)
-        return builder.bitcast(builder.or_(bits, sign), _VECTOR)
-
-    return vector(vector), codegen
+    sign = ir.Constant(_IVECTOR, [ir.Constant(_I32, -(2**31))] * LANES)
+    return builder.bitcast(builder.or_(builder.bitcast(a, _IVECTOR), sign), _VECTOR)
 
 
-@intrinsic
-def select(typingctx, condition, a, b):
+@_lowered(vector(mask, vector, vector))
+def select(builder, condition, a, b):
     """a where the mask is set, else b."""
-
-    def codegen(context, builder, signature, args):
-        return builder.select(*args)
-
-    return vector(mask, vector, vector), codegen
+    return builder.select(condition, a, b)
 
 
-@intrinsic
-def any_lane(typingctx, condition):
-    def codegen(context, builder, signature, args):
-        bits = builder.bitcast(args[0], ir.IntType(LANES))
-        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
-
-    return types.boolean(mask), codegen
+@_lowered(types.boolean(mask))
+def any_lane(builder, condition):
+    bits = builder.bitcast(condition, ir.IntType(LANES))
+    return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
-@intrinsic
-def totals(typingctx, a, b, c, d, e, f, g, h):
+@_lowered(vector(*[vector] * 8))
+def totals(builder, *given):
     """The sums over the lanes of eight vectors, as one vector."""
-
-    def codegen(context, builder, signature, args):
-        even, odd = (ir.Constant(_IVECTOR, list(range(first, 2 * LANES, 2))) for first in (0, 1))
-        vectors = list(args)
-        while len(vectors) > 1:
-            vectors = [
-                builder.fadd(builder.shuffle_vector(x, y, even), builder.shuffle_vector(x, y, odd))
-                for x, y in zip(vectors[::2], vectors[1::2])
-            ]
-        return vectors[0]
-
-    return vector(*[vector] * 8), codegen
+    even, odd = (ir.Constant(_IVECTOR, list(range(first, 2 * LANES, 2))) for first in (0, 1))
+    vectors = list(given)
+    while len(vectors) > 1:
+        vectors = [
+            builder.fadd(builder.shuffle_vector(x, y, even), builder.shuffle_vector(x, y, odd))
+            for x, y in zip(vectors[::2], vectors[1::2])
+        ]
+    return vectors[0]
 
 
-@intrinsic
-def sqrt(typingctx, a):
-    def codegen(context, builder, signature, args):
-        return _call(builder, f"llvm.sqrt.v{LANES}f32", _VECTOR, [args[0]])
-
-    return vector(vector), codegen
+@_lowered(vector(vector))
+def sqrt(builder, a):
+    return _call(builder, f"llvm.sqrt.v{LANES}f32", _VECTOR, [a])
 
 
-@intrinsic
-def exp2(typingctx, a):
+@_lowered(vector(vector))
+def exp2(builder, a):
     """2**a for -126 < a < 127, relative error below 2e-7 (minimax polynomial of 2**f on [-0.5, 0.5])."""
-    polynomial = (1.32647e-3, 9.67151e-3, 5.550734e-2, 2.4022242e-1, 6.9314698e-1, 1.0)  # highest power first
-    magic = 12582912.0  # 1.5 * 2**23: adding it rounds to an integer, which then sits in the low bits
-
-    def codegen(context, builder, signature, args):
-        shifted = builder.fadd(args[0], _constant(magic))
-        fraction = builder.fsub(args[0], builder.fsub(shifted, _constant(magic)))
-        value = _constant(polynomial[0])
-        for coefficient in polynomial[1:]:
-            value = _fma(builder, value, fraction, _constant(coefficient))
-        twenty_three = ir.Constant(_IVECTOR, [ir.Constant(_I32, 23)] * LANES)
-        exponent = builder.shl(builder.bitcast(shifted, _IVECTOR), twenty_three)
-        return builder.bitcast(builder.add(builder.bitcast(value, _IVECTOR), exponent), _VECTOR)
-
-    return vector(vector), codegen
+    first, *others = (_constant(c) for c in (1.32647e-3, 9.67151e-3, 5.550734e-2, 2.4022242e-1, 6.9314698e-1, 1.0))
+    magic = _constant(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, which then sits in the low bits
+    shifted = builder.fadd(a, magic)
+    fraction = builder.fsub(a, builder.fsub(shifted, magic))
+    value = first
+    for coefficient in others:
+        value = _call(builder, f"llvm.fmuladd.v{LANES}f32", _VECTOR, [value, fraction, coefficient])
+    twenty_three = ir.Constant(_IVECTOR, [ir.Constant(_I32, 23)] * LANES)
+    exponent = builder.shl(builder.bitcast(shifted, _IVECTOR), twenty_three)
+    return builder.bitcast(builder.add(builder.bitcast(value, _IVECTOR), exponent), _VECTOR)

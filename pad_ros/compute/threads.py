@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -82,27 +81,14 @@ def thread_count() -> int:
     return max(1, int(numba.config.NUMBA_NUM_THREADS))
 
 
-class _Pool:
-    """Worker threads, made on first use and again in a forked child (threads do not survive a fork)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
-
-    def executor(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="pad-kernel")
-            return self._executor
-
-    def forget(self) -> None:
-        self._lock = threading.Lock()
-        self._executor = None
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads of `for_each` besides the caller's, made on first use."""
+    return ThreadPoolExecutor(thread_count() - 1, thread_name_prefix="pad-kernel")
 
 
-_pool = _Pool()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.forget)
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def for_each(task: Callable[[int], None], count: int) -> None:
@@ -118,7 +104,7 @@ def for_each(task: Callable[[int], None], count: int) -> None:
         while (i := next(indices)) < count:
             task(i)
 
-    helpers = [_pool.executor().submit(work) for _ in range(threads - 1)]
+    helpers = [_pool().submit(work) for _ in range(threads - 1)]
     try:
         work()
     finally:

@@ -152,11 +152,7 @@ def _weigh(query, pixels, begin, end, warp, intrinsics, cutoff, out):
                 ur += wu * r[c]
                 vr += wv * r[c]
         inverse = one / pixels[i, 2]
-        out[k], out[BLOCK + k], out[2 * BLOCK + k] = (
-            pixels[i, 0] * inverse,
-            pixels[i, 1] * inverse,
-            inverse,
-        )
+        out[k], out[BLOCK + k], out[2 * BLOCK + k] = pixels[i, 0] * inverse, pixels[i, 1] * inverse, inverse
         out[3 * BLOCK + k], out[4 * BLOCK + k], out[5 * BLOCK + k] = uu, uv, vv
         out[6 * BLOCK + k], out[7 * BLOCK + k] = ur, vr
     count = end - begin
@@ -176,11 +172,7 @@ def _accumulate(query, pixels, begin, end, warp, intrinsics, cutoff, sums):
         count = _weigh(query, pixels, first, min(first + BLOCK, end), warp, intrinsics, cutoff, block)
         for i in range(0, count, LANES):
             x, y, inverse = load(block, i), load(block, BLOCK + i), load(block, 2 * BLOCK + i)
-            uu, uv, vv = (
-                load(block, 3 * BLOCK + i),
-                load(block, 4 * BLOCK + i),
-                load(block, 5 * BLOCK + i),
-            )
+            uu, uv, vv = load(block, 3 * BLOCK + i), load(block, 4 * BLOCK + i), load(block, 5 * BLOCK + i)
             ur, vr = load(block, 6 * BLOCK + i), load(block, 7 * BLOCK + i)
             # How the point's place in the normalised image plane, its x and its y, moves with the twist.
             store(rows, 0, zero - x * y)
@@ -230,25 +222,12 @@ def normal_equations(query, pixels, warp, intrinsics, scale):
 
 
 @kernel
-def _solved(hessian, gradient):
-    """The solution [6] of the damped equations by Cholesky's decomposition; False where there is none."""
-    lower, x = np.zeros((6, 6)), np.zeros(6)
+def _damped(hessian):
+    """A copy with a larger diagonal, and whether it can be solved with."""
+    damped = hessian.copy()
     for k in range(6):
-        for m in range(k + 1):
-            rest = hessian[k, m] * (1 + DAMPING if k == m else 1.0)
-            for i in range(m):
-                rest -= lower[k, i] * lower[m, i]
-            if k != m:
-                lower[k, m] = rest / lower[m, m]
-            elif rest > 0:
-                lower[k, k] = np.sqrt(rest)
-            else:
-                return False, x
-    for k in range(6):
-        x[k] = (gradient[k] - lower[k, :k] @ x[:k]) / lower[k, k]
-    for k in range(5, -1, -1):
-        x[k] = (x[k] - lower[k + 1 :, k].copy() @ x[k + 1 :]) / lower[k, k]
-    return True, x
+        damped[k, k] *= 1 + DAMPING
+    return damped, np.linalg.det(damped) > 0
 
 
 @kernel
@@ -286,10 +265,10 @@ def solve(query, pixels, samples, intrinsics, warp, steps, precision):
         moved = warp.astype(np.float32)
         scale = residual_scale(query, samples, moved, intrinsics)
         hessian, gradient = normal_equations(query, pixels, moved, intrinsics, scale)
-        solvable, step = _solved(hessian, gradient)
+        damped, solvable = _damped(hessian)
         if not solvable:
             break
-        back = _inverse_motion(step)
+        back = _inverse_motion(np.linalg.solve(damped, gradient))
         warp = warp @ back
         if motion(samples, back, intrinsics) < precision:
             break

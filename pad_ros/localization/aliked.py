@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
+from ..networks.network import Network
 from .detection import local_maxima, soft_argmax
 from .features import Features, LocalFeatures, check_weights
 from .sampling import deformable_conv3x3, sample_pyramid
@@ -33,10 +34,10 @@ class AlikedFeatures(LocalFeatures):
 
     similarity = 0.75
 
-    def __init__(self, name: str, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.2) -> None:
-        self.name = name
+    def __init__(self, network: Network, device: str = "cpu", limit: int = 1500, threshold: float = 0.2) -> None:
+        self.name = network.name
         self.limit, self.threshold = limit, threshold
-        self._network = Aliked(state)
+        self._network = Aliked(network.tensors(device))
 
     @torch.inference_mode()
     def extract(self, image: Image) -> Features:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..photometry.prepared_query import PreparedQuery
 from ..verdicts import Reason
@@ -45,7 +45,7 @@ class Search:
 class Strategy(Protocol):
     """One way to find a pose."""
 
-    name: str
+    name: ClassVar[str]
 
     def attempt(self, search: Search) -> Localization | None:
         """What ends the search: a pose, or a reason that no later strategy can change. None: go on."""
@@ -73,38 +73,36 @@ class Cascade:
         return replace(failure, attempts=tuple(search.attempts))
 
 
+@dataclass(frozen=True, eq=False)
 class Tracking:
     """The pose of the frame before, refined; the image must leave no doubt about it."""
 
-    name = "tracking"
-
-    def __init__(self, verifier: PoseVerifier) -> None:
-        self._verifier = verifier
+    verifier: PoseVerifier
+    name: ClassVar[str] = "tracking"
 
     def attempt(self, search: Search) -> Localization | None:
         prior = search.prior
-        if prior is None or prior.pose is None or not self._verifier.decisive:
+        if prior is None or prior.pose is None or not self.verifier.decisive:
             return None
-        search.tracked = refined = self._verifier.follow(search.query, prior.pose, prior.rendering)
-        found = self._verifier.accept(refined, TRACKED, self._verifier.limits.convincing_loss)
+        search.tracked = refined = self.verifier.follow(search.query, prior.pose, prior.rendering)
+        found = self.verifier.accept(refined, TRACKED, self.verifier.limits.convincing_loss)
         if found is None:
             search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
         return found
 
 
+@dataclass(frozen=True, eq=False)
 class CoarseMatching:
     """A pose from few features, refined. It, or the tracked one, may also be confirmed by these features."""
 
-    name = "coarse matching"
-
-    def __init__(self, verifier: PoseVerifier, localizer: Localizer) -> None:
-        self._verifier = verifier
-        self._localizer = localizer
+    verifier: PoseVerifier
+    localizer: Localizer
+    name: ClassVar[str] = "coarse matching"
 
     def attempt(self, search: Search) -> Localization | None:
-        if not self._verifier.decisive:
+        if not self.verifier.decisive:
             return None
-        search.estimate = estimate = self._localizer.coarse_estimate(search.query)
+        search.estimate = estimate = self.localizer.coarse_estimate(search.query)
         if estimate is None:
             return None
         if search.tracked is not None and (found := self._confirmed(search.tracked, TRACKED, search, estimate)):
@@ -112,9 +110,9 @@ class CoarseMatching:
         if estimate.found.pose is None:
             search.attempts.append(Attempt(self.name, estimate.found.reason_text))
             return None
-        refined = self._verifier.refine(search.query, estimate.found.pose)
-        convincing = self._verifier.limits.convincing_loss
-        found = self._verifier.accept(refined, estimate.found, convincing)
+        refined = self.verifier.refine(search.query, estimate.found.pose)
+        convincing = self.verifier.limits.convincing_loss
+        found = self.verifier.accept(refined, estimate.found, convincing)
         found = found or self._confirmed(refined, estimate.found, search, estimate)
         if found is None:
             search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
@@ -124,26 +122,25 @@ class CoarseMatching:
         self, refined: Refinement, found: Localization, search: Search, estimate: CoarseEstimate
     ) -> Localization | None:
         """The refined pose, where it explains the image as good views are and the features agree."""
-        limit = self._verifier.limits.max_loss
-        if refined.loss > limit or not self._localizer.confirms(estimate, refined.pose, search.query.pinhole):
+        limit = self.verifier.limits.max_loss
+        if refined.loss > limit or not self.localizer.confirms(estimate, refined.pose, search.query.pinhole):
             return None
-        return self._verifier.accept(refined, found, limit)
+        return self.verifier.accept(refined, found, limit)
 
 
+@dataclass(frozen=True, eq=False)
 class FullMatching:
     """All features of the part's window, or of the frame."""
 
-    name = "full matching"
-
-    def __init__(self, verifier: PoseVerifier, localizer: Localizer) -> None:
-        self._verifier = verifier
-        self._localizer = localizer
+    verifier: PoseVerifier
+    localizer: Localizer
+    name: ClassVar[str] = "full matching"
 
     def attempt(self, search: Search) -> Localization | None:
-        found, loss = self._localizer.localize(search.query, search.estimate), float("nan")
+        found, loss = self.localizer.localize(search.query, search.estimate), float("nan")
         if found.pose is not None:
-            refined = self._verifier.refine(search.query, found.pose)
-            found, loss = self._verifier.judge(refined, found), refined.loss
+            refined = self.verifier.refine(search.query, found.pose)
+            found, loss = self.verifier.judge(refined, found), refined.loss
         if found.pose is not None:
             return found
         search.attempts.append(Attempt(self.name, found.reason_text, loss))
@@ -151,24 +148,20 @@ class FullMatching:
         return None if found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE) else found
 
 
+@dataclass(frozen=True, eq=False)
 class ByAppearance:
     """The best of the poses that the part as a whole suggests, if the image then leaves no doubt about it."""
 
-    name = "appearance"
-
-    def __init__(
-        self, verifier: PoseVerifier, localizer: Localizer, appearance: Callable[[], Appearance | None]
-    ) -> None:
-        """appearance: built when first needed; None without a plain background."""
-        self._verifier = verifier
-        self._localizer = localizer
-        self._appearance = appearance
+    verifier: PoseVerifier
+    localizer: Localizer
+    appearance: Callable[[], Appearance | None]  # built when first needed; None without a plain background
+    name: ClassVar[str] = "appearance"
 
     def attempt(self, search: Search) -> Localization | None:
-        query, verifier = search.query, self._verifier
-        if not verifier.decisive or query.part_mask is None or self._localizer.part_window(query) is None:
+        query, verifier = search.query, self.verifier
+        if not verifier.decisive or query.part_mask is None or self.localizer.part_window(query) is None:
             return None
-        appearance = self._appearance()
+        appearance = self.appearance()
         if appearance is None:
             return None
         convincing = verifier.limits.convincing_loss
@@ -180,9 +173,8 @@ class ByAppearance:
                 refined = again if again.accepted else refined
             if refined.accepted and (best is None or refined.loss < best.loss):
                 best = refined
-        found = None
-        if best is not None:
-            found = verifier.accept(best, Localization(None, Reason.NONE, "localized by appearance"), convincing)
+        located = Localization(None, Reason.NONE, "localized by appearance")
+        found = None if best is None else verifier.accept(best, located, convincing)
         if found is None:
             search.attempts.append(Attempt(self.name, "not convincing", float("nan") if best is None else best.loss))
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from ..errors import InputError
@@ -18,40 +19,9 @@ from .matching import FeatureMatcher, Floats
 from .retrieval import Retrieval, Vlad
 
 
-def _aliked(network: Network, device: str) -> LocalFeatures:
-    from .aliked import AlikedFeatures
-
-    return AlikedFeatures(network.name, network.tensors(device))
-
-
-def _xfeat(network: Network, device: str) -> LocalFeatures:
-    from .xfeat import XFeatFeatures
-
-    return XFeatFeatures(network, device=device)
-
-
-def _superpoint(network: Network, device: str) -> LocalFeatures:
-    from .superpoint import SuperPointFeatures
-
-    return SuperPointFeatures(network.tensors(device))
-
-
-def _lighterglue(network: Network, device: str) -> FeatureMatcher:
-    from .network_matching import LighterGlue
-
-    return LighterGlue(network, device)
-
-
-def _lightglue(network: Network, device: str) -> FeatureMatcher:
-    from .network_matching import LightGlue
-
-    return LightGlue(network, device)
-
-
-def _netvlad(network: Network, device: str) -> Retrieval:
-    from .netvlad import NetVlad
-
-    return NetVlad(network.tensors(device))
+def _later(module: str, kind: str) -> Callable[[Network, str], Any]:
+    """Makes `kind` of a module beside this one, which is not imported before."""
+    return lambda network, device: getattr(import_module(f".{module}", __package__), kind)(network, device)
 
 
 @dataclass(frozen=True)
@@ -72,31 +42,35 @@ class MatcherChoice:
 
 @dataclass(frozen=True)
 class RetrievalChoice:
-    """Retrieval: create(network, vocabulary, device); `learns`: visual words of the map's own descriptors."""
+    """Retrieval: create(network, device), or where that is None visual words learned from the map's own descriptors."""
 
-    create: Callable[[Any, Floats, str], Retrieval]
+    create: Callable[[Any, str], Retrieval] | None = None
     network: str = ""
-    learns: bool = False
 
+
+_ALIKED = _later("aliked", "AlikedFeatures")
 
 FEATURES: dict[str, FeatureChoice] = {
     "sift": FeatureChoice(lambda network, device: SiftFeatures()),
-    "aliked": FeatureChoice(_aliked, "aliked-n16"),  # another name of it
-    "aliked-t16": FeatureChoice(_aliked, "aliked-t16"),
-    "aliked-n16": FeatureChoice(_aliked, "aliked-n16"),
-    "aliked-n16rot": FeatureChoice(_aliked, "aliked-n16rot"),
-    "aliked-n32": FeatureChoice(_aliked, "aliked-n32"),
-    "xfeat": FeatureChoice(_xfeat, "xfeat"),
-    "superpoint": FeatureChoice(_superpoint, "superpoint"),
+    "aliked": FeatureChoice(_ALIKED, "aliked-n16"),  # another name of it
+    "aliked-t16": FeatureChoice(_ALIKED, "aliked-t16"),
+    "aliked-n16": FeatureChoice(_ALIKED, "aliked-n16"),
+    "aliked-n16rot": FeatureChoice(_ALIKED, "aliked-n16rot"),
+    "aliked-n32": FeatureChoice(_ALIKED, "aliked-n32"),
+    "xfeat": FeatureChoice(_later("xfeat", "XFeatFeatures"), "xfeat"),
+    "superpoint": FeatureChoice(_later("superpoint", "SuperPointFeatures"), "superpoint"),
 }
 MATCHERS: dict[str, MatcherChoice] = {
     "nearest": MatcherChoice(),
-    "lighterglue": MatcherChoice(_lighterglue, {"xfeat": "lighterglue"}),
-    "lightglue": MatcherChoice(_lightglue, {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked"}),
+    "lighterglue": MatcherChoice(_later("network_matching", "LighterGlue"), {"xfeat": "lighterglue"}),
+    "lightglue": MatcherChoice(
+        _later("network_matching", "LightGlue"),
+        {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked"},
+    ),
 }
 RETRIEVALS: dict[str, RetrievalChoice] = {
-    "vlad": RetrievalChoice(lambda network, vocabulary, device: Vlad(vocabulary), learns=True),
-    "netvlad": RetrievalChoice(lambda network, vocabulary, device: _netvlad(network, device), "netvlad"),
+    "vlad": RetrievalChoice(),
+    "netvlad": RetrievalChoice(_later("netvlad", "NetVlad"), "netvlad"),
 }
 
 
@@ -131,7 +105,7 @@ def create_matcher(
 def create_retrieval(name: str, networks: Mapping[str, Network], vocabulary: Floats, device: str = "cpu") -> Retrieval:
     """What shows which views look alike; `vocabulary` is for retrieval that learns its words."""
     choice = RETRIEVALS[name]
-    return choice.create(networks[choice.network] if choice.network else None, vocabulary, device)
+    return Vlad(vocabulary) if choice.create is None else choice.create(networks[choice.network], device)
 
 
 def same_features(first: str, second: str) -> bool:

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from ..compute.threads import in_bands, kernel, one_blas_thread
 from ..imaging.geometry import Camera, Pose
 from .features import Features
-from .matching import FeatureMatcher, Floats, Pairs, normalised, passes_ratio
+from .matching import NO_PAIRS, FeatureMatcher, Floats, Pairs, normalised, passes_ratio
 from .sfm_map import SfmMap
 
 Views = NDArray[np.int64]  # indices of views
@@ -39,10 +39,10 @@ class LandmarkIndex:
         """
         among = np.arange(len(self)) if views is None else self._seen_by(views)
         if len(among) < 2 or len(features) == 0:
-            return np.zeros((0, 2), np.int64)
-        means, points = (
-            (self._means, self._map.points) if views is None else (self._means[among], self._map.points[among])
-        )
+            return NO_PAIRS
+        means, points = self._means, self._map.points
+        if views is not None:
+            means, points = means[among], points[among]
         found = normalised(features.descriptors)
         best, first, second = np.empty(len(found), np.int64), np.empty_like(found[:, 0]), np.empty_like(found[:, 0])
 
@@ -57,7 +57,7 @@ class LandmarkIndex:
 
     def match_views(self, features: Features, matcher: FeatureMatcher, views: Views) -> Pairs:
         """The landmarks that `matcher` finds in each of the views; a feature may have several."""
-        found = [np.zeros((0, 2), np.int64)]
+        found = [NO_PAIRS]
         for v in views:
             rows = self._of_view[v]
             seen = Features(self._map.keypoints[rows].astype(np.float64), self._map.descriptors[rows],
@@ -79,7 +79,7 @@ class LandmarkIndex:
         visible = np.all(np.isfinite(pixels), axis=1)
         seen, pixels = seen[visible], pixels[visible]
         if len(seen) == 0 or len(features) == 0:
-            return np.zeros((0, 2), np.int64)
+            return NO_PAIRS
         # Few candidates lie near a feature, so pairs are found by position first and compared then.
         near = cKDTree(features.keypoints).sparse_distance_matrix(cKDTree(pixels), radius, output_type="ndarray")
         feature, candidate = near["i"], near["j"]

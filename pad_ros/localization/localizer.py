@@ -21,12 +21,7 @@ from ..networks.network import Network, by_name
 from ..photometry.prepared_query import PreparedQuery
 from ..settings import LocalizationSettings
 from ..verdicts import Reason
-from .choices import (
-    create_features,
-    create_matcher,
-    create_retrieval,
-    same_features,
-)
+from .choices import create_features, create_matcher, create_retrieval, same_features
 from .features import Features, extract_window, inside_mask
 from .landmarks import LandmarkIndex
 from .matching import Pairs
@@ -125,16 +120,13 @@ class Localizer:
             features = extract_window(self._coarse_features, image, window, COARSE_PIXELS, 1.0)
             features = features.take(inside_mask(features.keypoints, query.part_mask, MASK_MARGIN))
             pairs = self._match(features, image[window.slices])
-            pixels, points = features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]]
-            first, least = estimate_pose(pixels, points, camera, ESTIMATE_ERROR / features.scale), MIN_ESTIMATE_INLIERS
+            first, least = self._estimate(features, pairs, camera, ESTIMATE_ERROR), MIN_ESTIMATE_INLIERS
         inliers = 0 if first is None else int(first.inliers.sum())
         if first is None or inliers < least:
             found = Localization(None, Reason.NOT_LOCALIZED, "no pose from few features", inliers, len(pairs))
         else:
-            text = "localized from few features"
-            found = Localization(
-                first.pose, Reason.NONE, text, inliers, len(pairs), first.residual_px, first.covariance
-            )
+            found = Localization(first.pose, Reason.NONE, "localized from few features", inliers, len(pairs),
+                                 first.residual_px, first.covariance)  # fmt: skip
         return CoarseEstimate(self._single(found, features, pairs, camera), features, pairs, first, window is None)
 
     def confirms(self, estimate: CoarseEstimate, pose: Pose, camera: Camera) -> bool:
@@ -172,7 +164,7 @@ class Localizer:
         share, box = float(mask.mean()), mask_box(mask)
         if box is None or not MIN_PART_SHARE < share < MAX_PART_SHARE:
             return None
-        return _grown(Rect(*box), WINDOW_MARGIN, mask.shape)
+        return _grown(box, WINDOW_MARGIN, mask.shape)
 
     def _search(self, query: PreparedQuery, frame: Rect, estimate: CoarseEstimate | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
@@ -236,9 +228,8 @@ class Localizer:
         """Pairs of features and landmarks, without any idea of the pose."""
         s = self.settings
         if self._matcher is not None:
-            return self._landmarks.match_views(
-                features, self._matcher, self._similar(features, window, s.matched_views)
-            )
+            alike = self._similar(features, window, s.matched_views)
+            return self._landmarks.match_views(features, self._matcher, alike)
         large = len(self._landmarks) > s.retrieve_above
         views = self._similar(features, window, s.retrieved_views) if large else None
         apart = SAME_LANDMARK * float(np.linalg.norm(self._high - self._low))
@@ -249,11 +240,13 @@ class Localizer:
 
     def _first_pose(self, features: Features, pairs: Pairs, camera: Camera) -> PoseEstimate | None:
         """A first pose that enough of the matches support."""
-        error = COARSE_ERROR / features.scale
-        found = estimate_pose(features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, error)
-        if found is not None and found.inliers.sum() < MIN_COARSE_INLIERS:
-            found = None
-        return found
+        found = self._estimate(features, pairs, camera, COARSE_ERROR)
+        return found if found is not None and found.inliers.sum() >= MIN_COARSE_INLIERS else None
+
+    def _estimate(self, features: Features, pairs: Pairs, camera: Camera, max_error: float) -> PoseEstimate | None:
+        """The pose that the pairs give; max_error: window px."""
+        pixels, points = features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]]
+        return estimate_pose(pixels, points, camera, max_error / features.scale)
 
     def _guided_pose(self, features: Features, camera: Camera, first: PoseEstimate | None, count: int) -> Localization:
         """Match again near the first pose, solve anew, and judge the result."""
@@ -264,16 +257,9 @@ class Localizer:
         for radius in GUIDED_RADII:
             if fine is not None:
                 pairs = self._landmarks.match_near(
-                    features,
-                    fine.pose,
-                    camera,
-                    radius / features.scale,
-                    self._features.similarity,
-                    GUIDED_VIEWS,
+                    features, fine.pose, camera, radius / features.scale, self._features.similarity, GUIDED_VIEWS
                 )
-                fine = estimate_pose(
-                    features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]], camera, FINAL_ERROR / features.scale
-                )
+                fine = self._estimate(features, pairs, camera, FINAL_ERROR)
         if fine is None:
             text = f"the first pose did not hold ({len(pairs)} matches near it)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=len(pairs))

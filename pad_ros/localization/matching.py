@@ -15,6 +15,7 @@ from .features import Features
 
 Floats = NDArray[np.float32]
 Pairs = NDArray[np.int64]  # [M, 2] indices into the first and the second set
+NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
 
 
 class FeatureMatcher(Protocol):
@@ -42,7 +43,7 @@ def normalised(descriptors: NDArray[np.generic]) -> Floats:
 def mutual_matches(cosine: Floats, ratio: float) -> Pairs:
     """Pairs that are each other's best in `cosine` [N, M] and pass the ratio test along the rows."""
     if min(cosine.shape) < 2:
-        return np.zeros((0, 2), np.int64)
+        return NO_PAIRS
     rows = np.arange(len(cosine))
     best = cosine.argmax(axis=1)
     mutual = cosine.argmax(axis=0)[best] == rows

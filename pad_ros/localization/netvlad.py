@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ..imaging.images import Image
 from ..networks.netvlad_file import VGG16
+from ..networks.network import Network
 from .features import Features, check_weights
 from .matching import Floats
 
@@ -22,13 +20,13 @@ MIN_SIDE = 32  # px, of which 2 cells are left
 
 
 class NetVlad:
-    """Retrieval by one vector per image. `state` is what `read_matlab` makes of the published file."""
+    """Retrieval by one vector per image. The network is what `read_matlab` makes of the published file."""
 
     name = "netvlad"
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        check_weights("NetVLAD", state, _shapes(len(state.get("whitening.bias", ()))))
-        self._state = dict(state)
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        self._state = network.tensors(device)
+        check_weights("NetVLAD", self._state, _shapes(len(self._state.get("whitening.bias", ()))))
 
     @torch.inference_mode()
     def describe(self, window: Image, features: Features) -> Floats:

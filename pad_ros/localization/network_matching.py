@@ -14,10 +14,9 @@ from torch import Tensor
 from ..errors import MissingDependencyError, ModelError
 from ..networks.network import Network
 from .features import Features
-from .matching import Pairs
+from .matching import NO_PAIRS, Pairs
 
 MIN_FEATURES = 2
-NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
 LIGHTGLUE_LAYERS = 9  # of the published LightGlue
 
 

@@ -47,7 +47,3 @@ class Localization:
     @property
     def localized(self) -> bool:
         return self.pose is not None
-
-    @property
-    def inlier_share(self) -> float:
-        return self.inliers / self.matches if self.matches else 0.0

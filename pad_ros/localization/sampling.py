@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..compute.threads import for_each, kernel, thread_count
+from ..compute.threads import in_bands, kernel
 
 Floats = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ def _looked_up_taps(x: Tensor, offsets: Tensor) -> Tensor:
     source = x[0].permute(1, 2, 0).contiguous().numpy()
     moved = offsets[0].permute(1, 2, 0).contiguous().numpy()
     taps = np.empty((height, width, 9, channels), np.float32)
-    _spread(lambda a, b: _gather_taps(source, moved, taps, a, b), height)
+    in_bands(lambda a, b: _gather_taps(source, moved, taps, a, b), height)
     return torch.from_numpy(taps).reshape(height * width, -1)
 
 
@@ -73,9 +73,7 @@ def sample_pyramid(levels: list[Tensor], places: Tensor, corner: tuple[int, int]
     channels = maps[0].shape[2]
     found = np.zeros((len(places), len(maps) * channels), np.float32)
     where = places.contiguous().numpy()
-    first, second, third, fourth = maps
-    _spread(lambda a, b: _gather_pyramid(first, second, third, fourth, where, corner[0], corner[1], size[0], size[1],
-                                         found, a, b), len(where))  # fmt: skip
+    in_bands(lambda a, b: _gather_pyramid(*maps, where, *corner, *size, found, a, b), len(where))
     return torch.from_numpy(found)
 
 
@@ -86,13 +84,6 @@ def _sampled_pyramid(levels: list[Tensor], places: Tensor, corner: tuple[int, in
     whole = F.normalize(torch.cat([levels[0], *enlarged], dim=1), dim=1)
     (left, top), (height, width) = corner, size
     return _bilinear(whole[:, :, top : top + height, left : left + width], places)
-
-
-def _spread(task, count: int) -> None:  # type: ignore[no-untyped-def]
-    """task(begin, end) over the threads, in equal parts."""
-    parts = 4 * thread_count()
-    bounds = [count * i // parts for i in range(parts + 1)]
-    for_each(lambda i: task(bounds[i], bounds[i + 1]), parts)
 
 
 @kernel

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from ..errors import ModelError
 from ..imaging.geometry import Camera, Pose
-from ..io.colmap_cameras import colmap_camera, numbered
+from ..io.colmap_cameras import posed_reconstruction
 from ..io.colmap_files import read_model
 
 MAP_FOLDER = "map"
@@ -93,17 +93,13 @@ def load_map(bundle: Path) -> SfmMap:
 
 def _to_colmap(sfm_map: SfmMap) -> pycolmap.Reconstruction:
     """Ids are our indices + 1, as COLMAP counts; 2D points of an image are its observations in the order of ours."""
-    reconstruction = pycolmap.Reconstruction()
-    camera_ids = numbered(sfm_map.cameras)
-    for camera, number in camera_ids.items():
-        reconstruction.add_camera_with_trivial_rig(colmap_camera(camera, number))
     slots = np.zeros(len(sfm_map.descriptor_view), np.int64)  # [D] index of the observation among its image's
-    for v, (name, pose, camera) in enumerate(zip(sfm_map.view_names, sfm_map.poses, sfm_map.cameras, strict=True)):
+    keypoints = []
+    for v in range(len(sfm_map.view_names)):
         own = np.flatnonzero(sfm_map.descriptor_view == v)
         slots[own] = np.arange(len(own))
-        keypoints = sfm_map.keypoints[own].astype(np.float64)
-        image = pycolmap.Image(name=name, keypoints=keypoints, camera_id=camera_ids[camera], image_id=v + 1)
-        reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(pose.matrix[:3]))
+        keypoints.append(sfm_map.keypoints[own].astype(np.float64))
+    reconstruction = posed_reconstruction(sfm_map.view_names, sfm_map.poses, sfm_map.cameras, keypoints)
     order = np.argsort(sfm_map.descriptor_landmark, kind="stable")
     bounds = np.searchsorted(sfm_map.descriptor_landmark[order], np.arange(len(sfm_map.points) + 1))
     for p in range(len(sfm_map.points)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import cv2
 import numpy as np
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
+from ..networks.network import Network
 from .detection import local_maxima
 from .features import Features, LocalFeatures, check_weights
 from .xfeat import CELL, keypoint_probabilities
@@ -29,15 +28,13 @@ SHAPES = {f"{name}.weight": (o, i, k, k) for name, (o, i, k) in LAYERS.items()} 
 
 
 class SuperPointFeatures(LocalFeatures):
-    """SuperPoint as local features: float32 [N, 256], computed on the device of its weights.
-
-    `limit` keeps the best keypoints above `threshold`.
-    """
+    """SuperPoint as local features: float32 [N, 256]. `limit` keeps the best keypoints above `threshold`."""
 
     name = "superpoint"
     similarity = 0.6
 
-    def __init__(self, state: Mapping[str, Tensor], limit: int = 1500, threshold: float = 0.005) -> None:
+    def __init__(self, network: Network, device: str = "cpu", limit: int = 1500, threshold: float = 0.005) -> None:
+        state = network.tensors(device)
         check_weights("SuperPoint", state, SHAPES)
         self.limit, self.threshold = limit, threshold
         self._state = {name: value.to(torch.float32) for name, value in state.items()}

@@ -33,7 +33,7 @@ class XFeatFeatures(LocalFeatures):
     name = "xfeat"
     similarity = 0.8
 
-    def __init__(self, network: Network, limit: int = 1500, threshold: float = 0.05, device: str = "cpu") -> None:
+    def __init__(self, network: Network, device: str = "cpu", limit: int = 1500, threshold: float = 0.05) -> None:
         """device: see `Network.session`."""
         self.limit, self.threshold = limit, threshold
         self._session = network.session(device)

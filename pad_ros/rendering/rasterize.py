@@ -178,9 +178,9 @@ class _Project(torch.autograd.Function):
         ctx: Any, view: _cpu.PinholeView, means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor,
         viewmat: Tensor, sh: Tensor | None, sh_degree: int, direct: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        arrays = [None if x is None else _array(x) for x in (sh, direct)]
-        splats = _cpu.Splats(_array(means), _array(quats), _array(scales), _array(opacities), arrays[0], sh_degree,
-                             arrays[1])  # fmt: skip
+        coefficients, channels = (None if x is None else _array(x) for x in (sh, direct))
+        splats = _cpu.Splats(_array(means), _array(quats), _array(scales), _array(opacities), coefficients, sh_degree,
+                             channels)  # fmt: skip
         out = _cpu.project(view, splats)
         ctx.view, ctx.splats, ctx.out = view, splats, out
         radii = torch.from_numpy(out.radii)
@@ -193,11 +193,10 @@ class _Project(torch.autograd.Function):
         v_direct = v_colors if ctx.splats.sh is None else v_colors[:, 3:] if ctx.needs_input_grad[8] else None
         if not any(ctx.needs_input_grad[:8]):
             return (*[None] * 8, v_direct)
-        v = _cpu.ProjectedGradients(_array(v_means2d), _array(v_depths), _array(v_conics), _array(v_colors))
-        g = _cpu.project_backward(ctx.view, ctx.splats, ctx.out, v)
-        v_sh = None if g.sh is None else torch.from_numpy(g.sh)
-        return (None, torch.from_numpy(g.means), torch.from_numpy(g.quats), torch.from_numpy(g.scales), None,
-                torch.from_numpy(g.viewmat), v_sh, None, v_direct)  # fmt: skip
+        given = (_array(v) for v in (v_means2d, v_depths, v_conics, v_colors))
+        gradients = _cpu.project_backward(ctx.view, ctx.splats, ctx.out.radii, ctx.out.colors, *given)
+        means, quats, scales, sh, viewmat = (None if g is None else torch.from_numpy(g) for g in gradients)
+        return None, means, quats, scales, None, viewmat, sh, None, v_direct
 
 
 class _Composite(torch.autograd.Function):
@@ -217,14 +216,15 @@ class _Composite(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, v_image: Tensor, v_alpha: Tensor) -> Any:
         done = ctx.done
-        g, v_opacities = _cpu.composite_backward(done, ctx.projected, ctx.opacities, _array(v_image),
-                                                 _array(v_alpha[..., 0]))  # fmt: skip
+        gradients = _cpu.composite_backward(
+            done, ctx.projected, ctx.opacities, _array(v_image), _array(v_alpha[..., 0])
+        )
+        means2d, depths, conics, colors, opacities = (torch.from_numpy(g) for g in gradients)
         v_background = None
         if ctx.needs_input_grad[8]:
             v_background = (v_image * torch.from_numpy(done.transmittances)[..., None]).sum(dim=(0, 1))
             v_background = v_background[: len(v_background) - done.with_depth]
-        return (None, None, torch.from_numpy(g.means2d), torch.from_numpy(g.depths), torch.from_numpy(g.conics),
-                torch.from_numpy(g.colors), None, torch.from_numpy(v_opacities), v_background)  # fmt: skip
+        return None, None, means2d, depths, conics, colors, None, opacities, v_background
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -130,17 +130,15 @@ class Renderer:
         """(colours, features and expected depth [h, w, 3 + C + 1], alpha [h, w])."""
         import torch
 
-        from .rasterize import rasterization
         from .tensors import to_host
 
         g, features, colour = self._on_device
         sent = torch.from_numpy(np.concatenate([pose.matrix.ravel(), camera.K.ravel()]).astype(np.float32))
         viewmat, intrinsics = sent.to(self.device).split([16, 9])
         with torch.no_grad():
-            out, alphas, _ = rasterization(
-                g.means, g.quats, g.scales, g.opacities, g.sh, viewmat.view(1, 4, 4), intrinsics.view(1, 3, 3),
-                camera.width, camera.height, near_plane=NEAR_FAR[0], far_plane=NEAR_FAR[1], window=window,
-                sh_degree=g.sh_degree, backgrounds=colour, render_mode="RGB+ED", features=features, eps2d=g.eps2d,
+            out, alphas, _ = g.rasterize(
+                viewmat.view(1, 4, 4), intrinsics.view(1, 3, 3), camera, window=window, backgrounds=colour,
+                render_mode="RGB+ED", features=features, near_plane=NEAR_FAR[0], far_plane=NEAR_FAR[1],
             )  # fmt: skip
             picture = to_host(torch.cat([out[0], alphas[0]], dim=-1))  # one transfer, of the window alone
         return picture[..., :-1], picture[..., -1]

@@ -17,12 +17,11 @@ WINDOW_SURROUND = 4  # px; more than any neighbourhood that the comparison looks
 class ReferenceRendering:
     """How a good part looks from `pose`: float32 arrays at the size of `camera`.
 
-    rgb [H, W, 3] in 0..1 on the model's background; alpha [H, W] in 0..1; depth [H, W] along z
-    in part units, expected value over the Gaussians hit, 0 where alpha is 0. features [H, W, C]:
-    further per-Gaussian quantities (expected residuals), blended like colours. photographs uint8
-    [K, H, W, 3]: what reference photographs show of the same surface points, where they saw them
-    (seen, bool [K, H, W]). window: all beyond it is of the background_colour (0..1), alpha 0; None where that is not
-    known.
+    rgb [H, W, 3] in 0..1 on the model's background; alpha [H, W] in 0..1; depth [H, W] along z in part units, expected
+    value over the Gaussians hit, 0 where alpha is 0. features [H, W, C]: further per-Gaussian quantities (expected
+    residuals), blended like colours. photographs uint8 [K, H, W, 3]: what reference photographs show of the same
+    surface points, where they saw them (seen, bool [K, H, W]). window: all beyond it is of the background_colour
+    (0..1), alpha 0; None where that is not known.
     """
 
     rgb: NDArray[np.float32]

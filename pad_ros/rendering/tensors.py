@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..imaging.geometry import Camera
 from .gaussians import ARRAYS, Floats, Gaussians
+from .rasterize import rasterization
 
 
 def to_host(tensor: Tensor) -> Floats:
@@ -42,6 +45,16 @@ class GaussianTensors:
     @property
     def sh_degree(self) -> int:
         return int(self.sh.shape[1] ** 0.5) - 1
+
+    def rasterize(
+        self, viewmats: Tensor, Ks: Tensor, camera: Camera, **options: Any
+    ) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        """`rasterization` of these Gaussians in images of the size of `camera`; `sh_degree`: all, if not given."""
+        options = {"sh_degree": self.sh_degree, **options}
+        return rasterization(
+            self.means, self.quats, self.scales, self.opacities, self.sh, viewmats, Ks, camera.width, camera.height,
+            eps2d=self.eps2d, **options,
+        )  # fmt: skip
 
     def arrays(self) -> Gaussians:
         """In main memory, without gradients."""

@@ -10,7 +10,6 @@ the nearest photograph that is left, a query half of one, which outweighs that t
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,7 +31,7 @@ from ..localization.result import Localization
 from ..methods.presets import method_from_dict
 from ..model import ReferenceModel
 from ..photometry.prepared_query import PreparedQuery
-from ..progress import progress
+from ..progress import progress, say
 from ..rendering.gaussians import Gaussians
 from ..rendering.photographs import Photograph
 from ..rendering.renderer import Renderer
@@ -82,7 +81,7 @@ def calibrate(
     limits = ConditionLimits.of([measure_conditions(q.sample.query, q.sample.rendering, outline) for q in queries])
     calibration = replace(calibration, conditions=limits)
     if len(queries) < len(held_out):
-        _say(f"calibration: {len(queries)} of {len(held_out)} held-out views were localized and count")
+        say(f"calibration: {len(queries)} of {len(held_out)} held-out views were localized and count")
     calibration, scores = _adapted(calibration, comparison, [query.sample for query in queries], seed)
     chosen = fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1]
     more = [] if not len(scores) else [
@@ -198,7 +197,3 @@ def covered_angle(views: Sequence[View], gaussians: Gaussians) -> float:
     centres = np.array([view.pose.centre for view in views if view.pose is not None])
     cosines = np.array([largest_cosine(np.delete(centres, i, axis=0), c, centre) for i, c in enumerate(centres)])
     return float(min(1.5 * np.arccos(cosines.clip(-1, 1)).max(), np.pi))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -15,7 +15,7 @@ from ..imaging.geometry import Camera
 from ..imaging.views import ReferenceViews
 from ..io.colmap_cameras import colmap_camera, numbered
 from ..localization.features import Features
-from .triangulation import PairMatches, colmap_image, fill_graph
+from .triangulation import PairMatches, fill_graph
 from .view_matching import focus_point
 
 
@@ -34,7 +34,8 @@ def map_incrementally(
         rig.add_ref_sensor(pycolmap.sensor_t(pycolmap.SensorType.CAMERA, number))
         cache.add_rig(rig)
     for v, (view, found) in enumerate(zip(views.views, features, strict=True)):
-        image = colmap_image(v, view, found, camera_ids[view.camera])
+        image = pycolmap.Image(name=view.name, keypoints=found.keypoints, camera_id=camera_ids[view.camera],
+                               image_id=v + 1)  # fmt: skip
         frame = pycolmap.Frame(frame_id=v + 1, rig_id=image.camera_id)
         frame.add_data_id(image.data_id)
         image.frame_id = v + 1

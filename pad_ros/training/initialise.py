@@ -62,11 +62,9 @@ def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians
 
     The fit renders only the part's window, so nothing there removes what floats outside all windows.
     """
-    grown = []
-    for view in views:
-        if view.mask is not None:
-            kernel = np.ones((2 * FLOATER_MARGIN + 1,) * 2, np.uint8)
-            grown.append(replace(view, mask=cv2.dilate(view.mask.astype(np.uint8), kernel).astype(bool)))
+    kernel = np.ones((2 * FLOATER_MARGIN + 1,) * 2, np.uint8)
+    masked = [view for view in views if view.mask is not None]
+    grown = [replace(view, mask=cv2.dilate(np.asarray(view.mask, np.uint8), kernel) > 0) for view in masked]
     return gaussians.take(_in_hull(gaussians.means.astype(np.float64), grown))
 
 
@@ -139,10 +137,5 @@ def initial_gaussians(
     sh[:, 0] = (rgb - 0.5) / SH_C0
     opacities = np.concatenate([np.full(len(points), 0.5), np.full(len(extra), 0.1)])
     quats = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(means), 1))
-    return Gaussians(
-        means=means.astype(np.float32),
-        quats=quats,
-        scales=np.repeat(0.7 * spacing[:, None], 3, axis=1).astype(np.float32),
-        opacities=opacities.astype(np.float32),
-        sh=sh,
-    )
+    scales = np.repeat(0.7 * spacing[:, None], 3, axis=1).astype(np.float32)
+    return Gaussians(means.astype(np.float32), quats, scales, opacities.astype(np.float32), sh)

@@ -95,7 +95,7 @@ class _Tools:
     def describe(self, views: ReferenceViews, features: Sequence[Features]) -> tuple[Floats, Floats]:
         """One vector per view [V, C] for retrieval, and the visual words that were learned for it, if any."""
         vocabulary = np.zeros((0, 0), np.float32)
-        if RETRIEVALS[self.settings.retrieval].learns:
+        if RETRIEVALS[self.settings.retrieval].create is None:
             vocabulary = learn_vocabulary(np.concatenate([found.descriptors for found in features]))
         retrieval = create_retrieval(self.settings.retrieval, self.networks, vocabulary, self.device)
         vectors = []
@@ -153,23 +153,14 @@ def _find_poses(
 def _to_map(
     reconstruction: pycolmap.Reconstruction, views: ReferenceViews, features: Sequence[Features], tools: _Tools
 ) -> SfmMap:
-    index = {view.name: v for v, view in enumerate(views.views)}
-    points, errors, colours = [], [], []
-    descriptors, landmark, seen_by, keypoints = [], [], [], []
-    for p, point in enumerate(reconstruction.points3D.values()):
-        points.append(point.xyz)
-        errors.append(point.error)
-        shades = []
-        for element in point.track.elements:
-            v = index[reconstruction.images[element.image_id].name]
-            keypoint = features[v].keypoints[element.point2D_idx]
-            descriptors.append(features[v].descriptors[element.point2D_idx])
-            landmark.append(p)
-            seen_by.append(v)
-            keypoints.append(keypoint)
-            shades.append(_pixel(views.views[v], keypoint))
-        colours.append(np.mean(shades, axis=0))
-    used, view_of, pixels = np.array(descriptors), np.array(seen_by, np.int32), np.array(keypoints, np.float32)
+    points = list(reconstruction.points3D.values())
+    # (view, its feature) of each landmark's observations
+    tracks = [[(seen.image_id - 1, seen.point2D_idx) for seen in point.track.elements] for point in points]
+    shades = [[_pixel(views.views[v], features[v].keypoints[k]) for v, k in track] for track in tracks]
+    observations = list(itertools.chain.from_iterable(tracks))
+    used = np.array([features[v].descriptors[k] for v, k in observations])
+    pixels = np.array([features[v].keypoints[k] for v, k in observations], np.float32)
+    view_of = np.array([v for v, _ in observations], np.int32)
     mapped = []
     for v in range(len(views)):
         own = np.flatnonzero(view_of == v)
@@ -179,11 +170,11 @@ def _to_map(
         view_names=tuple(view.name for view in views.views),
         poses=tuple(view.pose for view in views.views if view.pose),
         cameras=tuple(view.camera for view in views.views),
-        points=np.array(points),
-        colours=np.array(colours).round().astype(np.uint8),
-        errors=np.array(errors, np.float32),
+        points=np.array([point.xyz for point in points]),
+        colours=np.array([np.mean(seen, axis=0) for seen in shades]).round().astype(np.uint8),
+        errors=np.array([point.error for point in points], np.float32),
         descriptors=used,
-        descriptor_landmark=np.array(landmark, np.int32),
+        descriptor_landmark=np.repeat(np.arange(len(tracks), dtype=np.int32), [len(track) for track in tracks]),
         descriptor_view=view_of,
         keypoints=pixels,
         view_descriptors=view_descriptors,

@@ -8,13 +8,11 @@ A row holds the 3 W values of its pixels, padded with zeros to whole vectors.
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..compute.simd import LANES, fma, lanes, load, maximum, select, splat, store
-from ..compute.threads import for_each, kernel, thread_count
+from ..compute.threads import in_bands, kernel
 
 Floats = NDArray[np.float32]
 
@@ -60,31 +58,20 @@ class Comparison:
         moments, slopes = np.empty((3, *rows.shape), np.float32), np.empty((3, *rows.shape), np.float32)
         out = np.empty(self.shape, np.float32)
         flat = out.reshape(height, width * channels)
-        sums = np.zeros((_band_count(height), 2))
+        sums = np.empty((height, 2))  # of each row, so that they do not depend on the threads
         weights = np.array([l1_weight, ssim_weight], np.float32)
         self._blur_moments(rows, moments)
-        _by_bands(lambda i, first, last: _compare(
-            moments, self._mean, self._square, self._weights, self._used, slopes, sums[i], first, last,
+        in_bands(lambda first, last: _compare(
+            moments, self._mean, self._square, self._weights, self._used, slopes, sums, first, last,
         ), height)  # fmt: skip
-        _by_bands(lambda i, first, last: _gradient(
-            rows, self.rows, slopes, self._weights, weights, flat, sums[i], first, last,
+        in_bands(lambda first, last: _gradient(
+            rows, self.rows, slopes, self._weights, weights, flat, sums, first, last,
         ), height)  # fmt: skip
         ssim, l1 = sums.sum(axis=0)
         return float(l1), float(ssim), out
 
     def _blur_moments(self, rows: Floats, out: Floats) -> None:
-        _by_bands(lambda i, first, last: _blur_rows(rows, self.rows, self._weights, out, first, last), len(rows))
-
-
-def _band_count(height: int) -> int:
-    """A few bands of rows per thread; fixed, so that sums do not depend on who was faster."""
-    return min(height, 4 * thread_count())
-
-
-def _by_bands(task: Callable[[int, int, int], None], height: int) -> None:
-    """task(number, first, last) for each band."""
-    count = _band_count(height)
-    for_each(lambda i: task(i, height * i // count, height * (i + 1) // count), count)
+        in_bands(lambda first, last: _blur_rows(rows, self.rows, self._weights, out, first, last), len(rows))
 
 
 @kernel
@@ -139,7 +126,7 @@ def _columns(rows, weights, out):
 
 @kernel
 def _compare(moments, target_mean, target_square, weights, used, out, sums, first, last):
-    """SSIM (its sum goes to sums[0]), and the terms of its gradient [3, H, N], blurred along the rows."""
+    """SSIM (its sum over row y goes to sums[y, 0]), and the terms of its gradient [3, H, N], blurred along the rows."""
     height, stride = target_mean.shape
     means = moments[0].reshape(height * stride)
     squares = moments[1].reshape(height * stride)
@@ -176,13 +163,12 @@ def _compare(moments, target_mean, target_square, weights, used, out, sums, firs
             store(out[1, y], q, _blurred(by_variance, weights, ROW_MARGIN + q))
             store(out[2, y], q, _blurred(by_covariance, weights, ROW_MARGIN + q))
         store(eight, 0, row_sum)
-        for k in range(LANES):
-            sums[0] += eight[k]
+        sums[y, 0] = eight.sum()
 
 
 @kernel
 def _gradient(image, target, slopes, window_weights, weights, out, sums, first, last):
-    """out [H, 3 W]; the sum of |image - target| goes to sums[1]."""
+    """out [H, 3 W]; the sum of |image - target| over row y goes to sums[y, 1]."""
     height, stride = image.shape
     used = out.shape[1]
     by_mean = slopes[0].reshape(height * stride)
@@ -203,5 +189,4 @@ def _gradient(image, target, slopes, window_weights, weights, out, sums, first, 
             store(row, q, sign - ssim * slope)
         out[y] = row[:used]
         store(eight, 0, row_sum)
-        for k in range(LANES):
-            sums[1] += eight[k]
+        sums[y, 1] = eight.sum()

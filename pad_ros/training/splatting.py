@@ -49,16 +49,12 @@ class _Parameters:
     """The raw, unconstrained parameters and their optimizer, whose steps are over `batch` views each."""
 
     def __init__(self, given: Gaussians, settings: SplattingSettings, radius: float, device: str, batch: int) -> None:
-        def leaf(x: Tensor) -> Tensor:
-            return x.detach().clone().requires_grad_()
-
         start = GaussianTensors.of(given, device)
-        self.means = leaf(start.means)
-        self.quats = leaf(start.quats)
-        self.log_scales = leaf(start.scales.log())
-        self.logits = leaf(torch.logit(start.opacities.clamp(1e-3, 1 - 1e-3)))
-        self.sh0 = leaf(start.sh[:, :1])
-        self.sh = leaf(start.sh[:, 1:])
+        logits = torch.logit(start.opacities.clamp(1e-3, 1 - 1e-3))
+        values = start.means, start.quats, start.scales.log(), logits, start.sh[:, :1], start.sh[:, 1:]
+        self.means, self.quats, self.log_scales, self.logits, self.sh0, self.sh = (
+            value.clone().requires_grad_() for value in values
+        )
         rates = [
             (self.means, settings.lr_means * radius), (self.quats, LR_QUATS),
             (self.log_scales, LR_SCALES), (self.sh0, LR_SH0), (self.sh, LR_SH),
@@ -85,18 +81,17 @@ class _Parameters:
         self.optimizer.zero_grad()
 
     @torch.no_grad()
-    def relocate(self, pull: Tensor, dead_opacity: float, generator: torch.Generator) -> int:
+    def relocate(self, pull: Tensor, generator: torch.Generator) -> None:
         """Move dead Gaussians onto live ones, drawn by `pull` [N]; parent and child share the space."""
-        dead = torch.nonzero(torch.sigmoid(self.logits) < dead_opacity)[:, 0]
+        dead = torch.nonzero(torch.sigmoid(self.logits) < DEAD_OPACITY)[:, 0]
         weights = pull.clone()
         weights[dead] = 0
         alive = int((weights > 0).sum())
         if len(dead) == 0 or alive == 0:
-            return 0
+            return
         dead = dead[:alive]
         parents = torch.multinomial(weights.cpu(), len(dead), replacement=False, generator=generator).to(dead)
         self._divide(parents, dead, generator)
-        return len(dead)
 
     @torch.no_grad()
     def grow(self, count: int, pull: Tensor, generator: torch.Generator) -> None:
@@ -174,9 +169,7 @@ class _Fit:
         s, views = self.settings, self._next_views(share)
         degree = min(s.sh_degree, int(share * 4 * (s.sh_degree + 1)))
         rendered = render_together(views, self.parameters.gaussians(), self.background, degree, not self.on_cpu)
-        outputs: list[Tensor] = []
-        gradients: list[Tensor] = []
-        losses = []
+        outputs, gradients, losses = [], [], []
         for view, (rgb, alpha) in zip(views, rendered, strict=True):
             loss, by_rgb = photometric_gradient(rgb.detach(), view.target, SSIM_WEIGHT)
             losses.append(loss)
@@ -207,7 +200,7 @@ class _Fit:
             self.growing = False
             self.parameters.grow(s.gaussians, self.pull, self.generator)
         elif self.moving and due:
-            self.parameters.relocate(self.pull, DEAD_OPACITY, self.generator)
+            self.parameters.relocate(self.pull, self.generator)
         else:
             return
         self.pull = self._no_pull()
@@ -278,7 +271,7 @@ def rendering_quality(
     full, part, similarity = [], [], []
     for view in views:
         window = TrainView.of(View(view.name, view.image, view.camera, view.pose), 0, device)
-        rgb, _ = window.render(tensors, colour)
+        rgb, _ = window.render(tensors, colour, tensors.sh_degree)
         rgb = rgb.clamp(0, 1)
         mask = None if view.mask is None else torch.from_numpy(view.mask).to(device)
         full.append(psnr(rgb, window.target.target))

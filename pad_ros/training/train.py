@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from datetime import datetime, timezone
 
@@ -16,6 +15,7 @@ from ..imaging.views import ReferenceViews, View
 from ..methods.presets import Method
 from ..model import ReferenceModel
 from ..networks.network import Network
+from ..progress import say
 from ..rendering.device import resolve_device
 from .calibration import calibrate, take_photographs
 from .initialise import initial_gaussians, without_floaters
@@ -64,7 +64,7 @@ def train(
         gaussians = fit_gaussians(start, fitted, background, method.splatting, fit_seconds, device, seed)
         gaussians = without_floaters(gaussians, fitted)
         quality = rendering_quality(gaussians, held_out, background, device)
-        _say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
+        say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
         photographs = take_photographs(gaussians, masked, background, device)
     figures = {
         "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fitted),
@@ -95,7 +95,7 @@ def _calibrated(
 ) -> ReferenceModel:
     """The model with a threshold, where it renders unseen views well enough for one."""
     if model.training["held_out"]["psnr_part"] < MIN_PSNR:
-        _say(
+        say(
             f"warning: renderings below {MIN_PSNR:g} dB cannot tell good from bad: the model gets no threshold and "
             "every verdict will be HOLD; give more --budget, or check poses and background"
         )
@@ -123,7 +123,3 @@ def with_masks(views: tuple[View, ...], background: Background) -> tuple[View, .
         view if view.mask is not None else dataclasses.replace(view, mask=part_mask(view.image, background))
         for view in views
     )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -15,7 +15,6 @@ from ..imaging.background import mask_box
 from ..imaging.geometry import Camera
 from ..imaging.rect import Rect
 from ..imaging.views import View
-from ..rendering.rasterize import rasterization
 from ..rendering.tensors import GaussianTensors
 from .losses import SsimTarget
 
@@ -24,7 +23,6 @@ from .losses import SsimTarget
 class TrainView:
     """The part's window of one view, ready to be compared with a rendering."""
 
-    name: str
     camera: Camera  # of the full image
     window: Rect
     viewmat: Tensor  # [1, 4, 4]
@@ -43,18 +41,13 @@ class TrainView:
             mask = torch.from_numpy(view.mask[window.slices][..., None].astype(np.float32)).to(device)
         matrices = (view.pose.matrix, view.camera.K)
         viewmat, K = (torch.from_numpy(matrix.astype(np.float32))[None].to(device) for matrix in matrices)
-        return TrainView(view.name, view.camera, window, viewmat, K, SsimTarget(rgb), mask)
+        return TrainView(view.camera, window, viewmat, K, SsimTarget(rgb), mask)
 
-    def render(
-        self, gaussians: GaussianTensors, background: Tensor, sh_degree: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def render(self, gaussians: GaussianTensors, background: Tensor, sh_degree: int) -> tuple[Tensor, Tensor]:
         """RGB [h, w, 3] and alpha [h, w, 1] of the window; `background` [1, 3]."""
-        colours, alphas, _ = rasterization(
-            gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
-            self.viewmat, self.K, self.camera.width, self.camera.height, window=self.window,
-            sh_degree=gaussians.sh_degree if sh_degree is None else sh_degree, backgrounds=background,
-            eps2d=gaussians.eps2d,
-        )  # fmt: skip
+        colours, alphas, _ = gaussians.rasterize(
+            self.viewmat, self.K, self.camera, window=self.window, sh_degree=sh_degree, backgrounds=background
+        )
         return colours[0], alphas[0]
 
 
@@ -68,12 +61,9 @@ def render_together(
     first, sizes = views[0].camera, {(view.camera.width, view.camera.height) for view in views}
     if not jointly or len(views) == 1 or len(sizes) > 1:
         return [view.render(gaussians, background, sh_degree) for view in views]
-    colours, alphas, _ = rasterization(
-        gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh,
-        torch.cat([view.viewmat for view in views]), torch.cat([view.K for view in views]),
-        first.width, first.height, sh_degree=sh_degree, backgrounds=background.repeat(len(views), 1),
-        eps2d=gaussians.eps2d,
-    )  # fmt: skip
+    viewmats, Ks = torch.cat([view.viewmat for view in views]), torch.cat([view.K for view in views])
+    backgrounds = background.repeat(len(views), 1)
+    colours, alphas, _ = gaussians.rasterize(viewmats, Ks, first, sh_degree=sh_degree, backgrounds=backgrounds)
     return [(colours[i][view.window.slices], alphas[i][view.window.slices]) for i, view in enumerate(views)]
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pycolmap
 
-from ..errors import TrainingError
 from ..imaging.views import View
-from ..io.colmap_cameras import colmap_camera, numbered
+from ..io.colmap_cameras import posed_reconstruction
 from ..localization.features import Features
 from ..localization.matching import Pairs
 
@@ -20,16 +19,10 @@ PairMatches = dict[tuple[int, int], Pairs]  # by indices of two views, i < j
 def triangulate(
     views: Sequence[View], features: Sequence[Features], matches: PairMatches, max_error: float, min_angle_deg: float
 ) -> pycolmap.Reconstruction:
-    """Landmarks refined with the poses held, reprojecting within `max_error` window px; image id = index + 1."""
-    reconstruction = pycolmap.Reconstruction()
-    camera_ids = numbered(view.camera for view in views)
-    for camera, number in camera_ids.items():
-        reconstruction.add_camera_with_trivial_rig(colmap_camera(camera, number))
-    for v, (view, found) in enumerate(zip(views, features, strict=True)):
-        if view.pose is None:
-            raise TrainingError(f"view {view.name} has no pose")
-        image = colmap_image(v, view, found, camera_ids[view.camera])
-        reconstruction.add_image_with_trivial_frame(image, pycolmap.Rigid3d(view.pose.matrix[:3]))
+    """Landmarks refined with the views' poses held, reprojecting within `max_error` window px; image id = index + 1."""
+    names, cameras = [view.name for view in views], [view.camera for view in views]
+    poses, keypoints = [view.pose for view in views if view.pose], [found.keypoints for found in features]
+    reconstruction = posed_reconstruction(names, poses, cameras, keypoints)
     graph = pycolmap.CorrespondenceGraph()
     for v, found in enumerate(features):
         graph.add_image(v + 1, len(found))
@@ -56,10 +49,6 @@ def triangulate(
     _drop_short_tracks(reconstruction)
     reconstruction.update_point_3d_errors()
     return reconstruction
-
-
-def colmap_image(index: int, view: View, features: Features, camera_id: int) -> pycolmap.Image:
-    return pycolmap.Image(name=view.name, keypoints=features.keypoints, camera_id=camera_id, image_id=index + 1)
 
 
 def fill_graph(graph: pycolmap.CorrespondenceGraph, matches: Mapping[tuple[int, int], Pairs]) -> None:

@@ -14,7 +14,7 @@ from ..imaging.rect import Rect
 from ..imaging.views import View
 from ..io.colmap_cameras import colmap_camera
 from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
-from ..localization.matching import FeatureMatcher, Floats, NearestNeighbours, Pairs
+from ..localization.matching import NO_PAIRS, FeatureMatcher, Floats, NearestNeighbours, Pairs
 
 VIEW_BOX_MARGIN = 8  # px around the part's silhouette
 VIEW_MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
@@ -22,7 +22,6 @@ POSED_RATIO = 0.95  # loose, since the epipolar check follows
 UNPOSED_RATIO = 0.8
 MIN_PAIR_MATCHES = 15
 MAX_TRIALS = 1000  # a pair of views that overlap needs far fewer
-NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
 
 
 def extract_view(

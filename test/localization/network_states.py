@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from pad_ros.localization import netvlad, superpoint
@@ -19,6 +20,12 @@ def random_state(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str,
         value = torch.randn(shape, generator=generator) * (2 / inputs) ** 0.5
         state[name] = value.abs() + 0.5 if "running_var" in name or "bn" in name and "weight" in name else value
     return state
+
+
+def network_of(state: dict[str, Tensor], name: str = "random") -> Network:
+    """A network of these tensors."""
+    content = save({key: value.contiguous() for key, value in state.items()})
+    return Network(name, "safetensors", content, "", "", "")
 
 
 def superpoint_state(seed: int = 0) -> dict[str, Tensor]:

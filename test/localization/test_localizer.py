@@ -51,7 +51,7 @@ def assert_right(found: Localization, truth: Pose, degrees: float = 0.5) -> None
     assert np.degrees(rotation_angle(found.pose, truth)) < degrees
     assert translation_error(found.pose, truth) < 0.01
     assert found.inliers >= 20
-    assert 0.5 < found.inlier_share <= 1
+    assert 0.5 < found.inliers / found.matches <= 1
     assert 0 < found.residual_px < 2
     assert found.covariance is not None
     assert np.all(np.linalg.eigvalsh(found.covariance) > 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_states import netvlad_state
+from network_states import netvlad_state, network_of
 from scipy.io import savemat
 from textured_cube import draw, ring_poses
 from torch import Tensor
@@ -62,11 +62,11 @@ def test_other_files_are_refused(content: bytes) -> None:
 def test_other_weights_are_refused(state: dict[str, Tensor]) -> None:
     for wrong in ({}, {**state, "mean": torch.zeros(4)}, {k: v for k, v in state.items() if k != "centres"}):
         with pytest.raises(ModelError, match="not the weights of NetVLAD"):
-            NetVlad(wrong)
+            NetVlad(network_of(wrong))
 
 
 def test_vectors_have_unit_length_and_tell_views_apart(state: dict[str, Tensor]) -> None:
-    retrieval = NetVlad(state)
+    retrieval = NetVlad(network_of(state))
     poses = ring_poses(12)
     views = np.stack([retrieval.describe(draw(poses[i])[64:256, 64:256], NO_FEATURES) for i in (0, 3, 6)])
     assert views.shape == (3, 16)
@@ -78,7 +78,7 @@ def test_vectors_have_unit_length_and_tell_views_apart(state: dict[str, Tensor])
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 90), (31, 33)])
 def test_small_images(state: dict[str, Tensor], shape: tuple[int, int]) -> None:
-    vector = NetVlad(state).describe(np.full((*shape, 3), 90, np.uint8), NO_FEATURES)
+    vector = NetVlad(network_of(state)).describe(np.full((*shape, 3), 90, np.uint8), NO_FEATURES)
     assert np.all(np.isfinite(vector))
 
 
@@ -103,4 +103,4 @@ def test_the_vlad_layer_is_that_of_the_paper(state: dict[str, Tensor]) -> None:
     vector = vlad.T.reshape(-1)  # channels first
     whitened = state["whitening.weight"] @ (vector / vector.norm()) + state["whitening.bias"]
     expected = (whitened / whitened.norm()).numpy()
-    np.testing.assert_allclose(NetVlad(state).describe(image, NO_FEATURES), expected, atol=1e-4)
+    np.testing.assert_allclose(NetVlad(network_of(state)).describe(image, NO_FEATURES), expected, atol=1e-4)

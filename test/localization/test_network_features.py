@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_states import aliked_state, shared_network, shared_state, superpoint_state
+from network_states import aliked_state, network_of, shared_network, shared_state, superpoint_state
 from textured_cube import CAMERA, draw, ring_poses
 from torch import Tensor
 
@@ -25,17 +25,17 @@ from pad_ros.training.view_matching import epipolar_error
 
 
 def small_aliked() -> AlikedFeatures:
-    return AlikedFeatures("aliked", aliked_state(), threshold=0.0)
+    return AlikedFeatures(network_of(aliked_state(), "aliked"), threshold=0.0)
 
 
 def small_superpoint() -> SuperPointFeatures:
-    return SuperPointFeatures(superpoint_state(), limit=100)
+    return SuperPointFeatures(network_of(superpoint_state()), limit=100)
 
 
 def real(shared: Path, name: str) -> LocalFeatures:
     if name == "xfeat":
         return XFeatFeatures(shared_network(shared, name))
-    return AlikedFeatures(name, shared_state(shared, name))
+    return AlikedFeatures(network_of(shared_state(shared, name), name))
 
 
 def check(found: Features, channels: int, shape: tuple[int, ...]) -> None:
@@ -65,7 +65,9 @@ def test_small_and_plain_images(make: Callable[[], LocalFeatures], shape: tuple[
     assert np.all(np.isfinite(found.descriptors))
 
 
-@pytest.mark.parametrize(("network", "state"), [(Aliked, aliked_state()), (SuperPointFeatures, superpoint_state())])
+@pytest.mark.parametrize(
+    ("network", "state"), [(AlikedFeatures, aliked_state()), (SuperPointFeatures, superpoint_state())]
+)
 @pytest.mark.parametrize("change", ["missing", "surplus", "odd", "empty"])
 def test_other_weights_are_refused(network: type, state: dict[str, Tensor], change: str) -> None:
     state = dict(state)
@@ -79,7 +81,7 @@ def test_other_weights_are_refused(network: type, state: dict[str, Tensor], chan
     else:
         state = {}
     with pytest.raises(ModelError, match="not the weights of (ALIKED|SuperPoint)"):
-        network(state)
+        network(network_of(state))
 
 
 def test_the_score_map_is_that_of_the_whole_feature_map() -> None:

@@ -52,7 +52,7 @@ def calibrated(views, rate=0.1, scoring=SCORING, comparison=None, **model) -> Ca
 
     def localize(inspector, query, prior=None):
         (view,) = (v for v in views if np.array_equal(v.image, query.image))
-        verifier = inspector.cascade.strategies[0]._verifier
+        verifier = inspector.cascade.strategies[0].verifier
         start = jittered(view.pose, 0.3, 0.004, np.random.default_rng(0))
         return verifier.judge(verifier.refine(query, start), Localization(None, Reason.NONE, ""))
 

@@ -92,27 +92,6 @@ class Composited:
     sorted_colors: Floats
 
 
-@dataclass(frozen=True, eq=False)
-class ProjectedGradients:
-    """Gradients with respect to `Projected` (same shapes)."""
-
-    means2d: Floats
-    depths: Floats
-    conics: Floats
-    colors: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianGradients:
-    """Gradients with respect to the Gaussians (their shapes) and the camera pose, viewmat [4, 4]."""
-
-    means: Floats
-    quats: Floats
-    scales: Floats
-    sh: Floats | None
-    viewmat: Doubles
-
-
 def _by_gaussians(task: Callable[[int, int], None], count: int) -> None:
     """task(begin, end) for runs of GAUSSIANS_PER_TASK, over the threads."""
     step = GAUSSIANS_PER_TASK
@@ -153,10 +132,14 @@ def project(view: PinholeView, splats: Splats) -> Projected:
     return Projected(means2d, depths, conics, radii, colors)
 
 
-def project_backward(
-    view: PinholeView, splats: Splats, projected: Projected, v: ProjectedGradients
-) -> GaussianGradients:
-    """The backward pass of `project`; the gradient of the features is the rest of v.colors [N, C]."""
+def project_backward(  # parameters: what `project` took and gave, and a gradient for each array of the latter
+    view: PinholeView, splats: Splats, radii: NDArray[np.int32], colors: Floats,
+    v_means2d: Floats, v_depths: Floats, v_conics: Floats, v_colors: Floats,
+) -> tuple[Floats, Floats, Floats, Floats | None, Doubles]:  # fmt: skip
+    """The backward pass of `project`: gradients of means, quats, scales and sh (their shapes), and of viewmat [4, 4].
+
+    That of the features is the rest of v_colors [N, C].
+    """
     s, n, centre = splats, len(splats.means), view.centre
     v_means, v_quats, v_scales = np.zeros_like(s.means), np.zeros_like(s.quats), np.zeros_like(s.scales)
     v_sh = None if s.sh is None else np.zeros_like(s.sh)
@@ -166,13 +149,13 @@ def project_backward(
     def task(begin: int, end: int) -> None:
         number = begin // GAUSSIANS_PER_TASK
         projection.project_backward(
-            begin, end, s.means, s.quats, s.scales, view.viewmat, view.intrinsics, view.eps2d, projected.radii,
-            v.means2d, v.depths, v.conics, v_means, v_quats, v_scales, v_views[number],
+            begin, end, s.means, s.quats, s.scales, view.viewmat, view.intrinsics, view.eps2d, radii,
+            v_means2d, v_depths, v_conics, v_means, v_quats, v_scales, v_views[number],
         )  # fmt: skip
         if s.sh is not None:
             harmonics.colors_backward(
-                begin, end, s.sh_degree, s.means, centre, s.sh, projected.radii, projected.colors, v.colors,
-                v_sh, v_means, v_centres[number],
+                begin, end, s.sh_degree, s.means, centre, s.sh, radii, colors, v_colors, v_sh, v_means,
+                v_centres[number],
             )  # fmt: skip
 
     _by_gaussians(task, n)
@@ -181,7 +164,7 @@ def project_backward(
     # The centre is -R^-1 t: d(centre) = -R^-1 (dR centre + dt).
     pull = -np.linalg.inv(view.viewmat[:3, :3]).T @ v_centres.sum(axis=0)
     v_viewmat[:3] += np.outer(pull, np.append(centre, 1.0))
-    return GaussianGradients(v_means, v_quats, v_scales, v_sh, v_viewmat)
+    return v_means, v_quats, v_scales, v_sh, v_viewmat
 
 
 def composite(view: PinholeView, projected: Projected, opacities: Floats, background: Floats | None,
@@ -211,21 +194,23 @@ def composite(view: PinholeView, projected: Projected, opacities: Floats, backgr
                       places, stops, packed, sorted_colors)  # fmt: skip
 
 
-def composite_backward(done: Composited, projected: Projected, opacities: Floats, v_image: Floats,
-                       v_alpha: Floats) -> tuple[ProjectedGradients, Floats]:  # fmt: skip
-    """(gradients of `projected`, of the opacities [N]) from those of the image [H, W, C (+ 1)] and of
-    alpha = 1 - transmittance [H, W]."""
-    n, channels = projected.colors.shape
+def composite_backward(
+    done: Composited, projected: Projected, opacities: Floats, v_image: Floats, v_alpha: Floats
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Gradients of means2d, depths, conics, colors and opacities (their shapes) from those of the image
+    [H, W, C (+ 1)] and of alpha = 1 - transmittance [H, W]."""
+    channels = projected.colors.shape[1]
     v_entries = np.empty(len(done.places) * compositing.entry_stride(channels + done.with_depth), np.float32)
     by_tiles(lambda begin, end: compositing.raster_backward(
         begin, end, done.tile_offsets, done.tile_gaussians, done.packed, done.sorted_colors, done.image,
         done.transmittances, done.stops, v_image, v_alpha, v_entries,
     ), done.tile_offsets)  # fmt: skip
-    v = ProjectedGradients(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 3), np.float32),
-                           np.zeros((n, channels), np.float32))  # fmt: skip
-    v_opacities = np.zeros(n, np.float32)
+    p = projected
+    v_means2d, v_depths, v_conics, v_colors, v_opacities = (
+        np.zeros_like(x) for x in (p.means2d, p.depths, p.conics, p.colors, opacities)
+    )
     _by_gaussians(lambda begin, end: compositing.reduce_entries(
         begin, end, done.order, done.offsets, done.places, v_entries, done.packed, opacities, done.with_depth,
-        v.means2d, v.conics, v_opacities, v.colors, v.depths,
+        v_means2d, v_conics, v_opacities, v_colors, v_depths,
     ), len(done.order))  # fmt: skip
-    return v, v_opacities
+    return v_means2d, v_depths, v_conics, v_colors, v_opacities

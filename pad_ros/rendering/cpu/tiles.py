@@ -73,12 +73,8 @@ def _tile_box(packed, j, width, height):
 def _tile_span(packed, j, row, width, height):
     """Tile columns (first, one past last) that the ellipse reaches within a row of tiles."""
     a, b, c = np.float64(packed[j, 2]), 0.5 * np.float64(packed[j, 3]), np.float64(packed[j, 4])
-    x, y, hx, hy = (
-        np.float64(packed[j, 0]),
-        np.float64(packed[j, 1]),
-        np.float64(packed[j, 6]),
-        np.float64(packed[j, 7]),
-    )
+    x, y = np.float64(packed[j, 0]), np.float64(packed[j, 1])
+    hx, hy = np.float64(packed[j, 6]), np.float64(packed[j, 7])
     low = max(row * TILE + 0.5 - y, -hy)
     high = min(min(row * TILE + TILE, height) - 0.5 - y, hy)
     # The rightmost point of the ellipse is (hx, tip), the leftmost its opposite. Within the band of rows the
