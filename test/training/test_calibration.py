@@ -192,4 +192,4 @@ def test_the_recipe_knows_a_threshold_and_no_surface(views):
     found.check(len(GAUSSIANS))
     assert found.state.features().shape == (800, 0) and found.state.deviation == found.state.off_part == ()
     assert np.isfinite(found.threshold) and len(found.scores) == len(views)
-    assert np.median(found.scores) == pytest.approx(1)
+    assert np.median(found.scores[:8]) == pytest.approx(1)  # of the held-out views
