@@ -11,7 +11,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 
@@ -24,7 +23,7 @@ from .support.line import LineOutputs
 from .support.messages import make
 from .support.outputs import answer_key
 from .support.parameter_tables import NODES
-from .support.parameters import Parameters
+from .support.parameters import Parameters, as_parameters
 from .support.qos import image_topic, latched, reliable, result_qos, watched_subscription
 from .support.result_publishers import ResultPublishers
 from .support.spin import run
@@ -58,8 +57,7 @@ class WatchdogNode(Node):
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
-        given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
-        super().__init__("watchdog", parameter_overrides=given, namespace=namespace)
+        super().__init__("watchdog", parameter_overrides=as_parameters(overrides), namespace=namespace)
         self.parameters = Parameters(self, NODES["watchdog"])
         self.deadline, self.silence = self.parameters["deadline"], self.parameters["silence"]
         self._triggered = self.parameters["triggered"]
