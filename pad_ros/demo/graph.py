@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,9 +225,13 @@ class _Client(Node):
 
     def _take(self, stamp: int, path: Path) -> GraphResult:
         result, _ = self._results.pop(stamp)
-        readers = zip(self._pictures.values(), (image_to_rgb, image_to_floats, image_to_rgb))
-        pictures = (read(kept.pop(stamp)) if stamp in kept else None for kept, read in readers)
-        return GraphResult(path, result, *pictures)
+
+        def taken(topic: str, read: Callable[[ImageMsg], Any]) -> Any:
+            msg = self._pictures[topic].pop(stamp, None)
+            return None if msg is None else read(msg)
+
+        reference, heatmap = taken("reference", image_to_rgb), taken("heatmap", image_to_floats)
+        return GraphResult(path, result, reference, heatmap, taken("heatmap_overlay", image_to_rgb))
 
 
 def _transport_profile() -> dict[str, str]:

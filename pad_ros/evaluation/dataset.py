@@ -84,7 +84,7 @@ def read_dataset(path: Path) -> Dataset:
         raise InputError(f"{root}: no folder test/ (expected test/good/*.png and test/<defect>/*.png)")
     poses = _read_poses(root / "test_poses.json")
     found: list[TestImage] = []
-    folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, _natural(p.name)))
+    folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, natural(p.name)))
     for folder in folders:
         for file in _image_files(folder):
             name = file.relative_to(root).as_posix()
@@ -107,7 +107,7 @@ def reference_images(path: Path) -> list[Path]:
 def _image_files(folder: Path) -> list[Path]:
     """The images of a folder, in the order of their numbers."""
     found = [p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")]
-    return sorted(found, key=lambda p: _natural(p.name))
+    return sorted(found, key=lambda p: natural(p.name))
 
 
 def find_mask(root: Path, file: Path) -> Path | None:
@@ -142,6 +142,6 @@ def _key(name: str) -> str:
     return str(Path(name).with_suffix("")) if Path(name).suffix.lower() in images.SUFFIXES else name
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Sort key under which "2" comes before "10"."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]

@@ -8,31 +8,30 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import Header
 
 from pad_ros.msg import InspectionResult, Trigger
 
-from ..decision.result_message import pose_message
+from ..decision.inspection import Inspection
 from ..verdicts import Reason, Verdict
-from .support.health import Reporter
+from .support.health import Reporter, graded
 from .support.line import LineOutputs
-from .support.messages import make
+from .support.messages import result_msg
 from .support.outputs import answer_key
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
 from .support.qos import image_topic, latched, reliable, result_qos, watched_subscription
 from .support.result_publishers import ResultPublishers
 from .support.spin import run
-from .support.stages import stamp_msg, stamp_ns
+from .support.stages import Query, rejected, stamp_msg, stamp_ns
 from .support.stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
 REMEMBERED = 256  # answers
-NAN = float("nan")
 
 Key = tuple[str, int, int]
 
@@ -173,21 +172,11 @@ class WatchdogNode(Node):
         return True
 
     def _hold(self, question: Question) -> InspectionResult:
-        msg = InspectionResult(
-            part_id=question.part_id,
-            verdict=int(Verdict.HOLD),
-            reason=int(Reason.TIMEOUT),
-            score=NAN,
-            threshold=NAN,
-            trigger_stamp=stamp_msg(question.trigger_ns),
-        )
-        msg.header.stamp = stamp_msg(question.image_ns)
-        msg.reason_text = f"no verdict within {self.deadline:g} s"
-        if self.others() == 0:
-            msg.reason_text += ": no node publishes results"
-        msg.pose = pose_message(make, None)
-        msg.total_ms = 1000 * self.deadline
-        return msg
+        text = f"no verdict within {self.deadline:g} s" + ("" if self.others() else ": no node publishes results")
+        header = Header(stamp=stamp_msg(question.image_ns))
+        frame = rejected(Query(None, header, question.part_id, trigger_ns=question.trigger_ns), Reason.TIMEOUT, text)
+        held = Inspection.hold(Reason.TIMEOUT, text, timings_ms={"total": 1000 * self.deadline})
+        return result_msg(held, frame, None)
 
 
 class WatchdogHealth(Reporter):
@@ -213,11 +202,7 @@ class WatchdogHealth(Reporter):
             errors.append(f"no image for {silent:.1f} s")
         if node.others() == 0:
             warnings.append("no node publishes results")
-        if errors:
-            return DiagnosticStatus.ERROR, "; ".join(errors + warnings), values
-        if warnings:
-            return DiagnosticStatus.WARN, "; ".join(warnings), values
-        return DiagnosticStatus.OK, "verdicts in time", values
+        return *graded(errors, warnings, "verdicts in time"), values
 
 
 def main() -> int:

@@ -79,5 +79,5 @@ def _message(pixels: NDArray[Any], encoding: str, header: Header) -> ImageMsg:
 def packed(values: NDArray[Any]) -> array[int]:
     """The bytes of an array as a message's data; rclpy copies anything else element by element."""
     data = array("B")
-    data.frombytes(np.ascontiguousarray(values).view(np.uint8))
+    data.frombytes(np.ascontiguousarray(values).view(np.uint8).data)
     return data
