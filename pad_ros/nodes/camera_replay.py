@@ -111,10 +111,8 @@ class CameraReplayNode(Node):
         self.get_logger().info(f"{stamp} {frame.name}")
         if self._log is not None:
             line = {"stamp": stamp, "image": frame.name}
-            if frame.label:
-                line["label"] = frame.label
-            if frame.mask is not None:
-                line["mask"] = str(frame.mask.resolve())
+            line |= {"label": frame.label} if frame.label else {}
+            line |= {"mask": str(frame.mask.resolve())} if frame.mask else {}
             with written(self._log.name):
                 self._log.write(json.dumps(line) + "\n")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import Future, wait
-from typing import Any
 
 from pad_ros.msg import InspectionResult
 from pad_ros.srv import Inspect
@@ -28,18 +27,14 @@ SMOOTHING = 0.2  # weight of the last inspection in the usual time
 class CellNode(CameraStage):
     """One inspection cell: exactly one result for each accepted image or trigger, and the `inspect` service."""
 
-    load_model_service = "load_model"
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__("cell", **options)
-        self._part_frame, self._deadline = self.parameters["part_frame"], self.parameters["deadline"]
-        self._usual = 0.0  # seconds that an inspection has taken of late
-        self.start()
+    node_name, load_model_service = "cell", "load_model"
 
     def open_outputs(self) -> None:
-        self._localized = LocalizerOutput(self, self._part_frame, self.depth)
+        part_frame, self._deadline = self.parameters["part_frame"], self.parameters["deadline"]
+        self._localized = LocalizerOutput(self, part_frame, self.depth)
         self._rendered = RendererOutput(self, self.depth)
-        self._scored = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
+        self._scored = ScorerOutput(self, part_frame, self.depth, self._deadline)
+        self._usual = 0.0  # seconds that an inspection has taken of late
 
     def open_inputs(self) -> None:
         super().open_inputs()

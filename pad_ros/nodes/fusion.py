@@ -7,7 +7,6 @@ import sys
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import Any
 
 from geometry_msgs.msg import Point
 from rclpy.clock import Clock, ClockType
@@ -65,8 +64,9 @@ class FusionNode(StageNode):
     part_id are left out. A part is decided once: a view that comes later is reported and no more.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("fusion", **options)
+    node_name = "fusion"
+
+    def set_up(self) -> None:
         chosen = {name: self.parameters[name] for name in ("views", "agreeing", "min_coverage", "max_held")}
         self._settings = FusionSettings(**chosen)
         self._part_frame = self.parameters["part_frame"]
@@ -77,7 +77,6 @@ class FusionNode(StageNode):
         self._clouds: deque[PointCloud2] = deque(maxlen=REMEMBERED_CLOUDS)  # that overtook their results
         self._stamps: deque[int] = deque(maxlen=REMEMBERED)  # of the views that came
         self._decided: OrderedDict[str, int] = OrderedDict()  # part_id -> ROS time of its decision, ns
-        self.start()
 
     def prepare(self, inspector: Inspector) -> None:
         model = inspector.model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from ..verdicts import Reason
 from .support.camera_stage import CameraStage
@@ -15,9 +14,7 @@ from .support.stages import Query, rejected
 class LocalizerNode(CameraStage):
     """First of the three stages: a localized view for each accepted image or trigger."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("localizer", **options)
-        self.start()
+    node_name = "localizer"
 
     def open_outputs(self) -> None:
         self._output = LocalizerOutput(self, self.parameters["part_frame"], self.depth)

@@ -50,13 +50,14 @@ class StageNode(LifecycleNode):
     PadError for a missing or wrong parameter. `load` and `overrides` are there for tests.
     """
 
+    node_name: str
     load_model_service = "~/load_model"  # three stages in one namespace: each has its own
 
     def __init__(
-        self, name: str, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
+        self, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
     ) -> None:
-        super().__init__(name, parameter_overrides=as_parameters(overrides), namespace=namespace)
-        self.parameters = Parameters(self, NODES[name])
+        super().__init__(self.node_name, parameter_overrides=as_parameters(overrides), namespace=namespace)
+        self.parameters = Parameters(self, NODES[self.node_name])
         self._load = load
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
         self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
@@ -68,8 +69,14 @@ class StageNode(LifecycleNode):
         self._configured: Entities | None = None
         self._activated: Entities | None = None
         self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=BlockingCallbacks())
+        self.set_up()
+        if self._autostart:
+            self._start()
 
     # ---- what a stage adds ----
+
+    def set_up(self) -> None:
+        """Read the parameters; called once, before anything is configured."""
 
     def prepare(self, inspector: Inspector) -> None:
         """Make ready what a frame would else wait for; an exception refuses the model."""
@@ -86,10 +93,8 @@ class StageNode(LifecycleNode):
 
     # ---- life cycle ----
 
-    def start(self) -> None:
-        """Configure and activate where `autostart` is set; to be called when all parameters are declared."""
-        if not self._autostart:
-            return
+    def _start(self) -> None:
+        """Configure and activate."""
         if not self.parameters["model"]:
             name = self.get_name()
             self.destroy_node()

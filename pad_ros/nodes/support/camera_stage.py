@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...inspector import Inspector
 from ...localization.result import Localization
 from ...verdicts import Reason
@@ -19,8 +17,7 @@ class CameraStage(StageNode):
     ends the track, and poses found by another model are worth nothing.
     """
 
-    def __init__(self, name: str, **options: Any) -> None:
-        super().__init__(name, **options)
+    def set_up(self) -> None:
         self._tracking = self.parameters["tracking"]
         self._last: tuple[Inspector, Localization] | None = None
         self._intake = Intake(self, self.parameters, self.inspect, self.hold)

@@ -16,7 +16,7 @@ from std_msgs.msg import ColorRGBA
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
-from ...decision.result_message import pose_message, result_message
+from ...decision.result_message import bare_pose, pose_message, result_message
 from ...errors import ImageError
 from ...imaging.geometry import Camera, Pose
 from ...imaging.images import Image
@@ -41,15 +41,6 @@ if TYPE_CHECKING:
     from ...model import ReferenceModel
 
 
-def pose_to_msg(pose: Pose) -> PoseMsg:
-    """`camera_from_part` is the pose of the part in the camera's optical frame."""
-    msg = PoseMsg()
-    msg.position.x, msg.position.y, msg.position.z = (float(v) for v in pose.translation)
-    w, x, y, z = (float(v) for v in pose.quaternion())
-    msg.orientation.w, msg.orientation.x, msg.orientation.y, msg.orientation.z = w, x, y, z
-    return msg
-
-
 def pose_from_msg(msg: PoseMsg) -> Pose:
     """InputError where the quaternion has no length or a value is not finite."""
     q, t = msg.orientation, msg.position
@@ -70,7 +61,6 @@ def message_class(kind: str) -> Any:
 
 def frame_to_localized(frame: Frame) -> LocalizedView:
     localization = frame.localization
-    rendered_from = localization.rendered_from or localization.pose
     return LocalizedView(
         header=frame.header,
         part_id=frame.part_id,
@@ -83,7 +73,7 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
         reason=int(localization.reason),
         reason_text=localization.reason_text,
         pose=pose_message(make, localization),
-        rendered_from=PoseMsg() if rendered_from is None else pose_to_msg(rendered_from),
+        rendered_from=bare_pose(make, localization.rendered_from or localization.pose),
         inliers=localization.inliers,
         matches=localization.matches,
         residual_px=float(localization.residual_px),
@@ -119,7 +109,7 @@ def frame_to_reference(frame: Frame) -> ReferenceView:
         for colours, seen in zip(rendering.photographs, rendering.seen, strict=True)
     ]
     msg.camera_info = camera_to_info(rendering.camera, frame.header)
-    msg.pose = pose_to_msg(rendering.pose)
+    msg.pose = bare_pose(make, rendering.pose)
     red, green, blue = rendering.background_colour
     msg.background = ColorRGBA(r=float(red), g=float(green), b=float(blue), a=1.0)
     if rendering.window is not None:

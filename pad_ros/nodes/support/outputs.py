@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image as ImageMsg
@@ -19,14 +19,13 @@ from visualization_msgs.msg import MarkerArray
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
-from ...decision.result_message import pose_message
-from ...imaging.geometry import Pose
+from ...decision.result_message import bare_pose, pose_message
 from ...reporting.pictures import heatmap_overlay, rendering_image
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
 from .markers import defect_markers
-from .messages import frame_to_localized, frame_to_reference, make, message_class, pose_to_msg, result_msg
+from .messages import frame_to_localized, frame_to_reference, make, message_class, result_msg
 from .qos import reliable, result_qos
 from .stages import Frame, stamp_ns
 
@@ -60,7 +59,11 @@ class LocalizerOutput:
             msg = PoseWithCovarianceStamped(header=frame.header, pose=pose_message(make, frame.localization))
             self._pose.publish(msg)
         if self._tf is not None and _wanted(self._tf):
-            self._tf.publish(_transform(pose, frame.header, self._part_frame))
+            transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
+            move = transform.transform
+            move.translation.x, move.translation.y, move.translation.z = (float(v) for v in pose.translation)
+            move.rotation = bare_pose(make, pose).orientation
+            self._tf.publish(make("tf2_msgs/msg/TFMessage", transforms=[transform]))
 
 
 class RendererOutput:
@@ -157,15 +160,6 @@ class ScorerOutput:
 def answer_key(part_id: str, trigger_ns: int, image_ns: int) -> tuple[str, int, int]:
     """What ties an answer to its question: part and trigger where there is one, else the image's stamp."""
     return (part_id, trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
-
-
-def _transform(pose: Pose, header: Header, part_frame: str) -> Any:
-    placed = pose_to_msg(pose)
-    x, y, z = placed.position.x, placed.position.y, placed.position.z
-    translation = make("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
-    transform = make("geometry_msgs/msg/Transform", translation=translation, rotation=placed.orientation)
-    stamped = make("geometry_msgs/msg/TransformStamped", header=header, child_frame_id=part_frame, transform=transform)
-    return make("tf2_msgs/msg/TFMessage", transforms=[stamped])
 
 
 def _detections(inspection: Inspection, header: Header) -> Any:
