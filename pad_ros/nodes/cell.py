@@ -52,16 +52,13 @@ class CellNode(CameraStage):
             text = f"waited {1000 * waited:.0f} ms for its turn, too long for the deadline"
             self.hold(query, Reason.TIMEOUT, text)
             return
-        self._work(query)
-        self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
-
-    def _work(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
         frame = self.localize(inspector, query)
         self._localized.publish(frame)
         frame = render(inspector, frame)
         self._rendered.publish(frame)
         self._finish(inspector, frame)
+        self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
 
     def _finish(self, inspector: Inspector | None, frame: Frame) -> None:
         inspection = score(inspector, frame, self._deadline)
