@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..imaging.geometry import Pose
 from ..io.encodings import UNKNOWN_COVARIANCE, covariance_to_ros
 from ..localization.result import Localization
 from .inspection import DefectRegion, Inspection
@@ -58,12 +59,16 @@ def pose_message(make: Make, localization: Localization | None) -> Any:
     covariance[0] = UNKNOWN_COVARIANCE
     if pose is not None and localization is not None and localization.covariance is not None:
         covariance = covariance_to_ros(localization.covariance, pose).ravel()
+    return make("geometry_msgs/msg/PoseWithCovariance", pose=bare_pose(make, pose), covariance=covariance)
+
+
+def bare_pose(make: Make, pose: Pose | None) -> Any:
+    """Pose of the part in the camera's optical frame; the identity for None."""
     w, x, y, z = (1.0, 0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.quaternion())
     px, py, pz = (0.0, 0.0, 0.0) if pose is None else (float(v) for v in pose.translation)
     position = make("geometry_msgs/msg/Point", x=px, y=py, z=pz)
     orientation = make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
-    matrix = make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
-    return make("geometry_msgs/msg/PoseWithCovariance", pose=matrix, covariance=covariance)
+    return make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
 
 
 def _defect(make: Make, defect: DefectRegion) -> Any:

@@ -92,17 +92,15 @@ def _burrs(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | Non
         for _ in range(rng.integers(1, 4)):
             x, y = 1.6 * size * rng.normal(size=2)
             solids.append((_lump(rng, size * rng.uniform(0.5, 1.0)), frame @ at(x, y, rz=rng.uniform(0, 360))))
-    parent = part.subparts[index].material
     tone = float(rng.choice([1.0, rng.uniform(0.7, 0.9), rng.uniform(1.15, 1.4)]))
-    burr = replace(parent, decal=None).tinted((tone, tone, tone))
+    burr = replace(part.subparts[index].material, decal=None).tinted((tone, tone, tone))
     added = [SubPart(f"burr/{k}", mesh, frame, burr) for k, (mesh, frame) in enumerate(solids)]
     return Variant((*part.subparts, *added), changed=frozenset({"burr"}))
 
 
 def _missing(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
     """A group that is not there."""
-    group = str(rng.choice(part.loose))
-    return Variant(tuple(s for s in part.subparts if s.group != group), changed=frozenset({group}))
+    return _changed(part, str(rng.choice(part.loose)), lambda s: ())
 
 
 def _shifted(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
@@ -112,18 +110,20 @@ def _shifted(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | N
     angle, step = rng.uniform(0, 2 * np.pi), rng.uniform(0.035, 0.1)
     move = at(step * np.cos(angle), step * np.sin(angle), rz=rng.uniform(-18, 18))
     shift = first @ move @ np.linalg.inv(first)
-    subparts = tuple(replace(s, transform=shift @ s.transform) if s.group == group else s for s in part.subparts)
-    return Variant(subparts, changed=frozenset({group}))
+    return _changed(part, group, lambda s: (replace(s, transform=shift @ s.transform),))
 
 
 def _wrong_colour(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:
     """A group in another colour, otherwise alike."""
     group = str(rng.choice(part.loose))
     colour = WRONG_COLOURS[rng.integers(len(WRONG_COLOURS))]
-    subparts = tuple(
-        replace(s, material=recoloured(s.material, colour)) if s.group == group else s for s in part.subparts
-    )
-    return Variant(subparts, changed=frozenset({group}))
+    return _changed(part, group, lambda s: (replace(s, material=recoloured(s.material, colour)),))
+
+
+def _changed(part: Part, group: str, change: Callable[[SubPart], tuple[SubPart, ...]]) -> Variant:
+    """The part with each solid of a group replaced by what `change` makes of it."""
+    subparts = [new for s in part.subparts for new in (change(s) if s.group == group else (s,))]
+    return Variant(tuple(subparts), changed=frozenset({group}))
 
 
 def _stains(part: Part, seen: Surface, rng: np.random.Generator) -> Variant | None:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,9 @@ class GraphResult:
     overlay: Image | None  # rgb [H, W, 3]
 
 
+OnResult = Callable[[GraphResult], None]
+
+
 def node_command(node: str) -> list[str]:
     return [sys.executable, "-m", f"pad_ros.nodes.{node}"]
 
@@ -64,7 +68,7 @@ def run_graph(
     model: Path,
     images: Sequence[Path],
     camera: Camera | None,
-    on_result: Callable[[GraphResult], None],
+    on_result: OnResult,
     *,
     device: str = "auto",
     command: Command = node_command,
@@ -152,14 +156,11 @@ class _Client(Node):
         self._pictures: dict[str, dict[int, ImageMsg]] = {"reference": {}, "heatmap": {}, "heatmap_overlay": {}}
         self.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
         for topic, kept in self._pictures.items():
-            self.create_subscription(ImageMsg, topic, lambda msg, kept=kept: self._keep(kept, msg), reliable(5))
+            self.create_subscription(
+                ImageMsg, topic, lambda msg, kept=kept: kept.update({msg.header.stamp.sec: msg}), reliable(5)
+            )
 
-    def run(
-        self,
-        images: Sequence[Path],
-        on_result: Callable[[GraphResult], None],
-        processes: Sequence[_Process],
-    ) -> None:
+    def run(self, images: Sequence[Path], on_result: OnResult, processes: Sequence[_Process]) -> None:
         executor = SingleThreadedExecutor(context=self._context)
         executor.add_node(self)
         self._wait_for_line(executor)
@@ -214,30 +215,23 @@ class _Client(Node):
     def _on_result(self, msg: InspectionResult) -> None:
         self._results[msg.header.stamp.sec] = (msg, time.monotonic())
 
-    def _keep(self, kept: dict[int, ImageMsg], msg: ImageMsg) -> None:
-        kept[msg.header.stamp.sec] = msg
-
     def _complete(self, stamp: int) -> bool:
         if stamp not in self._results:
             return False
         result, since = self._results[stamp]
-        rendered = np.isfinite(result.score)
-        return (
-            not rendered
-            or all(stamp in kept for kept in self._pictures.values())
-            or time.monotonic() - since > PICTURE_WAIT
-        )
+        if not np.isfinite(result.score) or time.monotonic() - since > PICTURE_WAIT:
+            return True
+        return all(stamp in kept for kept in self._pictures.values())
 
     def _take(self, stamp: int, path: Path) -> GraphResult:
         result, _ = self._results.pop(stamp)
-        reference, heatmap, overlay = (kept.pop(stamp, None) for kept in self._pictures.values())
-        return GraphResult(
-            path,
-            result,
-            None if reference is None else image_to_rgb(reference),
-            None if heatmap is None else image_to_floats(heatmap),
-            None if overlay is None else image_to_rgb(overlay),
-        )
+
+        def taken(topic: str, read: Callable[[ImageMsg], Any]) -> Any:
+            msg = self._pictures[topic].pop(stamp, None)
+            return None if msg is None else read(msg)
+
+        reference, heatmap = taken("reference", image_to_rgb), taken("heatmap", image_to_floats)
+        return GraphResult(path, result, reference, heatmap, taken("heatmap_overlay", image_to_rgb))
 
 
 def _transport_profile() -> dict[str, str]:

@@ -112,8 +112,7 @@ def recoloured(material: Material, colour: Colour) -> Material:
     """The material in another colour: same pattern contrast, same gloss, no decal."""
     dark = 0.6 if sum(material.second) < sum(material.colour) else 1.4
     second = (min(colour[0] * dark, 1.0), min(colour[1] * dark, 1.0), min(colour[2] * dark, 1.0))
-    return Material(colour, second, material.pattern, material.scale, material.roughness, material.reflectance,
-                    material.metal, material.grain)  # fmt: skip
+    return replace(material, colour=colour, second=second, decal=None, texture=0)
 
 
 def label(lines: list[str], width: float, height: float, ink: Colour, paper: Colour, *, barcode: bool = False) -> Decal:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 from . import materials as m
 from . import meshes as g
@@ -64,14 +62,3 @@ def bolt(name: str, where: g.Array, size: float = 0.075, head: Material = STEEL)
                 where @ at(z=0.67 * size, rz=17), head),
         SubPart(f"{name}/thread", g.cylinder(0.5 * size, 0.3 * size, 0.01, 20), where @ at(z=1.1 * size), head),
     ]  # fmt: skip
-
-
-def assemble(name: str, subparts: Sequence[SubPart], loose: str, screws: str, distance: float) -> Part:
-    """A part; `loose` lists patterns of groups and `screws` of sub-parts, separated by spaces."""
-
-    def matching(names: Iterable[str], patterns: str) -> tuple[str, ...]:
-        return tuple(name for name in names if any(fnmatch(name, pattern) for pattern in patterns.split()))
-
-    groups = dict.fromkeys(s.group for s in subparts)
-    turning = frozenset(matching((s.name for s in subparts), screws))
-    return Part(name, tuple(subparts), matching(groups, loose), turning, distance)

@@ -8,6 +8,7 @@ A part lies about the origin, z up, inside a sphere of about 1 unit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatch
 
 import numpy as np
 
@@ -16,21 +17,7 @@ from . import materials as m
 from . import meshes as g
 from .materials import Material, Pattern
 from .meshes import at
-from .part_kit import (
-    BLACK,
-    BRASS,
-    BRUSHED,
-    CHROME,
-    HAZARD,
-    STEEL,
-    Part,
-    assemble,
-    bolt,
-    painted,
-    plastic,
-    plate,
-    printed,
-)
+from .part_kit import BLACK, BRASS, BRUSHED, CHROME, HAZARD, STEEL, Part, bolt, painted, plastic, plate, printed
 from .render import SubPart
 
 # The tables of solids keep one solid a line where they can.
@@ -300,7 +287,14 @@ def make_part(name: str) -> Part:
     if name not in PARTS:
         raise InputError(f"no demo part is called {name!r}; there are {', '.join(PARTS)}")
     build, loose, screws, distance = PARTS[name]
-    return assemble(name, build(), loose, screws, distance)
+    subparts = build()
+    groups = _matching([s.group for s in subparts], loose)
+    return Part(name, tuple(subparts), groups, frozenset(_matching([s.name for s in subparts], screws)), distance)
+
+
+def _matching(names: list[str], patterns: str) -> tuple[str, ...]:
+    """The names, each once, that fit one of the patterns, which spaces separate."""
+    return tuple(n for n in dict.fromkeys(names) if any(fnmatch(n, pattern) for pattern in patterns.split()))
 
 
 def _arc(x: float, y: float, radius: float, start: float, stop: float, count: int) -> list[tuple[float, float]]:

@@ -88,7 +88,7 @@ class Scene:
     @cached_property
     def sky_maps(self) -> Maps:
         """Depth maps [SKY_LIGHTS, S, S] along the directions of the room, computed on first use."""
-        return _shadow_maps(self, SKY_FRAMES)
+        return np.asarray(shadow_maps(self.vertices, self.faces, SKY_FRAMES))
 
     def indices(self, groups: Collection[str]) -> list[int]:
         """The sub-parts that belong to the named groups."""
@@ -181,10 +181,6 @@ def _frames(directions: Array, spins: Array) -> Array:
     return np.stack([right, np.cross(-directions, right), -directions], axis=1)
 
 
-def _shadow_maps(scene: Scene, frames: Array) -> Maps:
-    return np.asarray(shadow_maps(scene.vertices, scene.faces, frames))
-
-
 SPINS = np.random.default_rng(7).normal(size=(KEY_LIGHTS + SKY_LIGHTS, 3))
 SKY_HEIGHTS = 1 - (2 * np.arange(SKY_LIGHTS) + 1) / SKY_LIGHTS
 SKY_ANGLES = GOLDEN_ANGLE * np.arange(SKY_LIGHTS)
@@ -210,6 +206,6 @@ def _lights(scene: Scene, lamps: Lamps) -> Lights:
     return Lights(
         colours=np.concatenate([np.tile(key_colour, (KEY_LIGHTS, 1)), SKY_COLOURS * lamps.room_gain]),
         frames=np.concatenate([frames, SKY_FRAMES]),
-        maps=np.concatenate([_shadow_maps(scene, frames), scene.sky_maps]),
+        maps=np.concatenate([shadow_maps(scene.vertices, scene.faces, frames), scene.sky_maps]),
         room=lamps.row(),
     )

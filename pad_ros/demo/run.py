@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,6 @@ from ..imaging.geometry import Camera
 from ..inspector import Inspector
 from ..io.read_views import read_views
 from ..methods.presets import load_method
-from ..model import ReferenceModel
 from ..progress import Progress
 from ..reporting.gallery import GalleryEntry, data_uris, write_gallery
 from ..reporting.pictures import heatmap_image, inspection_tiles
@@ -44,6 +44,9 @@ class Shown:
     total_ms: float
 
 
+Report = Callable[[Path, Shown, GalleryEntry, images.Image | None], None]
+
+
 def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     """Everything below `out`: dataset/, model/, overlays/, index.html, results.json. Returns 0.
 
@@ -55,13 +58,21 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     _clear(out)
     dataset, model_folder = out / "dataset", out / "model"
     queries = _make_images(dataset, part)
-    model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=0.02).save(
-        model_folder
-    )
+    model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=0.02)
+    model.save(model_folder)
     camera = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)
     print(f"\n{'image':<28} {'shows':<12} {'verdict':<8} {'score':>7}  {'ms':>6}  reason", flush=True)
+    shown: list[Shown] = []
+    entries: list[GalleryEntry] = []
+
+    def report(path: Path, row: Shown, entry: GalleryEntry, overlay: images.Image | None) -> None:
+        shown.append(row)
+        entries.append(entry)
+        if overlay is not None:
+            images.save(out / "overlays" / f"{path.parent.name}_{path.stem}.png", overlay)
+
     inspect = _inspect_with_ros if ros else _inspect_here
-    shown, entries = inspect(model, model_folder, queries, camera, out)
+    inspect(model_folder, queries, camera, report)
     write_gallery(entries, out / "index.html", f"pad demo: {part}", "query, reference rendering, heatmap, verdict")
     (out / "results.json").write_text(json.dumps([dataclasses.asdict(row) for row in shown], indent=1) + "\n")
     right = sum(row.verdict == row.expected for row in shown)
@@ -102,69 +113,42 @@ def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
     return queries + [(label, special / f"{label}.png") for label in ("foreign", "black", "truncated")]
 
 
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
 def _row(label: str, path: Path, verdict: Verdict, reason: str, score: float, total_ms: float) -> Shown:
     expected = EXPECTED.get(label, Verdict.REJECT).name
-    row = Shown(_name(path), label, verdict.name, expected, reason, score, round(total_ms, 1))
+    row = Shown(f"{path.parent.name}/{path.name}", label, verdict.name, expected, reason, score, round(total_ms, 1))
     text = f"{row.image:<28} {label:<12} {row.verdict:<8} {score:7.2f}  {total_ms:6.0f}  {reason}"
     print(text if row.verdict == expected else f"{text}   (expected {expected})", flush=True)
     return row
 
 
-def _save_overlay(out: Path, path: Path, overlay: images.Image) -> None:
-    images.save(out / "overlays" / f"{path.parent.name}_{path.stem}.png", overlay)
-
-
-def _inspect_with_ros(
-    model: ReferenceModel, folder: Path, queries: list[tuple[str, Path]], camera: Camera, out: Path
-) -> tuple[list[Shown], list[GalleryEntry]]:
+def _inspect_with_ros(folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report) -> None:
     from .graph import GraphResult, run_graph
 
     labels = {path: label for label, path in queries}
-    shown: list[Shown] = []
-    entries: list[GalleryEntry] = []
 
     def on_result(answer: GraphResult) -> None:
         msg, path = answer.result, answer.image
         verdict, reason = Verdict(msg.verdict), f"{Reason(msg.reason).name}: {msg.reason_text}"
-        shown.append(_row(labels[path], path, verdict, reason, msg.score, msg.total_ms))
-        tiles = []
+        row = _row(labels[path], path, verdict, reason, msg.score, msg.total_ms)
+        heatmap = None if answer.heatmap is None else heatmap_image(answer.heatmap, msg.threshold)
+        pictures = {"reference": answer.reference, "heatmap": heatmap, "overlay": answer.overlay}
+        tiles = [(caption, picture) for caption, picture in pictures.items() if picture is not None]
         with suppress(ImageError):  # the truncated one has nothing to show
-            tiles.append(("query", images.load(path)))
-        if answer.reference is not None:
-            tiles.append(("reference", answer.reference))
-        if answer.heatmap is not None:
-            tiles.append(("heatmap", heatmap_image(answer.heatmap, msg.threshold)))
-        if answer.overlay is not None:
-            tiles.append(("overlay", answer.overlay))
-            _save_overlay(out, path, answer.overlay)
-        entries.append(
-            GalleryEntry(
-                _name(path), verdict, msg.reason_text, msg.score, msg.threshold, data_uris(tiles), labels[path]
-            )
-        )
+            tiles.insert(0, ("query", images.load(path)))
+        entry = GalleryEntry(row.image, verdict, msg.reason_text, msg.score, msg.threshold, data_uris(tiles), row.label)
+        report(path, row, entry, answer.overlay)
 
     run_graph(folder, [path for _, path in queries], camera, on_result)
-    return shown, entries
 
 
-def _inspect_here(
-    model: ReferenceModel, folder: Path, queries: list[tuple[str, Path]], camera: Camera, out: Path
-) -> tuple[list[Shown], list[GalleryEntry]]:
-    inspector = Inspector(model)
-    shown, entries = [], []
+def _inspect_here(folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report) -> None:
+    inspector = Inspector.load(folder)
     for label, path in queries:
         try:
             result = inspector.inspect(images.load(path), camera)
         except ImageError as error:
             result = inspector.bad_image(str(error))
         reason = f"{result.reason.name}: {result.reason_text}"
-        shown.append(_row(label, path, result.verdict, reason, result.score, result.timings_ms.get("total", 0.0)))
-        tiles = dict(inspection_tiles(result))
-        if "overlay" in tiles:
-            _save_overlay(out, path, tiles["overlay"])
-        entries.append(GalleryEntry.of(_name(path), result, label))
-    return shown, entries
+        row = _row(label, path, result.verdict, reason, result.score, result.timings_ms.get("total", 0.0))
+        overlay = dict(inspection_tiles(result)).get("overlay")
+        report(path, row, GalleryEntry.of(row.image, result, label), overlay)

@@ -12,7 +12,6 @@ from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -25,7 +24,7 @@ from ..errors import ImageError, InputError
 from ..reporting.bag_writer import BagWriter
 from .support.convert import camera_to_info
 from .support.parameter_tables import NODES
-from .support.parameters import Parameters
+from .support.parameters import Parameters, as_parameters
 from .support.qos import reliable
 from .support.replay_source import ReplayFrame, open_source
 from .support.spin import run
@@ -41,8 +40,7 @@ class CameraReplayNode(Node):
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
-        given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
-        super().__init__("camera_replay", parameter_overrides=given, namespace=namespace)
+        super().__init__("camera_replay", parameter_overrides=as_parameters(overrides), namespace=namespace)
         parameters = Parameters(self, NODES["camera_replay"])
         self._loop, self._part_views = parameters["loop"], parameters["part_views"]
         self._frame = parameters["camera_frame"]
@@ -113,10 +111,8 @@ class CameraReplayNode(Node):
         self.get_logger().info(f"{stamp} {frame.name}")
         if self._log is not None:
             line = {"stamp": stamp, "image": frame.name}
-            if frame.label:
-                line["label"] = frame.label
-            if frame.mask is not None:
-                line["mask"] = str(frame.mask.resolve())
+            line |= {"label": frame.label} if frame.label else {}
+            line |= {"mask": str(frame.mask.resolve())} if frame.mask else {}
             with written(self._log.name):
                 self._log.write(json.dumps(line) + "\n")
 

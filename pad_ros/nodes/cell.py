@@ -5,21 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import Future, wait
-from typing import Any
 
 from pad_ros.msg import InspectionResult
 from pad_ros.srv import Inspect
 
 from ..inspector import Inspector
 from ..verdicts import Reason
-from .support.base import StageNode
+from .support.camera_stage import CameraStage
 from .support.convert import camera_from_info
-from .support.intake import Intake
 from .support.messages import result_msg
 from .support.outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .support.spin import BlockingCallbacks, run
 from .support.stages import Frame, Query, localize, rejected, render, score
-from .support.tracking import Tracking
 from .support.worker import Worker
 
 PROMPT = 0.02  # seconds of waiting that are none: the image is inspected whatever is usual
@@ -27,55 +24,41 @@ SHUTDOWN_CHECK = 0.2  # seconds between looks at whether the worker of a waiting
 SMOOTHING = 0.2  # weight of the last inspection in the usual time
 
 
-class CellNode(StageNode):
+class CellNode(CameraStage):
     """One inspection cell: exactly one result for each accepted image or trigger, and the `inspect` service."""
 
-    load_model_service = "load_model"
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__("cell", **options)
-        self._part_frame, self._deadline = self.parameters["part_frame"], self.parameters["deadline"]
-        self._tracking = Tracking(self.parameters)
-        self._intake = Intake(self, self.parameters, self._inspect, self._hold)
-        self._usual = 0.0  # seconds that an inspection has taken of late
-        self.start()
+    node_name, load_model_service = "cell", "load_model"
 
     def open_outputs(self) -> None:
-        self._localized = LocalizerOutput(self, self._part_frame, self.depth)
+        part_frame, self._deadline = self.parameters["part_frame"], self.parameters["deadline"]
+        self._localized = LocalizerOutput(self, part_frame, self.depth)
         self._rendered = RendererOutput(self, self.depth)
-        self._scored = ScorerOutput(self, self._part_frame, self.depth, self._deadline)
+        self._scored = ScorerOutput(self, part_frame, self.depth, self._deadline)
+        self._usual = 0.0  # seconds that an inspection has taken of late
 
     def open_inputs(self) -> None:
-        self._intake.open()
+        super().open_inputs()
         # A group of its own: a call waits for the worker, and must not keep load_model waiting with it.
         self.create_service(Inspect, "inspect", self._on_inspect, callback_group=BlockingCallbacks())
 
-    def close_inputs(self) -> None:
-        self._intake.close()
-
-    def _hold(self, query: Query, reason: Reason, text: str) -> None:
+    def hold(self, query: Query, reason: Reason, text: str) -> None:
         self._finish(self.inspector, rejected(query, reason, text))
 
-    def _inspect(self, query: Query) -> None:
+    def inspect(self, query: Query) -> None:
         began = time.monotonic_ns()
         waited = (began - query.accepted_ns) / 1e9
         if 0 < self._deadline < waited + self._usual and waited > PROMPT:
             # What would come too late takes no time from those behind it: an overload must not make all late.
             text = f"waited {1000 * waited:.0f} ms for its turn, too long for the deadline"
-            self._hold(query, Reason.TIMEOUT, text)
+            self.hold(query, Reason.TIMEOUT, text)
             return
-        self._work(query)
-        self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
-
-    def _work(self, query: Query) -> None:
         inspector = self.inspector  # once: load_model may change it meanwhile
-        prior = self._tracking.guess(inspector)
-        frame = localize(inspector, query, lambda: self._intake.camera(query.header), prior)
-        self._tracking.learn(inspector, frame)
+        frame = self.localize(inspector, query)
         self._localized.publish(frame)
         frame = render(inspector, frame)
         self._rendered.publish(frame)
         self._finish(inspector, frame)
+        self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
 
     def _finish(self, inspector: Inspector | None, frame: Frame) -> None:
         inspection = score(inspector, frame, self._deadline)
@@ -115,8 +98,7 @@ class CellNode(StageNode):
 
 
 def _result(inspector: Inspector | None, frame: Frame) -> InspectionResult:
-    name, digest = ("", "") if inspector is None else (inspector.model.name, inspector.model.hash)
-    return result_msg(score(inspector, frame), frame, name, digest)
+    return result_msg(score(inspector, frame), frame, None if inspector is None else inspector.model)
 
 
 def main() -> int:

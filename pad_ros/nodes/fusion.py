@@ -7,8 +7,8 @@ import sys
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from typing import Any
 
+from geometry_msgs.msg import Point
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -17,7 +17,7 @@ from visualization_msgs.msg import MarkerArray
 from pad_ros.msg import InspectionResult, PartResult
 from pad_ros.msg import PartDefect as PartDefectMsg
 
-from ..decision.fusion import FusionSettings, PartFusion, PartInspection, Surface, part_surface
+from ..decision.fusion import FusionSettings, PartDefect, PartFusion, PartInspection, Surface, part_surface
 from ..errors import ModelError
 from ..inspector import Inspector
 from ..verdicts import Reason, Verdict
@@ -64,8 +64,9 @@ class FusionNode(StageNode):
     part_id are left out. A part is decided once: a view that comes later is reported and no more.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("fusion", **options)
+    node_name = "fusion"
+
+    def set_up(self) -> None:
         chosen = {name: self.parameters[name] for name in ("views", "agreeing", "min_coverage", "max_held")}
         self._settings = FusionSettings(**chosen)
         self._part_frame = self.parameters["part_frame"]
@@ -76,7 +77,6 @@ class FusionNode(StageNode):
         self._clouds: deque[PointCloud2] = deque(maxlen=REMEMBERED_CLOUDS)  # that overtook their results
         self._stamps: deque[int] = deque(maxlen=REMEMBERED)  # of the views that came
         self._decided: OrderedDict[str, int] = OrderedDict()  # part_id -> ROS time of its decision, ns
-        self.start()
 
     def prepare(self, inspector: Inspector) -> None:
         model = inspector.model
@@ -135,10 +135,8 @@ class FusionNode(StageNode):
     def _late(self, msg: InspectionResult) -> bool:
         """Report a view of a part that is decided; one that was asked for since then begins the part anew."""
         decided = self._decided.get(msg.part_id)
-        if decided is None:
-            return False
-        if (stamp_ns(msg.trigger_stamp) or stamp_ns(msg.header.stamp)) > decided:
-            del self._decided[msg.part_id]
+        if decided is None or _asked(msg) > decided:
+            self._decided.pop(msg.part_id, None)
             return False
         self._report_late(msg)
         return True
@@ -197,7 +195,7 @@ class FusionNode(StageNode):
         elif verdict is not Verdict.HOLD:
             self.health.count("clouds_missing")
         placed = all(math.isfinite(defect.centroid.x) for defect in msg.defects)  # NaN: off the part
-        asked = stamp_ns(msg.trigger_stamp) or stamp_ns(msg.header.stamp)
+        asked = _asked(msg)
         part.fusion.add(verdict, reason, text, points, values, placed, repeated=asked in part.answered)
         if asked:  # without any stamp nobody can tell an answer from its repetition
             part.answered.add(asked)
@@ -227,28 +225,30 @@ class FusionNode(StageNode):
 
     def _message(self, part_id: str, part: Part, found: PartInspection) -> PartResult:
         model = None if self.inspector is None else self.inspector.model
-        msg = PartResult(
+        return PartResult(
             header=Header(stamp=part.header.stamp, frame_id=self._part_frame),
             part_id=part_id,
             model_name="" if model is None else model.name,
             model_hash="" if model is None else model.hash,
             verdict=int(found.verdict),
             reason=int(found.reason),
-            reason_text=found.reason_text,
-            score=found.score,
-            threshold=found.threshold,
-            views=found.views,
             views_expected=self._settings.views,
             views_held=found.held,
             views_rejected=found.rejected,
-            coverage=found.coverage,
+            defects=[_defect(defect) for defect in found.defects],
+            **{name: getattr(found, name) for name in ("reason_text", "score", "threshold", "views", "coverage")},
         )
-        for defect in found.defects:
-            place = PartDefectMsg(radius=defect.radius, peak_score=defect.peak_score, points=defect.points)
-            place.position.x, place.position.y, place.position.z = defect.position
-            place.views, place.views_above = defect.views, defect.views_above
-            msg.defects.append(place)
-        return msg
+
+
+def _defect(defect: PartDefect) -> PartDefectMsg:
+    same = {name: getattr(defect, name) for name in ("radius", "peak_score", "points", "views", "views_above")}
+    x, y, z = defect.position
+    return PartDefectMsg(position=Point(x=x, y=y, z=z), **same)
+
+
+def _asked(msg: InspectionResult) -> int:
+    """When the view was asked for: the stamp of its trigger, else of its image, ns; 0: unknown."""
+    return stamp_ns(msg.trigger_stamp) or stamp_ns(msg.header.stamp)
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pad_ros.msg import LocalizedView
 
@@ -19,9 +18,7 @@ from .support.stages import render
 class RendererNode(StageNode):
     """Second of the three stages. Views without a pose pass through, so that each ends in a result."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("renderer", **options)
-        self.start()
+    node_name = "renderer"
 
     def open_outputs(self) -> None:
         self._output = RendererOutput(self, self.depth)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from pad_ros.msg import ReferenceView
 
@@ -19,12 +18,10 @@ from .support.stages import Frame, score
 class ScorerNode(StageNode):
     """Last of the three stages: exactly one result for each view that comes in."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("scorer", **options)
-        self._deadline = self.parameters["deadline"]
-        self.start()
+    node_name = "scorer"
 
     def open_outputs(self) -> None:
+        self._deadline = self.parameters["deadline"]
         self._output = ScorerOutput(self, self.parameters["part_frame"], self.depth, self._deadline)
 
     def open_inputs(self) -> None:

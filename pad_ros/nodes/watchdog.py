@@ -5,35 +5,35 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
+from std_msgs.msg import Header
 
 from pad_ros.msg import InspectionResult, Trigger
 
-from ..decision.result_message import pose_message
+from ..decision.inspection import Inspection
 from ..verdicts import Reason, Verdict
-from .support.health import Reporter
+from .support.health import Reporter, graded
 from .support.line import LineOutputs
-from .support.messages import make
+from .support.messages import result_msg
 from .support.outputs import answer_key
 from .support.parameter_tables import NODES
-from .support.parameters import Parameters
+from .support.parameters import Parameters, as_parameters
 from .support.qos import image_topic, latched, reliable, result_qos, watched_subscription
-from .support.result_publishers import ResultPublishers
 from .support.spin import run
-from .support.stages import stamp_msg, stamp_ns
+from .support.stages import Query, rejected, stamp_msg, stamp_ns
 from .support.stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
 REMEMBERED = 256  # answers
-NAN = float("nan")
+NAMELESS = "_NODE_NAME_UNKNOWN_"  # rmw's word for a publisher whose node is not announced yet
+PUBLISHER_MEMORY = 5.0  # seconds for which one that has left still counts: its last results may be on their way
 
 Key = tuple[str, int, int]
 
@@ -58,12 +58,11 @@ class WatchdogNode(Node):
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
-        given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
-        super().__init__("watchdog", parameter_overrides=given, namespace=namespace)
+        super().__init__("watchdog", parameter_overrides=as_parameters(overrides), namespace=namespace)
         self.parameters = Parameters(self, NODES["watchdog"])
         self.deadline, self.silence = self.parameters["deadline"], self.parameters["silence"]
-        self._triggered = self.parameters["triggered"]
-        self._newest = self.parameters["free_running"] == "newest" and not self._triggered
+        self.triggered = self.parameters["triggered"]
+        self._newest = self.parameters["free_running"] == "newest" and not self.triggered
         self.questions: deque[Question] = deque()  # in the order in which they came
         self.last_image_ns = time.monotonic_ns()
         self._stamps = Stamps()
@@ -75,7 +74,7 @@ class WatchdogNode(Node):
         self.health = WatchdogHealth(self)
         self._began_ns = time.time_ns()
         self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(50))
-        if self._triggered:
+        if self.triggered:
             self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
         else:
             kind, topic, qos = image_topic(self.parameters, 10)
@@ -85,9 +84,6 @@ class WatchdogNode(Node):
     def others(self) -> int:
         """How many other nodes publish results."""
         return max(0, int(self.count_publishers("result")) - 1)
-
-    def watches_images(self) -> bool:
-        return not self._triggered
 
     def _on_trigger(self, msg: Trigger) -> None:
         stamp = stamp_ns(msg.header.stamp)
@@ -117,7 +113,7 @@ class WatchdogNode(Node):
         self.health.count(verdict.name)
         trigger = stamp_ns(msg.trigger_stamp)
         key = answer_key(msg.part_id, trigger, stamp_ns(msg.header.stamp))
-        if self._triggered:
+        if self.triggered:
             key = (msg.part_id, trigger, 0)
         if self._answer(key, verdict):
             return
@@ -175,21 +171,41 @@ class WatchdogNode(Node):
         return True
 
     def _hold(self, question: Question) -> InspectionResult:
-        msg = InspectionResult(
-            part_id=question.part_id,
-            verdict=int(Verdict.HOLD),
-            reason=int(Reason.TIMEOUT),
-            score=NAN,
-            threshold=NAN,
-            trigger_stamp=stamp_msg(question.trigger_ns),
-        )
-        msg.header.stamp = stamp_msg(question.image_ns)
-        msg.reason_text = f"no verdict within {self.deadline:g} s"
-        if self.others() == 0:
-            msg.reason_text += ": no node publishes results"
-        msg.pose = pose_message(make, None)
-        msg.total_ms = 1000 * self.deadline
-        return msg
+        text = f"no verdict within {self.deadline:g} s" + ("" if self.others() else ": no node publishes results")
+        header = Header(stamp=stamp_msg(question.image_ns))
+        frame = rejected(Query(None, header, question.part_id, trigger_ns=question.trigger_ns), Reason.TIMEOUT, text)
+        held = Inspection.hold(Reason.TIMEOUT, text, timings_ms={"total": 1000 * self.deadline})
+        return result_msg(held, frame, None)
+
+
+class ResultPublishers:
+    """Watches the publishers of `result` in the graph; known are `node` itself and, in its namespace, `names`.
+
+    rclpy does not say which publisher a message came from. While there is one that is not known, or not yet
+    announced by name, none of the results can be believed. Names can be forged: only SROS 2 prevents that.
+    """
+
+    def __init__(self, node: Node, names: Sequence[str]) -> None:
+        self._node = node
+        self._known = {(name.strip(), node.get_namespace()) for name in (*names, node.get_name())}
+        self._nameless = False
+        self._foreign: dict[str, float] = {}  # name -> steady clock when it was last there
+
+    def look(self) -> None:
+        """Take note of who is there now."""
+        now, self._nameless = time.monotonic(), False
+        for info in self._node.get_publishers_info_by_topic("result"):
+            if info.node_name == NAMELESS:
+                self._nameless = True
+            elif (info.node_name, info.node_namespace) not in self._known:
+                self._foreign[f"{info.node_namespace.rstrip('/')}/{info.node_name}"] = now
+        self._foreign = {name: seen for name, seen in self._foreign.items() if now - seen < PUBLISHER_MEMORY}
+
+    def problem(self) -> str:
+        """Who publishes results without being known; "" if nobody does."""
+        self.look()
+        names = [*sorted(self._foreign), *(["a node without name"] if self._nameless else [])]
+        return f"{', '.join(names)} publishes results (parameter result_nodes)" if names else ""
 
 
 class WatchdogHealth(Reporter):
@@ -211,15 +227,11 @@ class WatchdogHealth(Reporter):
             errors.append(f"{foreign}: nothing passes")
         if new:
             errors.append(f"{new} verdicts missed the deadline of {node.deadline:g} s")
-        if node.silence and node.watches_images() and silent > node.silence:
+        if node.silence and not node.triggered and silent > node.silence:
             errors.append(f"no image for {silent:.1f} s")
         if node.others() == 0:
             warnings.append("no node publishes results")
-        if errors:
-            return DiagnosticStatus.ERROR, "; ".join(errors + warnings), values
-        if warnings:
-            return DiagnosticStatus.WARN, "; ".join(warnings), values
-        return DiagnosticStatus.OK, "verdicts in time", values
+        return *graded(errors, warnings, "verdicts in time"), values
 
 
 def main() -> int:

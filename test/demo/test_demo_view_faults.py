@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from view_faults import behind_cable, behind_glove, partly_out_of_frame
 
 from pad_ros.demo.parts import make_part
 from pad_ros.demo.render import Scene, build_scene, render, surface
-from pad_ros.demo.view_faults import behind_cable, behind_glove, partly_out_of_frame
 from pad_ros.errors import InputError
 from pad_ros.imaging.geometry import Camera, Pose
 

@@ -172,7 +172,7 @@ def test_a_recorded_replay_is_the_data_set(tmp_path, graph, transport):
     for labels in ("/image_name", str(tmp_path / "log.jsonl")):
         items = list(Recording(tmp_path / "bag", None, labels))
         assert [item.label for item in items] == [file.parent.name for file in order]
-        assert [item.truth.mask_path for item in items][:2] == [mask, None]
+        assert [item.mask_path for item in items][:2] == [mask, None]
     if transport == "raw":  # and the bag can be played in its turn
         again = graph.listen(Image, "again")
         replay({"images": tmp_path / "bag", "rate": 20.0}, "-r", "image_raw:=again")

@@ -1,5 +1,6 @@
 """The watchdog answers what nobody else answers, once, and says so in /diagnostics."""
 
+import math
 import subprocess
 import sys
 
@@ -37,7 +38,9 @@ def test_an_image_without_verdict_is_held(graph):
     graph.settle()
     (result,) = results
     assert (result.verdict, result.reason) == (R.HOLD, R.TIMEOUT)
-    assert result.reason_text
+    assert result.reason_text and not result.model_hash
+    assert math.isnan(result.score) and math.isnan(result.view_share) and math.isnan(result.light_change)
+    assert result.pose.covariance[0] == -1 and result.total_ms == pytest.approx(300)
     assert result.header.stamp == message.header.stamp
 
     def reported() -> bool:
@@ -324,7 +327,7 @@ def test_while_a_stranger_publishes_results_nothing_passes(graph, namespace):
 
 
 def test_a_stranger_who_has_left_is_forgotten(graph, monkeypatch):
-    monkeypatch.setattr("pad_ros.nodes.support.result_publishers.MEMORY", 0.1)
+    monkeypatch.setattr("pad_ros.nodes.watchdog.PUBLISHER_MEMORY", 0.1)
     watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
     levels = levels_of(graph)
     publisher = graph.tester.create_publisher(R, "result", latched(10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,25 @@ from ...errors import ModelError, PadError
 from ...imaging.scene import Scene, parse_region
 from ...inspector import Inspector
 from .health import Health
-from .model_location import check_location
 from .parameter_tables import NODES
-from .parameters import Parameters
+from .parameters import Parameters, as_parameters
 from .spin import BlockingCallbacks
 from .worker import Worker
 
 Load = Callable[[Path, str, Scene], Inspector]
-Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
-def reasoned(transition: Transition) -> Transition:
-    """An exception in a transition becomes ERROR; rclpy would lose the reason."""
+def transition(work: Callable[[Any], None]) -> Callable[[Any, LifecycleState], TransitionCallbackReturn]:
+    """A transition that does `work`; an exception makes it ERROR, and the node keeps the reason."""
 
-    @functools.wraps(transition)
+    @functools.wraps(work)
     def safe(node: Any, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            return transition(node, state)
+            work(node)
         except Exception as error:
-            node.problem = f"{type(error).__name__}: {error}"
+            node.problem = _text(error)
             return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
 
     return safe
 
@@ -50,14 +50,14 @@ class StageNode(LifecycleNode):
     PadError for a missing or wrong parameter. `load` and `overrides` are there for tests.
     """
 
+    node_name: str
     load_model_service = "~/load_model"  # three stages in one namespace: each has its own
 
     def __init__(
-        self, name: str, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
+        self, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
     ) -> None:
-        given = [Parameter(key, value=value) for key, value in (overrides or {}).items()]
-        super().__init__(name, parameter_overrides=given, namespace=namespace)
-        self.parameters = Parameters(self, NODES[name])
+        super().__init__(self.node_name, parameter_overrides=as_parameters(overrides), namespace=namespace)
+        self.parameters = Parameters(self, NODES[self.node_name])
         self._load = load
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
         self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
@@ -69,8 +69,14 @@ class StageNode(LifecycleNode):
         self._configured: Entities | None = None
         self._activated: Entities | None = None
         self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=BlockingCallbacks())
+        self.set_up()
+        if self._autostart:
+            self._start()
 
     # ---- what a stage adds ----
+
+    def set_up(self) -> None:
+        """Read the parameters; called once, before anything is configured."""
 
     def prepare(self, inspector: Inspector) -> None:
         """Make ready what a frame would else wait for; an exception refuses the model."""
@@ -87,10 +93,8 @@ class StageNode(LifecycleNode):
 
     # ---- life cycle ----
 
-    def start(self) -> None:
-        """Configure and activate where `autostart` is set; to be called when all parameters are declared."""
-        if not self._autostart:
-            return
+    def _start(self) -> None:
+        """Configure and activate."""
         if not self.parameters["model"]:
             name = self.get_name()
             self.destroy_node()
@@ -106,38 +110,31 @@ class StageNode(LifecycleNode):
     def state(self) -> str:
         return str(self._state_machine.current_state[1])
 
-    @reasoned
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition
+    def on_configure(self) -> None:
         self.problem = self.load(self.parameters["model"])
         if self.problem and not self._autostart:
-            return TransitionCallbackReturn.ERROR
+            raise ModelError(self.problem)
         if self.problem:
             self.get_logger().error(f"{self.problem}; every frame is HOLD until load_model succeeds")
         self._configured = Entities(self)
         self.open_outputs()
-        return TransitionCallbackReturn.SUCCESS
 
-    @reasoned
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition
+    def on_activate(self) -> None:
         self.worker = Worker(self.queue_size, lambda error: self.get_logger().error(f"{type(error).__name__}: {error}"))
         self._activated = Entities(self)
         self.open_inputs()
-        return TransitionCallbackReturn.SUCCESS
 
-    @reasoned
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition
+    def on_deactivate(self) -> None:
         self._close_inputs(finish=True)
-        return TransitionCallbackReturn.SUCCESS
 
-    @reasoned
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition
+    def on_cleanup(self) -> None:
         self._release()
-        return TransitionCallbackReturn.SUCCESS
 
-    @reasoned
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
+    on_shutdown = on_cleanup
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured, with the reason in the log and in /diagnostics: mend it and configure again."""
@@ -169,8 +166,7 @@ class StageNode(LifecycleNode):
             return "no model given: set the parameter `model` to a folder written by `pad train`"
         try:
             check_location(Path(path), self.parameters["models_root"])
-            background = self.parameters.get("background")
-            least = self.parameters.get("min_view_share") or 0.0
+            background, least = self.parameters.get("background"), self.parameters.get("min_view_share", 0.0)
             scene = Scene.read([Path(background)] if background else [], self._region, least)
             inspector = self._load(Path(path), self.parameters["device"], scene)
             model = inspector.model
@@ -179,8 +175,7 @@ class StageNode(LifecycleNode):
             model.name.encode()  # a name that is not UTF-8 fits into no message
             self.prepare(inspector)
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
-            text = str(error) if isinstance(error, PadError) else f"{type(error).__name__}: {error}"
-            return text.encode(errors="backslashreplace").decode()
+            return _text(error).encode(errors="backslashreplace").decode()
         self.inspector = inspector
         self.problem = ""
         return ""
@@ -218,14 +213,14 @@ class Entities:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._before = {id(entity) for entity, _ in self._all()}
+        self._before = self._all().keys()
 
     def destroy(self) -> None:
-        for entity, destroy in self._all():
-            if id(entity) not in self._before:
+        for key, (entity, destroy) in self._all().items():
+            if key not in self._before:
                 destroy(entity)
 
-    def _all(self) -> list[tuple[object, Callable[[Any], object]]]:
+    def _all(self) -> dict[int, tuple[object, Callable[[Any], object]]]:
         node = self._node
         kinds = (
             (node.timers, node.destroy_timer),
@@ -233,4 +228,18 @@ class Entities:
             (node.services, node.destroy_service),
             (node.publishers, node.destroy_publisher),
         )
-        return [(entity, destroy) for entities, destroy in kinds for entity in entities]
+        return {id(entity): (entity, destroy) for entities, destroy in kinds for entity in entities}
+
+
+def check_location(folder: Path, root: str) -> None:
+    """ModelError where the folder, or what a symbolic link in it leads to, lies outside of `root` ("": anywhere)."""
+    if not root:
+        return
+    allowed = Path(root).resolve()
+    for path in chain([folder], folder.rglob("*")):  # the folder first: nothing is read in one outside
+        if (path is folder or path.is_symlink()) and not path.resolve().is_relative_to(allowed):
+            raise ModelError(f"{path}: leads out of {root}, where models must lie (parameter models_root)")
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, PadError) else f"{type(error).__name__}: {error}"

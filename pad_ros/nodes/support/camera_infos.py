@@ -16,6 +16,7 @@ from ...imaging.geometry import Camera
 from .convert import camera_from_info
 from .parameters import Parameters
 from .qos import watched_subscription
+from .stages import stamp_ns
 
 REMEMBERED = 64  # messages
 
@@ -37,9 +38,7 @@ class CameraInfos:
         self._topic = ""
 
     def open(self, reliability: ReliabilityPolicy) -> None:
-        qos = QoSProfile(depth=10, reliability=reliability)
-        if self._durability == "transient_local":
-            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        qos = QoSProfile(depth=10, reliability=reliability, durability=DurabilityPolicy[self._durability.upper()])
         subscription = watched_subscription(self._node, CameraInfo, "camera_info", self._on_info, qos, "camera_info")
         self._topic = subscription.topic_name
 
@@ -102,7 +101,7 @@ class CameraInfos:
         return "camera_info changes, but none has the stamp of the image (parameter camera_info_sync)"
 
     def _on_info(self, msg: CameraInfo) -> None:
-        stamp = msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
+        stamp = stamp_ns(msg.header.stamp)
         with self._arrived:
             self._settled = self._latest is None or _same(self._latest, msg)
             self._latest = msg

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,16 @@ from std_msgs.msg import Header
 from ...imaging.geometry import Camera
 from ...rendering.result import ReferenceRendering
 from ...reporting.pictures import heatmap_image
+from .convert import packed
 
 Points = NDArray[np.float64]
+Values = NDArray[np.float32]
 
 MIN_ALPHA = 0.5  # a pixel belongs to the part where it covers at least this much
 
 
 def anomaly_cloud(
-    rendering: ReferenceRendering,
-    camera: Camera,
-    values: NDArray[np.float32],
-    threshold: float,
-    stamp: Time,
-    part_frame: str,
+    rendering: ReferenceRendering, camera: Camera, values: Values, threshold: float, stamp: Time, part_frame: str
 ) -> PointCloud2:
     """One point per rendered pixel of the part: x, y, z (part frame), rgb, anomaly.
 
@@ -53,7 +49,7 @@ def surface_cloud(points: Points, values: Points, threshold: float, stamp: Time,
 
 
 def cloud_message(
-    points: NDArray[Any], anomaly: NDArray[np.float32], colours: NDArray[np.uint8], stamp: Time, frame: str
+    points: NDArray[Any], anomaly: Values, colours: NDArray[np.uint8], stamp: Time, frame: str
 ) -> PointCloud2:
     """Points [N, 3] with colours [N, 3] and anomaly [N]."""
     data = np.zeros(len(points), dtype=[("xyz", "<f4", 3), ("rgb", "<u4"), ("anomaly", "<f4")])
@@ -69,13 +65,11 @@ def cloud_message(
         PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
         for i, name in enumerate(("x", "y", "z", "rgb", "anomaly"))
     ]
-    packed = array("B")  # rclpy copies anything else element by element
-    packed.frombytes(data.tobytes())
-    cloud.data = packed
+    cloud.data = packed(data)
     return cloud
 
 
-def read_cloud(msg: PointCloud2) -> tuple[Points, NDArray[np.float32]]:
+def read_cloud(msg: PointCloud2) -> tuple[Points, Values]:
     """Points [N, 3] and anomaly [N] of a cloud of ours; ValueError for any other."""
     offsets = {field.name: field.offset for field in msg.fields if field.datatype == PointField.FLOAT32}
     wanted = ("x", "y", "z", "anomaly")
@@ -84,9 +78,7 @@ def read_cloud(msg: PointCloud2) -> tuple[Points, NDArray[np.float32]]:
     count = msg.width * msg.height
     if len(msg.data) < count * msg.point_step or max(offsets[name] for name in wanted) + 4 > msg.point_step:
         raise ValueError(f"anomaly cloud: truncated, {len(msg.data)} bytes for {count} points")
-    kind = np.dtype(
-        {"names": list(wanted), "formats": ["<f4"] * 4, "offsets": [offsets[n] for n in wanted],
-         "itemsize": msg.point_step}
-    )  # fmt: skip
+    places = [offsets[name] for name in wanted]
+    kind = np.dtype({"names": wanted, "formats": ["<f4"] * 4, "offsets": places, "itemsize": msg.point_step})
     data = np.frombuffer(msg.data, kind, count)
     return np.stack([data["x"], data["y"], data["z"]], axis=1).astype(np.float64), np.array(data["anomaly"])

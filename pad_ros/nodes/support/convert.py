@@ -15,19 +15,7 @@ from ...errors import ImageError
 from ...imaging import images
 from ...imaging.geometry import Camera
 from ...imaging.images import Image
-from ...io.encodings import camera_from_info, image_to_rgb, message_pixels
-
-__all__ = [
-    "camera_from_info",
-    "camera_to_info",
-    "compressed_to_rgb",
-    "floats_to_image",
-    "image_to_floats",
-    "image_to_photograph",
-    "image_to_rgb",
-    "photograph_to_image",
-    "rgb_to_image",
-]
+from ...io.encodings import camera_from_info, image_to_rgb, message_pixels  # noqa: F401  (offered from here too)
 
 
 def compressed_to_rgb(msg: CompressedImage, max_pixels: int = images.MAX_PIXELS) -> Image:
@@ -42,7 +30,7 @@ def rgb_to_image(image: NDArray[np.uint8], header: Header) -> ImageMsg:
 
 def photograph_to_image(colours: NDArray[np.uint8], seen: NDArray[np.bool_], header: Header) -> ImageMsg:
     """An rgba8 message of colours [H, W, 3] that are known where `seen` [H, W]."""
-    return _message(np.dstack([colours, np.where(seen, np.uint8(255), np.uint8(0))]), "rgba8", header)
+    return _message(np.dstack([colours, 255 * seen.astype(np.uint8)]), "rgba8", header)
 
 
 def image_to_photograph(msg: ImageMsg) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -70,9 +58,8 @@ def image_to_floats(msg: ImageMsg) -> NDArray[np.float32]:
 
 def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
     """The reverse of `camera_from_info`."""
-    model, d = "plumb_bob", [*camera.distortion, 0.0]
-    if len(camera.distortion) == 8:
-        model, d = "rational_polynomial", [*camera.distortion]
+    eight = len(camera.distortion) == 8
+    model, d = ("rational_polynomial", camera.distortion) if eight else ("plumb_bob", [*camera.distortion, 0.0])
     info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model=model, d=d)
     k = camera.K
     k[:2, 2] -= 0.5
@@ -83,10 +70,14 @@ def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
 
 
 def _message(pixels: NDArray[Any], encoding: str, header: Header) -> ImageMsg:
-    pixels = np.ascontiguousarray(pixels)
     msg = ImageMsg(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     msg.step = pixels.nbytes // pixels.shape[0]
-    data = array("B")  # rclpy copies anything else element by element
-    data.frombytes(pixels.data.cast("B"))
-    msg.data = data
+    msg.data = packed(pixels)
     return msg
+
+
+def packed(values: NDArray[Any]) -> array[int]:
+    """The bytes of an array as a message's data; rclpy copies anything else element by element."""
+    data = array("B")
+    data.frombytes(np.ascontiguousarray(values).view(np.uint8).data)
+    return data

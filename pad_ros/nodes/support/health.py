@@ -36,6 +36,12 @@ class Stage(Protocol):
     problem: str  # why there is no model, or why the last transition failed
 
 
+def graded(errors: list[str], warnings: list[str], fine: str) -> tuple[bytes, str]:
+    """Level and message of a DiagnosticStatus."""
+    level = DiagnosticStatus.ERROR if errors else DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
+    return level, "; ".join(errors + warnings) or fine
+
+
 class Reporter:
     """Publishes one DiagnosticStatus a second (steady clock) where somebody listens. Safe to use from all threads."""
 
@@ -69,13 +75,9 @@ class Reporter:
         if self._publisher.get_subscription_count() == 0:
             return
         level, message, values = self.status()
-        status = DiagnosticStatus(
-            level=level,
-            name=f"{self._node.get_fully_qualified_name()}: {self._name}",
-            message=message,
-            hardware_id="pad_ros",
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
+        name = f"{self._node.get_fully_qualified_name()}: {self._name}"
+        status = DiagnosticStatus(level=level, name=name, message=message, hardware_id="pad_ros")
+        status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
@@ -129,15 +131,16 @@ class Health(Reporter):
 
     def status(self) -> tuple[bytes, str, dict[str, Any]]:
         stage, drift, now, warnings = self._stage, self.drift(), time.monotonic(), self.warnings()
+        inspector = stage.inspector
         with self._lock:
             while self._arrivals and now - self._arrivals[0] > WINDOW:
                 self._arrivals.popleft()
             held = float(np.mean(self._held)) if self._held else 0.0
             values: dict[str, Any] = {
                 "state": stage.state,
-                "model": "" if stage.inspector is None else stage.inspector.model.name,
-                "model_hash": "" if stage.inspector is None else stage.inspector.model.hash,
-                "device": "" if stage.inspector is None else stage.inspector.device,
+                "model": "" if inspector is None else inspector.model.name,
+                "model_hash": "" if inspector is None else inspector.model.hash,
+                "device": "" if inspector is None else inspector.device,
                 "problem": stage.problem,
                 "rate_hz": round(len(self._arrivals) / WINDOW, 2),
                 **self._counts,
@@ -149,7 +152,7 @@ class Health(Reporter):
                 p50, p95 = np.percentile(times, [50, 95])
                 values[f"{name}_ms_p50"], values[f"{name}_ms_p95"] = round(float(p50), 1), round(float(p95), 1)
         if stage.problem:
-            return DiagnosticStatus.ERROR, stage.problem, values
+            return *graded([stage.problem], [], ""), values
         if held > TOO_MANY_HOLDS:
             warnings.append(f"{100 * held:.0f} % of the last frames are HOLD, last: {self._last_hold}")
         if drift > DRIFTED:
@@ -157,6 +160,4 @@ class Health(Reporter):
                 f"the scores have risen ({100 * drift:.0f} % chance to exceed one of the calibration, 50 % is normal): "
                 "light, focus or surface differ from the training's"
             )
-        if warnings:
-            return DiagnosticStatus.WARN, "; ".join(warnings), values
-        return DiagnosticStatus.OK, stage.state, values
+        return *graded([], warnings, stage.state), values

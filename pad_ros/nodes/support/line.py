@@ -10,7 +10,7 @@ from ...verdicts import Verdict
 from .qos import latched
 
 HEARTBEAT = 0.1  # seconds
-SIGNALS = ("busy", "valid", "pass", "fail")
+NO_ANSWER = {"valid": False, "pass": False, "fail": False}
 
 
 class LineOutputs:
@@ -22,16 +22,17 @@ class LineOutputs:
     """
 
     def __init__(self, node: Node) -> None:
-        self._publishers = {name: node.create_publisher(Bool, f"line/{name}", latched()) for name in SIGNALS}
+        names = (*NO_ANSWER, "busy")
+        self._publishers = {name: node.create_publisher(Bool, f"line/{name}", latched()) for name in names}
         self._levels: dict[str, bool] = {}
-        self._set(valid=False, **{"pass": False}, fail=False, busy=False)
+        self._set(**NO_ANSWER, busy=False)
         self._alive = node.create_publisher(UInt32, "line/alive", latched())
         self._beats = 0
         node.create_timer(HEARTBEAT, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def ask(self) -> None:
         """A trigger or image came."""
-        self._set(valid=False, **{"pass": False}, fail=False, busy=True)
+        self._set(**NO_ANSWER, busy=True)
 
     def answer(self, verdict: Verdict, busy: bool) -> None:
         """Its verdict is there; HOLD is fail. busy: others are under way."""

@@ -34,24 +34,22 @@ def defect_markers(
     """A sphere and a caption for each defect that has a place on the part, as large as its region is seen to be."""
     placed: list[Placed] = []
     for defect in defects:
-        if defect.centroid is None:
-            continue
-        depth = float(pose.transform(np.array([defect.centroid]))[0, 2])
-        radius = float(np.sqrt(defect.area / np.pi)) * depth / camera.fx
-        placed.append((defect.centroid, radius, COLOURS[defect.kind], f"{defect.kind.name} {defect.peak_score:.1f}"))
-    return markers(placed, stamp, part_frame)
+        if defect.centroid is not None:
+            depth = float(pose.transform(np.array([defect.centroid]))[0, 2])
+            radius = float(np.sqrt(defect.area / np.pi)) * depth / camera.fx
+            caption = f"{defect.kind.name} {defect.peak_score:.1f}"
+            placed.append((defect.centroid, radius, COLOURS[defect.kind], caption))
+    return _markers(placed, stamp, part_frame)
 
 
 def part_markers(defects: Sequence[PartDefect], stamp: Time, part_frame: str) -> MarkerArray:
     """The same for the places that several views of a part agree on."""
-    placed: list[Placed] = []
-    for defect in defects:
-        caption = f"{defect.peak_score:.1f} ({defect.views_above} of {defect.views} views)"
-        placed.append((defect.position, defect.radius, PART_COLOUR, caption))
-    return markers(placed, stamp, part_frame)
+    captions = [f"{d.peak_score:.1f} ({d.views_above} of {d.views} views)" for d in defects]
+    placed = [(d.position, d.radius, PART_COLOUR, caption) for d, caption in zip(defects, captions)]
+    return _markers(placed, stamp, part_frame)
 
 
-def markers(placed: Sequence[Placed], stamp: Time, part_frame: str) -> MarkerArray:
+def _markers(placed: Sequence[Placed], stamp: Time, part_frame: str) -> MarkerArray:
     """Spheres with captions; they replace those shown before."""
     header = Header(stamp=stamp, frame_id=part_frame)
     found = [Marker(header=header, action=Marker.DELETEALL)]

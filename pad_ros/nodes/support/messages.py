@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from geometry_msgs.msg import Pose as PoseMsg
@@ -16,9 +16,9 @@ from std_msgs.msg import ColorRGBA
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
-from ...decision.result_message import pose_message, result_message
+from ...decision.result_message import bare_pose, pose_message, result_message
 from ...errors import ImageError
-from ...imaging.geometry import Pose
+from ...imaging.geometry import Camera, Pose
 from ...imaging.images import Image
 from ...imaging.rect import Rect
 from ...io.encodings import UNKNOWN_COVARIANCE, covariance_from_ros
@@ -37,14 +37,8 @@ from .convert import (
 )
 from .stages import Frame, stamp_msg, stamp_ns
 
-
-def pose_to_msg(pose: Pose) -> PoseMsg:
-    """`camera_from_part` is the pose of the part in the camera's optical frame."""
-    msg = PoseMsg()
-    msg.position.x, msg.position.y, msg.position.z = (float(v) for v in pose.translation)
-    w, x, y, z = (float(v) for v in pose.quaternion())
-    msg.orientation.w, msg.orientation.x, msg.orientation.y, msg.orientation.z = w, x, y, z
-    return msg
+if TYPE_CHECKING:
+    from ...model import ReferenceModel
 
 
 def pose_from_msg(msg: PoseMsg) -> Pose:
@@ -55,18 +49,18 @@ def pose_from_msg(msg: PoseMsg) -> Pose:
 
 def make(kind: str, /, **fields: Any) -> Any:
     """A message such as "geometry_msgs/msg/Point" with these fields."""
-    return _message_class(kind)(**fields)
+    return message_class(kind)(**fields)
 
 
 @cache
-def _message_class(kind: str) -> Any:
+def message_class(kind: str) -> Any:
+    """ImportError where its package is not installed."""
     package, _, name = kind.split("/")
     return getattr(import_module(f"{package}.msg"), name)
 
 
 def frame_to_localized(frame: Frame) -> LocalizedView:
     localization = frame.localization
-    rendered_from = localization.rendered_from or localization.pose
     return LocalizedView(
         header=frame.header,
         part_id=frame.part_id,
@@ -74,14 +68,12 @@ def frame_to_localized(frame: Frame) -> LocalizedView:
         accepted_ns=frame.accepted_ns,
         clock_id=frame.clock_id,
         image=ImageMsg(header=frame.header) if frame.image is None else rgb_to_image(frame.image, frame.header),
-        camera_info=(
-            CameraInfo(header=frame.header) if frame.camera is None else camera_to_info(frame.camera, frame.header)
-        ),
+        camera_info=_camera_info(frame),
         localized=localization.localized,
         reason=int(localization.reason),
         reason_text=localization.reason_text,
         pose=pose_message(make, localization),
-        rendered_from=PoseMsg() if rendered_from is None else pose_to_msg(rendered_from),
+        rendered_from=bare_pose(make, localization.rendered_from or localization.pose),
         inliers=localization.inliers,
         matches=localization.matches,
         residual_px=float(localization.residual_px),
@@ -101,36 +93,23 @@ def frame_from_localized(msg: LocalizedView) -> Frame:
         pose, Reason(msg.reason), msg.reason_text, msg.inliers, msg.matches, msg.residual_px, covariance,
         rendered_from=rendered_from,
     )  # fmt: skip
-    return Frame(
-        msg.header,
-        msg.part_id,
-        msg.accepted_ns,
-        msg.clock_id,
-        msg.model_hash,
-        _image(msg.image),
-        camera_from_info(msg.camera_info),
-        localization,
-        localize_ms=msg.localize_ms,
-        trigger_ns=stamp_ns(msg.trigger_stamp),
-    )
+    image = image_to_rgb(msg.image) if msg.image.width else None
+    return _frame(msg, localization, image, camera_from_info(msg.camera_info))
 
 
 def frame_to_reference(frame: Frame) -> ReferenceView:
     msg = ReferenceView(view=frame_to_localized(frame), render_ms=frame.render_ms)
-    if frame.rendering is None:
-        return msg
     rendering = frame.rendering
-    msg.rgb = floats_to_image(rendering.rgb, frame.header)
-    msg.alpha = floats_to_image(rendering.alpha, frame.header)
-    msg.depth = floats_to_image(rendering.depth, frame.header)
-    if rendering.features.shape[2]:
-        msg.features = floats_to_image(rendering.features, frame.header)
+    if rendering is None:
+        return msg
+    for name in ("rgb", "alpha", "depth", *(["features"] if rendering.features.shape[2] else [])):
+        setattr(msg, name, floats_to_image(getattr(rendering, name), frame.header))
     msg.photographs = [
         photograph_to_image(colours, seen, frame.header)
         for colours, seen in zip(rendering.photographs, rendering.seen, strict=True)
     ]
     msg.camera_info = camera_to_info(rendering.camera, frame.header)
-    msg.pose = pose_to_msg(rendering.pose)
+    msg.pose = bare_pose(make, rendering.pose)
     red, green, blue = rendering.background_colour
     msg.background = ColorRGBA(r=float(red), g=float(green), b=float(blue), a=1.0)
     if rendering.window is not None:
@@ -159,35 +138,36 @@ def frame_from_reference(msg: ReferenceView) -> Frame:
     photographs = [image_to_photograph(image) for image in msg.photographs]
     if any(seen.shape != alpha.shape for _, seen in photographs):
         raise ImageError("reference view: photographs and rendering differ in size")
+    window, background = msg.window, msg.background
+    corner = window.x_offset, window.y_offset
     rendering = ReferenceRendering(
         rgb, alpha, depth, features, camera, pose_from_msg(msg.pose),
         np.array([colours for colours, _ in photographs], np.uint8).reshape(-1, *alpha.shape, 3),
         np.array([seen for _, seen in photographs], np.bool_).reshape(-1, *alpha.shape),
-        window=_window(msg.window), background_colour=(msg.background.r, msg.background.g, msg.background.b),
+        window=Rect(*corner, corner[0] + window.width, corner[1] + window.height) if window.do_rectify else None,
+        background_colour=(background.r, background.g, background.b),
     )  # fmt: skip
     return replace(frame, rendering=rendering, render_ms=msg.render_ms)
 
 
 def header_only(view: LocalizedView, reason: Reason, text: str) -> Frame:
     """What can be saved of a view that cannot be used: enough for one HOLD."""
-    return Frame(
-        view.header, view.part_id, view.accepted_ns, view.clock_id, view.model_hash, None, None,
-        Localization(None, reason, text), localize_ms=view.localize_ms, trigger_ns=stamp_ns(view.trigger_stamp),
-    )  # fmt: skip
+    return _frame(view, Localization(None, reason, text), None, None)
 
 
-def result_msg(inspection: Inspection, frame: Frame, model_name: str, model_hash: str) -> InspectionResult:
+def result_msg(inspection: Inspection, frame: Frame, model: ReferenceModel | None) -> InspectionResult:
     return result_message(
-        make, inspection, header=frame.header, part_id=frame.part_id, model_name=model_name, model_hash=model_hash,
-        trigger_stamp=stamp_msg(frame.trigger_ns),
+        make, inspection, header=frame.header, part_id=frame.part_id, trigger_stamp=stamp_msg(frame.trigger_ns),
+        model_name="" if model is None else model.name, model_hash="" if model is None else model.hash,
     )  # fmt: skip
 
 
-def _image(msg: ImageMsg) -> Image | None:
-    return image_to_rgb(msg) if msg.width else None
+def _camera_info(frame: Frame) -> CameraInfo:
+    return CameraInfo(header=frame.header) if frame.camera is None else camera_to_info(frame.camera, frame.header)
 
 
-def _window(msg: RegionOfInterest) -> Rect | None:
-    """None where the rendering's window is not known."""
-    x, y = msg.x_offset, msg.y_offset
-    return Rect(x, y, x + msg.width, y + msg.height) if msg.do_rectify else None
+def _frame(view: LocalizedView, localization: Localization, image: Image | None, camera: Camera | None) -> Frame:
+    return Frame(
+        view.header, view.part_id, view.accepted_ns, view.clock_id, view.model_hash, image, camera, localization,
+        localize_ms=view.localize_ms, trigger_ns=stamp_ns(view.trigger_stamp),
+    )  # fmt: skip

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image as ImageMsg
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
-from ...decision.result_message import pose_message
+from ...decision.result_message import bare_pose, pose_message
 from ...reporting.pictures import heatmap_overlay
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
 from .markers import defect_markers
-from .messages import frame_to_localized, frame_to_reference, make, pose_to_msg, result_msg
+from .messages import frame_to_localized, frame_to_reference, make, message_class, result_msg
 from .qos import reliable, result_qos
 from .stages import Frame, stamp_ns
 
@@ -45,10 +44,7 @@ class LocalizerOutput:
         self._part_frame = part_frame
         self._view = node.create_publisher(LocalizedView, "localized_view", reliable(depth))
         self._pose = node.create_publisher(PoseWithCovarianceStamped, "pose", reliable(depth))
-        self._tf_msgs = _optional("tf2_msgs.msg")
-        self._tf: Publisher | None = None
-        if self._tf_msgs is not None:
-            self._tf = node.create_publisher(self._tf_msgs.TFMessage, "/tf", reliable(100))
+        self._tf = _optional_publisher(node, "tf2_msgs/msg/TFMessage", "/tf", 100)
 
     def publish(self, frame: Frame, patience: float = 0.0) -> None:
         """`patience`: seconds to wait for the next stage, where that is another process."""
@@ -60,16 +56,14 @@ class LocalizerOutput:
         if pose is None:
             return
         if _wanted(self._pose):
-            self._pose.publish(
-                PoseWithCovarianceStamped(header=frame.header, pose=pose_message(make, frame.localization))
-            )
-        if self._tf is not None and self._tf_msgs is not None and _wanted(self._tf):
+            msg = PoseWithCovarianceStamped(header=frame.header, pose=pose_message(make, frame.localization))
+            self._pose.publish(msg)
+        if self._tf is not None and _wanted(self._tf):
             transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
-            msg = pose_to_msg(pose)
-            transform.transform.rotation = msg.orientation
-            translation, position = transform.transform.translation, msg.position
-            translation.x, translation.y, translation.z = position.x, position.y, position.z
-            self._tf.publish(self._tf_msgs.TFMessage(transforms=[transform]))
+            move = transform.transform
+            move.translation.x, move.translation.y, move.translation.z = (float(v) for v in pose.translation)
+            move.rotation = bare_pose(make, pose).orientation
+            self._tf.publish(make("tf2_msgs/msg/TFMessage", transforms=[transform]))
 
 
 class RendererOutput:
@@ -113,10 +107,7 @@ class ScorerOutput:
         self._overlay = node.create_publisher(ImageMsg, "heatmap_overlay", reliable(depth))
         self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))
         self._markers = node.create_publisher(MarkerArray, "defect_markers", reliable(depth))
-        self._vision_msgs = _optional("vision_msgs.msg")
-        self._defects: Publisher | None = None
-        if self._vision_msgs is not None:
-            self._defects = node.create_publisher(self._vision_msgs.Detection2DArray, "defects", reliable(depth))
+        self._defects = _optional_publisher(node, "vision_msgs/msg/Detection2DArray", "defects", depth)
         self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=64)
         node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
 
@@ -129,13 +120,12 @@ class ScorerOutput:
         if self._too_late(inspection):
             self._node.get_logger().warning(f"{inspection.reason_text}: left to the watchdog")
             return
-        name, digest = ("", "") if model is None else (model.name, model.hash)
         try:
-            msg = result_msg(inspection, frame, name, digest)
+            msg = result_msg(inspection, frame, model)
         except Exception as error:  # an inspection that does not fit into the message must not vanish
             text = f"result: {type(error).__name__}: {error}"
             held = Inspection.hold(Reason.INTERNAL_ERROR, text, timings_ms=inspection.timings_ms)
-            self._result.publish(result_msg(held, frame, name, digest))
+            self._result.publish(result_msg(held, frame, model))
             return
         self._result.publish(msg)
         _log_failure(self._node, "heatmap", lambda: self._publish_pictures(frame, inspection))
@@ -143,26 +133,19 @@ class ScorerOutput:
     def _publish_pictures(self, frame: Frame, inspection: Inspection) -> None:
         if inspection.anomaly_map is None or frame.image is None or frame.camera is None:
             return
-        values, threshold = inspection.anomaly_map.values, inspection.threshold
+        values, threshold, rendering = inspection.anomaly_map.values, inspection.threshold, frame.rendering
+        place = frame.header.stamp, self._part_frame
         if _wanted(self._heatmap):
             self._heatmap.publish(floats_to_image(values, frame.header))
         if _wanted(self._overlay):
             overlay = heatmap_overlay(frame.image, values, threshold, inspection.defects)
             self._overlay.publish(rgb_to_image(overlay, frame.header))
-        if _wanted(self._cloud) and frame.rendering is not None:
-            cloud = anomaly_cloud(
-                frame.rendering, frame.camera, values, threshold, frame.header.stamp, self._part_frame
-            )
-            self._cloud.publish(cloud)
-        if _wanted(self._markers) and frame.rendering is not None:
-            rendering = frame.rendering
-            self._markers.publish(
-                defect_markers(
-                    inspection.defects, rendering.camera, rendering.pose, frame.header.stamp, self._part_frame
-                )
-            )
-        if self._defects is not None and self._vision_msgs is not None and _wanted(self._defects):
-            self._defects.publish(_detections(self._vision_msgs, frame, inspection))
+        if _wanted(self._cloud) and rendering is not None:
+            self._cloud.publish(anomaly_cloud(rendering, frame.camera, values, threshold, *place))
+        if _wanted(self._markers) and rendering is not None:
+            self._markers.publish(defect_markers(inspection.defects, rendering.camera, rendering.pose, *place))
+        if self._defects is not None and _wanted(self._defects):
+            self._defects.publish(_detections(inspection, frame.header))
 
     def _too_late(self, inspection: Inspection) -> bool:
         """Whether a watchdog, which publishes results too, is about to answer."""
@@ -179,14 +162,14 @@ def answer_key(part_id: str, trigger_ns: int, image_ns: int) -> tuple[str, int, 
     return (part_id, trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
 
 
-def _detections(vision_msgs: ModuleType, frame: Frame, inspection: Inspection) -> object:
-    array = vision_msgs.Detection2DArray(header=frame.header)
+def _detections(inspection: Inspection, header: Header) -> Any:
+    array = make("vision_msgs/msg/Detection2DArray", header=header)
     for defect in inspection.defects:
         x, y, width, height = defect.box
-        detection = vision_msgs.Detection2D(header=frame.header)
+        detection = make("vision_msgs/msg/Detection2D", header=header)
         detection.bbox.center.position.x, detection.bbox.center.position.y = x + width / 2, y + height / 2
         detection.bbox.size_x, detection.bbox.size_y = float(width), float(height)
-        hypothesis = vision_msgs.ObjectHypothesisWithPose()
+        hypothesis = make("vision_msgs/msg/ObjectHypothesisWithPose")
         hypothesis.hypothesis.class_id = defect.kind.name
         hypothesis.hypothesis.score = float(defect.peak_score)
         detection.results.append(hypothesis)
@@ -224,9 +207,9 @@ def _wanted(publisher: Publisher) -> bool:
     return bool(publisher.get_subscription_count() > 0)
 
 
-def _optional(module: str) -> ModuleType | None:
-    """Part of every ROS install, but not among the PyPI wheels."""
+def _optional_publisher(node: Node, kind: str, topic: str, depth: int) -> Publisher | None:
+    """For messages that are part of every ROS install, but not among the PyPI wheels."""
     try:
-        return importlib.import_module(module)
+        return node.create_publisher(message_class(kind), topic, reliable(depth))
     except ImportError:
         return None

@@ -13,7 +13,12 @@ from rclpy.parameter import Parameter
 from ...errors import InputError
 from .parameter_tables import ParameterSpec
 
-RCLPY_OWN = ("use_sim_time", "start_type_description_service")  # declared by rclpy itself, as are qos_overrides.*
+RCLPY_OWN = {"use_sim_time", "start_type_description_service"}  # declared by rclpy itself, as are qos_overrides.*
+
+
+def as_parameters(overrides: dict[str, object] | None) -> list[Parameter]:
+    """Overrides of a node, by name."""
+    return [Parameter(name, value=value) for name, value in (overrides or {}).items()]
 
 
 class Parameters:
@@ -36,24 +41,21 @@ class Parameters:
 
     def _refuse_unknown(self) -> None:
         # rclpy ignores overrides that nobody declares, and has no public way to list them.
-        for name in sorted(set(self._node._parameter_overrides) - set(self._specs) - set(RCLPY_OWN)):
-            if name.startswith("qos_overrides."):
-                continue
+        given = {name for name in self._node._parameter_overrides if not name.startswith("qos_overrides.")}
+        for name in sorted(given - self._specs.keys() - RCLPY_OWN):
             near = get_close_matches(name, self._specs, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"parameter {name}: {self._node.get_name()} has none of this name{hint}")
 
     def _declare(self, spec: ParameterSpec) -> None:
         kind = Parameter.Type.from_parameter_value(spec.default)
-        descriptor = ParameterDescriptor(
-            name=spec.name, type=kind.value, description=spec.description, read_only=spec.read_only
-        )
-        if spec.limits is not None and kind is Parameter.Type.INTEGER:
-            descriptor.integer_range = [IntegerRange(from_value=int(spec.limits[0]), to_value=int(spec.limits[1]))]
-        elif spec.limits is not None:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(spec.limits[0]), to_value=float(spec.limits[1]))
-            ]
+        descriptor = ParameterDescriptor(type=kind.value, description=spec.description, read_only=spec.read_only)
+        if spec.limits is not None:
+            low, high = (type(spec.default)(limit) for limit in spec.limits)
+            if kind is Parameter.Type.INTEGER:
+                descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+            else:
+                descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         if spec.choices:
             descriptor.additional_constraints = "one of " + ", ".join(spec.choices)
         try:

@@ -29,9 +29,7 @@ def result_qos() -> QoSProfile:
 
 def image_topic(parameters: Any, depth: int) -> tuple[type, str, QoSProfile]:
     """Type, name and quality of the image topic, by `image_transport` and `image_reliability`."""
-    qos = QoSProfile(depth=depth)
-    if parameters["image_reliability"] == "best_effort":
-        qos.reliability = ReliabilityPolicy.BEST_EFFORT
+    qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy[parameters["image_reliability"].upper()])
     if parameters["image_transport"] == "compressed":
         return CompressedImage, "image_raw/compressed", qos
     return ImageMsg, "image_raw", qos
@@ -53,10 +51,10 @@ def watched_subscription(
         node.get_logger().warning(text)
         node.health.warn(topic, text)
 
-    events = {"incompatible_qos": incompatible}
+    events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
+    events.message_lost = lambda _: node.health.count("messages_lost")
     try:
-        lost = SubscriptionEventCallbacks(message_lost=lambda _: node.health.count("messages_lost"), **events)
-        return node.create_subscription(kind, topic, callback, qos, event_callbacks=lost)
+        return node.create_subscription(kind, topic, callback, qos, event_callbacks=events)
     except UnsupportedEventTypeError:  # a middleware that does not report losses
-        only = SubscriptionEventCallbacks(**events)
-        return node.create_subscription(kind, topic, callback, qos, event_callbacks=only)
+        events.message_lost = None
+        return node.create_subscription(kind, topic, callback, qos, event_callbacks=events)

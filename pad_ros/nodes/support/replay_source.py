@@ -86,10 +86,8 @@ def _file_frame(file: Path, camera: Camera | None, root: Path) -> ReplayFrame:
             return CompressedImage(header=header, format=file.suffix[1:].lower(), data=array("B", file.read_bytes()))
         return rgb_to_image(images.load(file), header)
 
-    if not (root / "test").is_dir():
-        return ReplayFrame(str(file), camera, message)
-    label = file.parent.name
-    mask = None if label == GOOD else find_mask(root, file)
+    label = file.parent.name if (root / "test").is_dir() else ""
+    mask = find_mask(root, file) if label not in ("", GOOD) else None
     return ReplayFrame(str(file), camera, message, label, mask)
 
 
@@ -100,10 +98,7 @@ def find_images(folder: str) -> list[Path]:
         raise InputError(f"parameter images: {folder!r} is no folder or bag; give the images to publish")
     if (root / "test").is_dir():
         root = root / "test"
-    files = [path for path in root.rglob("*") if path.suffix.lower() in images.SUFFIXES and path.is_file()]
-    if not files:
-        raise InputError(f"{root}: no images ({', '.join(images.SUFFIXES)})")
-    return sorted(files, key=images.by_number)
+    return sorted(images.find([root]), key=images.by_number)
 
 
 def read_camera(path: Path, image: Path) -> Camera:
@@ -117,13 +112,9 @@ def read_camera(path: Path, image: Path) -> Camera:
     try:
         values = yaml.safe_load(path.read_text())
         matrix, distortion = values["camera_matrix"]["data"], values["distortion_coefficients"]["data"]
-        info = CameraInfo(
-            width=int(values["image_width"]),
-            height=int(values["image_height"]),
-            distortion_model=values["distortion_model"],
-            k=[float(v) for v in matrix],
-            d=[float(v) for v in distortion],
-        )
+        info = CameraInfo(width=int(values["image_width"]), height=int(values["image_height"]))
+        info.distortion_model = values["distortion_model"]
+        info.k, info.d = [float(v) for v in matrix], [float(v) for v in distortion]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, KeyError, TypeError, ValueError, OverflowError, RecursionError, AssertionError) as error:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import InputError
-from ..imaging.geometry import Array, Camera, Pose
-from ..imaging.images import Image
-from .defects import Mask
-from .render import Scene, surface
+from pad_ros.demo.defects import Mask
+from pad_ros.demo.render import Scene, surface
+from pad_ros.errors import InputError
+from pad_ros.imaging.geometry import Array, Camera, Pose
+from pad_ros.imaging.images import Image
 
 BISECTIONS = 24
 CABLE_COLOUR, GLOVE_COLOUR = np.array([38.0, 38.0, 42.0]), np.array([58.0, 96.0, 168.0])
