@@ -25,7 +25,7 @@ def stand_in(weights: Path) -> Network:
     """The network of `weights`/FILE under the name "mobilenet-v2"; FileNotFoundError where it is missing."""
     path = weights / FILE
     arrays = read_arrays(path)
-    graph = OnnxGraph((0.5,) * 3, (0.5,) * 3, "same")
+    graph = OnnxGraph((0.5,) * 3, (0.5,) * 3, tensorflow_padding=True)
     layers = json.loads(str(arrays["graph"]))["layers"]
     values = {layers[0]["inp"]: graph.image}
     ends: dict[int, tuple[str, int]] = {}  # by convolution: what its value is called, and its channels

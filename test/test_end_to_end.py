@@ -99,10 +99,9 @@ def test_a_defect_is_rejected_where_it_is(toy, inspector):
 
 
 def test_the_stages_one_by_one_give_the_same(toy, inspector, good):
-    image = images.load(toy.good)
-    camera = inspector.query_camera(image, None)
-    localization = inspector.localize(image, camera)
-    result = inspector.score(image, camera, localization, inspector.render(localization, camera))
+    query = inspector.prepare(images.load(toy.good))
+    localization = inspector.localize(query)
+    result = inspector.score(query, localization, inspector.render(query, localization))
     assert result.score == good.score
     np.testing.assert_array_equal(result.localization.pose.matrix, good.localization.pose.matrix)
     np.testing.assert_array_equal(result.anomaly_map.values, good.anomaly_map.values)

@@ -21,18 +21,20 @@ Mask = NDArray[np.bool_]
 
 
 def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats:
-    """The cues of difference [H, W, C] between an undistorted query and its reference (C = 1: colour)."""
+    """The residual [H, W, C] between an undistorted query and its reference (C = 1: colour)."""
     height, width = image.shape[:2]
     query, best = empty_planes(height, width, shift), np.empty((height, width), np.float32)
     colour = np.array(rendering.background_colour, np.float32)
     plain = lab(colour.reshape(1, 1, 3))[0, 0]
     rows, columns = rendering.inside
     (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
-    honest = []
+    plain_reference = []
 
-    def beside(first: int, last: int) -> None:  # where the reference is plain, no shift makes a difference
+    def around(first: int, last: int) -> None:  # where the reference is plain, no shift makes a difference
         fill_planes(query, image, first, last, None, shift)
-        honest.append(_beside(query, shift, rendering.rgb, colour, plain, top, bottom, left, right, best, first, last))
+        plain_reference.append(
+            _around(query, shift, rendering.rgb, colour, plain, top, bottom, left, right, best, first, last)
+        )
 
     def within(first: int, last: int) -> None:
         begin, end = top + first, top + last
@@ -45,8 +47,8 @@ def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats
             _difference(query, place, lab_planes(photograph[band], seen[band], shift), shift, right - left, least)
         best[begin:end, left:right] = np.sqrt(least[begin - upper : end - upper, : right - left])
 
-    in_bands(beside, height)
-    if not all(honest):
+    in_bands(around, height)
+    if not all(plain_reference):
         top, bottom, left, right = 0, height, 0, width
     in_bands(within, bottom - top)
     return best[..., None]
@@ -112,8 +114,8 @@ def _difference(query, place, reference, radius, width, least):  # type: ignore[
 
 
 @kernel
-def _beside(query, margin, rgb, colour, plain, top, bottom, left, right, out, first, last):  # type: ignore[no-untyped-def]
-    """Differences [H, W] beside a window, where the reference `rgb` is of one `colour`, `plain` in Lab.
+def _around(query, margin, rgb, colour, plain, top, bottom, left, right, out, first, last):  # type: ignore[no-untyped-def]
+    """Differences [H, W] around a window, where the reference `rgb` is of one `colour`, `plain` in Lab.
 
     Of the rows first..last. False where the reference is something else.
     """

@@ -40,7 +40,7 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """Factors of the expected residual, per cue and covariate piecewise linear in the logarithm.
+    """Factors of the expected residual, per channel and covariate piecewise linear in the logarithm.
 
     knots, values: float32 [C, J, K], knots increasing along the last axis.
     """
@@ -48,10 +48,10 @@ class Expectation:
     knots: Floats
     values: Floats
 
-    def predict(self, cue: int, point: Floats, covariates: Floats) -> Floats:
+    def predict(self, channel: int, point: Floats, covariates: Floats) -> Floats:
         """Expected residual [P] from the points' mean residual [P] and the covariates [P, J]."""
         out = np.empty(point.shape, np.float32)
-        _predict(point, np.ascontiguousarray(covariates.T), self.knots[cue], self.values[cue], out)
+        _predict(point, np.ascontiguousarray(covariates.T), self.knots[channel], self.values[channel], out)
         return out
 
 
@@ -93,12 +93,12 @@ def on_part(rendering: ReferenceRendering) -> Mask:
 
 
 def points_and_covariates(
-    rendering: ReferenceRendering, cues: int, pixels: NDArray[np.intp], farthest: float | None = None
+    rendering: ReferenceRendering, channels: int, pixels: NDArray[np.intp], farthest: float | None = None
 ) -> list[tuple[Floats, Floats]]:
-    """(mean residual of the surface points [P], covariates [P, J]) of each cue, at `pixels` [P] (row-major indices).
+    """(mean residual of the surface points [P], covariates [P, J]) of each channel, at `pixels` [P] (row-major).
 
-    rendering.features holds the mean residual of each cue and the rarity. farthest: the largest depth of the whole
-    rendering, where this is a band of it.
+    rendering.features holds the mean residual of each channel and the rarity. farthest: the largest depth of the
+    whole rendering, where this is a band of it.
     """
     # Stands for the background, so that an outline is a step.
     far = float(rendering.depth.max()) if farthest is None else farthest
@@ -108,13 +108,13 @@ def points_and_covariates(
     shared = np.empty((len(COVARIATES) - 1, len(pixels)), np.float32)
     views = rendering.seen.view(np.uint8).sum(axis=0, dtype=np.uint8)
     shared[0] = views.ravel()[pixels] if len(rendering.seen) else 0
-    rendering.features[..., cues].take(pixels, out=shared[1])
+    rendering.features[..., channels].take(pixels, out=shared[1])
     shared[2] = _steepness(lab_planes(rendering.rgb), width, pixels) + SMALLEST
     rendering.alpha.take(pixels, out=shared[3])
     shared[4] = _steepness(log_distance[None], width, pixels) + np.float32(1e-3)
     np.log(shared[2::2], out=shared[2::2])
     out = []
-    for c in range(cues):
+    for c in range(channels):
         point = cv2.dilate(np.ascontiguousarray(rendering.features[..., c]), _NEIGHBOURS).take(pixels) + SMALLEST
         out.append((point, np.concatenate([np.log(point)[None], shared]).T))
     return out

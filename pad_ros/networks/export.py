@@ -26,10 +26,11 @@ class OnnxGraph:
     """A network from images [N, 3, H, W] (RGB, 0..1, any size) to named outputs.
 
     The first operators make (image - mean) / deviation of it; `image` is the result's name.
-    Raises MissingDependencyError where the onnx package is not installed.
+    Raises MissingDependencyError where the onnx package is not installed. tensorflow_padding: at stride 2 that pads
+    less above and on the left, as networks need it that were trained with it.
     """
 
-    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float], tensorflow_padding: bool = False) -> None:
         try:
             import onnx
         except ImportError as error:
@@ -37,6 +38,7 @@ class OnnxGraph:
                 "the package onnx is not installed; training with a backbone exports it (pip install onnx)"
             ) from error
         self._onnx = onnx
+        self._tensorflow_padding = tensorflow_padding
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._outputs: list[Any] = []
@@ -48,9 +50,10 @@ class OnnxGraph:
     ) -> str:
         """A convolution that keeps the size, divided by `stride`. weight: [O, I / groups, k, k]; bias: [O]."""
         k = weight.shape[-1]
+        padding: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if self._tensorflow_padding else {"pads": [k // 2] * 4}
         x = self._node(
             "Conv", x, self._constant(weight), self._constant(bias), kernel_shape=[k, k], strides=[stride, stride],
-            group=groups, pads=[k // 2] * 4,
+            group=groups, **padding,
         )  # fmt: skip
         if activation == "relu6":
             return self._node("Clip", x, self._constant(np.float32(0)), self._constant(np.float32(6)))
