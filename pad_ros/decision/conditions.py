@@ -81,11 +81,21 @@ def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outl
     """The conditions of a query at the rendering's pose. outline: renders the part alone, at any resolution."""
     lit = query.lit_by(rendering)
     clipped = clipped_share(lit, query.undistorted, rendering)
-    shown = 1.0 if query.background.colour is None else share_in_frame(outline, query.pinhole, rendering.pose)
+    shown = 1.0
+    if query.background.colour is not None and not _within_frame(rendering):
+        shown = share_in_frame(outline, query.pinhole, rendering.pose)
     return Conditions(
         shown * (1 - clipped), clipped, lit.light.change, lit.light.known, resolution(rendering, outline),
         sharpness(lit.image, rendering),
     )  # fmt: skip
+
+
+def _within_frame(rendering: ReferenceRendering) -> bool:
+    """Whether the part's window, which has a margin, lies inside the image: then all of the part does."""
+    if rendering.window is None:
+        return False
+    x0, y0, x1, y1 = rendering.window
+    return x0 > 0 and y0 > 0 and x1 < rendering.camera.width and y1 < rendering.camera.height
 
 
 def share_in_frame(outline: Renderer, camera: Camera, pose: Pose) -> float:
@@ -129,7 +139,7 @@ def clipped_share(lit: LitQuery, image: Image, rendering: ReferenceRendering) ->
 
 def resolution(rendering: ReferenceRendering, outline: Renderer) -> float:
     """px per part unit at the part's centre."""
-    depth = float(rendering.pose.transform(outline.gaussians.centre[None])[0, 2])
+    depth = float(rendering.pose.transform(outline.centre[None])[0, 2])
     return math.sqrt(rendering.camera.fx * rendering.camera.fy) / max(depth, 1e-9)
 
 
@@ -140,17 +150,19 @@ def sharpness(image: Image, rendering: ReferenceRendering) -> float:
     if np.count_nonzero(part) < 100:
         return math.nan
     reference = _slope(rendering.rgb[inside])
-    edges = part & (reference > max(float(np.quantile(reference[part], EDGE_QUANTILE)), MIN_EDGE))
+    slopes = reference[part]
+    rank = int(EDGE_QUANTILE * (len(slopes) - 1))
+    edges = part & (reference > max(float(np.partition(slopes, rank)[rank]), MIN_EDGE))
     if np.count_nonzero(edges) < 50:
         return math.nan
-    query = _slope(image[inside].astype(np.float32) * np.float32(1 / 255))
+    query = _slope(image[inside]) * np.float32(1 / 255)
     # The strongest slope nearby: a pose that is off by a fraction of a pixel is no blur.
-    nearby = cv2.dilate(query, np.ones((3, 3), np.uint8))
-    return float(np.sum(nearby[edges]) / np.sum(cv2.dilate(reference, np.ones((3, 3), np.uint8))[edges]))
+    strongest = (cv2.dilate(slope, np.ones((3, 3), np.uint8))[edges].sum() for slope in (query, reference))
+    return float(next(strongest) / next(strongest))
 
 
-def _slope(values: Floats) -> Floats:
-    """Gradient magnitude [H, W] of the mean of the channels, per px."""
-    grey = cv2.transform(values, np.full((1, 3), 1 / 3, np.float32))
+def _slope(values: Floats | Image) -> Floats:
+    """Gradient magnitude [H, W] of the grey values, per px."""
+    grey = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)
     across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1)))
     return np.asarray(cv2.magnitude(across, down))

@@ -59,8 +59,8 @@ class Renderer:
         self._photographs = tuple(photographs)
         self._nearest = nearest_photographs
         self._means = g.means.astype(np.float64)
-        self._centre = g.centre
-        self._directions = directions(self._photographs, self._centre)
+        self.centre = g.centre
+        self._directions = directions(self._photographs, self.centre)
 
     def coarse(self, scale: float) -> Renderer:
         """A renderer of the largest Gaussians, without features and photographs, for images shrunk by `scale`.
@@ -163,7 +163,7 @@ class Renderer:
 
     def _nearest_photographs(self, pose: Pose, without: str | None) -> list[Photograph]:
         """Those taken from the directions nearest to that of `pose`, nearest first."""
-        order = np.argsort(-(self._directions @ (pose.centre - self._centre)), kind="stable")
+        order = np.argsort(-(self._directions @ (pose.centre - self.centre)), kind="stable")
         found = (self._photographs[i] for i in order if self._photographs[i].name != without)
         return list(itertools.islice(found, self._nearest))
 
