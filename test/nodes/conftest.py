@@ -14,8 +14,9 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 from fake_inspector import CAMERA, FakeInspector, write_bundle  # noqa: E402
 from pad_ros.msg import InspectionResult  # noqa: E402
 from rclpy.client import Client  # noqa: E402
+from rclpy.context import Context  # noqa: E402
 from rclpy.exceptions import InvalidHandle  # noqa: E402
-from rclpy.executors import ExternalShutdownException  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
@@ -38,6 +39,7 @@ class Graph:
         self.executor.add_node(self.tester)
         self.received: dict[str, list] = {}
         self._clients: dict[str, Client] = {}
+        self._others: list[Context] = []
         self._stamp = 100
         self._closing = False
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -122,8 +124,21 @@ class Graph:
             if client.wait_for_service(PATIENCE / CLIENTS):
                 return client
             self.tester.destroy_client(self._clients.pop(name))
+        client = self._other_tester().create_client(service_type, name)
+        if client.wait_for_service(PATIENCE):
+            return client
         listed = [known for known, _ in self.tester.get_service_names_and_types()]
         pytest.fail(f"{CLIENTS} clients have not seen the service {name}; the graph lists {listed}")
+
+    def _other_tester(self) -> Node:
+        """A node of another participant, for a service that no client of the first one was told of."""
+        context = Context()
+        rclpy.init(context=context)
+        node, executor = Node("other_tester", context=context), SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        threading.Thread(target=executor.spin, daemon=True).start()
+        self._others.append(context)
+        return node
 
     def results(self, namespace: str = "") -> list[InspectionResult]:
         return self.listen(InspectionResult, f"{namespace}/result" if namespace else "result")
@@ -137,6 +152,8 @@ class Graph:
             else:
                 node.destroy_node()
         self.tester.destroy_node()
+        for context in self._others:
+            context.try_shutdown()
 
 
 @pytest.fixture
