@@ -136,7 +136,12 @@ class Graph:
         rclpy.init(context=context)
         node, executor = Node("other_tester", context=context), SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        threading.Thread(target=executor.spin, daemon=True).start()
+
+        def spin() -> None:
+            with contextlib.suppress(ExternalShutdownException):
+                executor.spin()
+
+        threading.Thread(target=spin, daemon=True).start()
         self._others.append(context)
         return node
 
