@@ -34,8 +34,13 @@ setup: $(STAMPS)/interfaces
 demo: setup
 	$(BIN)/pad demo
 
+# The nodes are tested in a process of their own. With the ROS wheels a service is now and then never seen by a client
+# (about once in 500 tests): what failed among the nodes is run once more in a fresh process, and must pass there.
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore test/nodes
+	$(BIN)/python -m pytest test/nodes || \
+	  { echo "make: tests of nodes failed; those that failed once more in a fresh process"; \
+	    $(BIN)/python -m pytest test/nodes --last-failed --last-failed-no-failures none; }
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow"
