@@ -29,6 +29,7 @@ TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
 SAME_CHANGE = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
+MAX_CUT_OFF = 0.5  # of the pixels in a channel: from less than the rest the light cannot be determined
 LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
 
@@ -98,6 +99,8 @@ def _blocks(image, rgb, inside, step, out):  # type: ignore[no-untyped-def]
 
 def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
     """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
+    if _cut_off(query, reference) > MAX_CUT_OFF:
+        return Light(known=False)
     columns = zip(*(np.ascontiguousarray(values.T) for values in (reference, query)), strict=True)
     lines = [_line(x, y) for x, y in columns]
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
@@ -107,6 +110,13 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
         return Light(change=change, known=change <= SAME_CHANGE)
     (a, x), (b, y), (c, z) = lines
     return Light((a, b, c), (x, y, z), change)
+
+
+def _cut_off(query: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+    """Share of the values that the camera cut off though the reference shows them: of the worst channel."""
+    within = (reference > 2 * DARKEST) & (reference < 1 - 2 * (1 - BRIGHTEST))
+    cut = within & ((query <= DARKEST) | (query >= BRIGHTEST))
+    return float((cut.sum(axis=0) / np.maximum(within.sum(axis=0), MIN_PIXELS)).max())
 
 
 @kernel

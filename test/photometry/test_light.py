@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from splat_scenes import CAMERA, WHITE, box, orbit
 
-from pad_ros.photometry.light import SAME_CHANGE, SAME_LIGHT, Light, fit_light
+from pad_ros.photometry.light import SAME_CHANGE, SAME_LIGHT, Light, fit_light, light_between
 from pad_ros.rendering.renderer import Renderer
 
 
@@ -76,3 +76,11 @@ def test_undoing_stays_within_8_bits():
     np.testing.assert_array_equal(undone[..., 1], image[..., 1])
     assert undone[0, 100, 0] == round((100 - 25.5) / 0.5) and undone[0, 100, 2] == round((100 + 25.5) / 2)
     assert undone[0, 0, 0] == 0 and undone[0, 255, 0] == 255
+
+
+def test_light_that_drives_most_pixels_into_saturation_is_not_known():
+    """Otherwise a bright part, white all over in the image, would count as one in the same light."""
+    reference = np.random.default_rng(0).uniform(0.8, 0.94, (2000, 3))
+    assert light_between(np.minimum(reference * 1.05, 1.0), reference).known
+    for query in (np.ones_like(reference), np.zeros_like(reference)):
+        assert not light_between(query, reference).known
