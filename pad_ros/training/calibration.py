@@ -83,17 +83,19 @@ def calibrate(
     if len(queries) < len(held_out):
         say(f"calibration: {len(queries)} of {len(held_out)} held-out views were localized and count")
     calibration, scores = _adapted(calibration, comparison, [query.sample for query in queries], seed)
-    chosen = fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1]
-    more = [] if not len(scores) else [
-        comparison.evidence(query.sample.query, query.sample.rendering, calibration.state).values.max()
-        for query in _localized(model, calibration, chosen, device)
-    ]  # fmt: skip
-    return _with_threshold(calibration, np.concatenate([scores, np.array(more, np.float32) / calibration.scale]))
+    if not len(scores):  # no held-out view was found: there is no scale to judge others by
+        return _with_threshold(calibration, scores)
+    more = []
+    for found in _localized(model, calibration, fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1], device):
+        with only_our_threads():
+            evidence = comparison.evidence(found.sample.query, found.sample.rendering, calibration.state)
+        more.append(evidence.values.max() / calibration.scale)
+    return _with_threshold(calibration, np.concatenate([scores, np.array(more, np.float32)]))
 
 
 @dataclass(frozen=True, eq=False)
 class _Localized:
-    """A held-out view that was found where it was taken."""
+    """A reference view that was found where it was taken."""
 
     localization: Localization
     sample: Sample

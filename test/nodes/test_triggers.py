@@ -92,7 +92,8 @@ def test_an_image_nearer_to_another_trigger_is_left_to_it():
 
 def test_without_stamps_the_next_image_counts_unless_one_came_just_before():
     assert play([trigger("A", 0, 1000), image("i", 0, 1100)]) == [("A", "i")]
-    assert play([image("old", 0, 800), trigger("A", 0, 1000), image("i", 0, 1100)]) == [("A", "i")]
+    assert play([image("old", 0, 500), trigger("A", 0, 1000), image("i", 0, 1100)]) == [("A", "i")]
+    assert play([image("own?", 0, 800), trigger("A", 0, 1000), image("i", 0, 1100)]) == [("A", Reason.BAD_STAMP)]
     assert play([image("own?", 0, 950), trigger("A", 0, 1000), image("i", 0, 1100)]) == [("A", Reason.BAD_STAMP)]
     assert play([trigger("A", 0, 1000), trigger("B", 0, 1050), image("i", 0, 1100)]) == [
         ("A", Reason.DROPPED), ("B", "i"),

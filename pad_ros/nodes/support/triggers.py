@@ -67,8 +67,9 @@ class TriggerMatching:
         if len(self.triggers) >= MAX_WAITING:
             found.append(self._held(self.triggers[0], Reason.DROPPED, f"{MAX_WAITING} triggers were waiting"))
         self.triggers.append(trigger)
-        ago = min((trigger.since_ns - image.since_ns for image in self._images), default=self._before + 1)
-        if not trigger.stamp_ns and ago <= self._before:
+        most = self._before + self._after
+        ago = min((trigger.since_ns - image.since_ns for image in self._images), default=most + 1)
+        if not trigger.stamp_ns and ago <= most:  # a trigger may be as late as that
             text = f"the trigger has no stamp, and an image came {ago / 1e6:.0f} ms before it: it may be the part's"
             found.append(self._held(trigger, Reason.BAD_STAMP, text))
         return found + self.settle(trigger.since_ns)
