@@ -208,7 +208,8 @@ def test_compressed_images(graph):
 
 
 def test_triggers_take_one_image_each(graph):
-    cell = graph.add(CellNode, triggered=True, trigger_timeout=3.0)
+    # An unstamped trigger is HOLD within match_before + match_after of an image: less here than `settle` waits.
+    cell = graph.add(CellNode, triggered=True, trigger_timeout=3.0, match_before=0.0, match_after=0.1)
     images, triggers, results = (
         graph.publisher(Image, "image_raw"),
         graph.publisher(Trigger, "trigger"),
@@ -216,13 +217,15 @@ def test_triggers_take_one_image_each(graph):
     )
     graph.wait_matched("result")
     images.publish(graph.image(GOOD))
+    graph.wait(lambda: bool(cell._intake.matching._images), "the image")
     graph.settle()
     assert not results  # nobody asked
     graph.trigger(triggers, Trigger(part_id="A1"), cell)
     for _ in range(3):
         images.publish(graph.image(GOOD))
     graph.wait(lambda: len(results) == 1, "the answer to A1")
-    graph.settle()  # the other two images must be past: an unstamped trigger takes whatever comes next
+    graph.wait(lambda: len(cell._intake.matching._images) >= 2, "the images that nobody asked for")
+    graph.settle()
     triggers.publish(Trigger(part_id="A2"))
     graph.settle()
     triggers.publish(Trigger(part_id="A3"))
