@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from ..imaging.background import mask_box
 from ..imaging.images import Image
+from ..imaging.lab import lab
 from ..networks.segmenters import Segmenter
+from ..photometry.face_light import without_added_light
 from ..photometry.ground import EMPTY_ALPHA, on_ground
 from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.result import ReferenceRendering
-from .colour import residuals
+from .colour import residuals, residuals_where
 from .expectation import on_part
 from .surroundings import BackgroundDistance, distance_from_empty, distance_from_ground
 
@@ -24,6 +26,9 @@ Mask = NDArray[np.bool_]
 Residual = Callable[[Image, ReferenceRendering], Floats]
 
 SEGMENTED_SHARE = 0.5  # of the part must a segmenter find, or what it does not find says nothing
+SAME_LIGHT_CHANGE = 0.0075  # of full scale: three quarters of good views in the light of the reference views stay below
+LEAST_FORGIVEN = 0.02  # L*a*b* / 100: a smaller residual needs no explanation
+ADDED_LIGHT_COST = 0.2  # residual per L*a*b* / 100 that added light explains
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
 MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
@@ -52,20 +57,38 @@ def measure(
 ) -> Measurement:
     """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
 
-    In front of another background the rendering is composed with the query's ground, in two ways: with what the query
-    shows around the part, and with ground continued behind it; with `shift` (px forgiven) the colour that fits better
-    counts. What lies off the part is then judged by how unlike the ground it is.
+    With `shift` (px forgiven) the reference is shaded as the query's light shades the part, and light that a face
+    shows more of is forgiven, at a cost. In front of another background the rendering is composed with the query's
+    ground, in two ways: with what the query shows around the part, and with ground continued behind it; with `shift`
+    the colour that fits better counts. What lies off the part is then judged by how unlike the ground it is.
     """
     lit = query.lit_by(rendering)
     if lit.plain:
-        found = residual(lit.image, rendering)
-        return Measurement(found, _far_residual(found[..., 0], rendering), rendering, lit.background_mask)
+        reference = rendering if shift is None else lit.shaded
+        found = residual(lit.image, reference)
+        if shift is not None:
+            _forgive_added_light(found, lit, reference, shift)
+        return Measurement(found, _far_residual(found[..., 0], rendering), reference, lit.background_mask)
     found = residual(lit.image, lit.in_place)
     if shift is not None:
         continued = on_ground(lit.shaded, lit.behind, query.background)
         np.minimum(found[..., 0], residuals(lit.image, continued, shift)[..., 0], out=found[..., 0])
     ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
     return Measurement(found, ground_residual, lit.in_place, ground, ground is not None)
+
+
+def _forgive_added_light(residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int) -> None:
+    """Lower `residual` to what is left without the light that faces show more of, and the cost of that light."""
+    if lit.shading is None or lit.light_change <= SAME_LIGHT_CHANGE:
+        return
+    inside = reference.inside
+    shown, query, found = reference.cropped(inside), lit.values[inside], residual[inside][..., 0]
+    unlit = without_added_light(query, shown, lit.shading.polynomial.surface, found > LEAST_FORGIVEN)
+    if unlit is None:
+        return
+    changed = (unlit != query).any(axis=2)
+    cost = np.linalg.norm(lab(unlit) - lab(query), axis=2) * np.float32(ADDED_LIGHT_COST)
+    np.minimum(found, residuals_where(unlit, shown, shift, changed) + cost, out=found)
 
 
 def _judge_surroundings(
