@@ -43,6 +43,7 @@ WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
 BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.25  # of residual / expected residual; 1.3 in good views
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
+USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
 OFF_PART_MARGIN = 7  # px: nearer to the part its edge counts, not the background
 
@@ -62,10 +63,12 @@ class CalibratedComparison:
         from .surface_statistics import residual_statistics  # needs torch, which a line does not
 
         off_part: list[NDArray[np.floating]] = []  # [C] per view
+        light: list[float] = []
 
         def measured() -> Iterator[tuple[Camera, Pose, Floats]]:
             for sample in samples:
-                residual = self._measure(sample.query, sample.rendering).residual
+                residual = self._measure(sample, math.inf).residual
+                light.append(sample.query.lit_by(sample.rendering).light_change)
                 off = residual[_off_part(sample.rendering.alpha)]
                 off_part.append(np.quantile(off, OFF_PART_QUANTILE, axis=0))
                 yield sample.rendering.camera, sample.rendering.pose, residual
@@ -74,7 +77,7 @@ class CalibratedComparison:
         knots, factors = no_factors(len(found.overall_deviation))
         return ComparisonState(
             found.mean, found.rarity, knots, factors, tuple(map(float, found.overall_deviation)),
-            tuple(map(float, np.nanmax(off_part, axis=0))),
+            tuple(map(float, np.nanmax(off_part, axis=0))), float(np.quantile(light, USUAL_LIGHT_QUANTILE)),
         )  # fmt: skip
 
     def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
@@ -83,7 +86,7 @@ class CalibratedComparison:
 
     def draw(self, sample: Sample, state: ComparisonState, seed: int) -> list[PixelSample]:
         """Of each channel up to FITTED_PIXELS of the part's pixels in one view."""
-        measured = self._measure(sample.query, sample.rendering)
+        measured = self._measure(sample, state.usual_light)
         residual, reference = measured.residual, measured.reference
         pixels = np.flatnonzero(on_part(reference))
         rng = np.random.default_rng(seed)
@@ -105,13 +108,15 @@ class CalibratedComparison:
         return replace(state, knots=knots, factors=factors)
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
-        measured = self._measure(query, rendering)
+        measured = self._measure(Sample(query, rendering), state.usual_light)
         values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
-    def _measure(self, query: PreparedQuery, rendering: ReferenceRendering) -> Measurement:
-        return measure(query, rendering, self._residual, self._segmenter, self.settings.shift)
+    def _measure(self, sample: Sample, usual_light: float) -> Measurement:
+        return measure(
+            sample.query, sample.rendering, self._residual, self._segmenter, self.settings.shift, usual_light
+        )
 
     def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
         """[H, W, C], C = 1: the colour; with a backbone C = 2."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,6 @@ Mask = NDArray[np.bool_]
 Residual = Callable[[Image, ReferenceRendering], Floats]
 
 SEGMENTED_SHARE = 0.5  # of the part must a segmenter find, or what it does not find says nothing
-SAME_LIGHT_CHANGE = 0.0075  # of full scale: three quarters of good views in the light of the reference views stay below
 LEAST_FORGIVEN = 0.02  # L*a*b* / 100: a smaller residual needs no explanation
 ADDED_LIGHT_COST = 0.2  # residual per L*a*b* / 100 that added light explains
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
@@ -54,19 +54,22 @@ def measure(
     residual: Residual,
     segmenter: Segmenter | None,
     shift: int | None,
+    usual_light: float = math.inf,
 ) -> Measurement:
     """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
 
-    With `shift` (px forgiven) the reference is shaded as the query's light shades the part, and light that a face
-    shows more of is forgiven, at a cost. In front of another background the rendering is composed with the query's
-    ground, in two ways: with what the query shows around the part, and with ground continued behind it; with `shift`
-    the colour that fits better counts. What lies off the part is then judged by how unlike the ground it is.
+    With `shift` (px forgiven), where the query's light differs by more than is usual: the reference is shaded as that
+    light shades the part, and what a face shows more of it is forgiven, at a cost. In front of another background the
+    rendering is composed with the query's ground, in two ways: with what the query shows around the part, and with
+    ground continued behind it; with `shift` the colour that fits better counts. What lies off the part is then judged
+    by how unlike the ground it is.
     """
     lit = query.lit_by(rendering)
     if lit.plain:
-        reference = rendering if shift is None else lit.shaded
-        found = residual(lit.image, reference)
-        if shift is not None:
+        if shift is None or lit.light_change <= usual_light:
+            reference, found = rendering, residual(lit.image, rendering)
+        else:
+            reference, found = lit.shaded, residual(lit.image, lit.shaded)
             _forgive_added_light(found, lit, reference, shift)
         return Measurement(found, _far_residual(found[..., 0], rendering), reference, lit.background_mask)
     found = residual(lit.image, lit.in_place)
@@ -79,7 +82,7 @@ def measure(
 
 def _forgive_added_light(residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int) -> None:
     """Lower `residual` to what is left without the light that faces show more of, and the cost of that light."""
-    if lit.shading is None or lit.light_change <= SAME_LIGHT_CHANGE:
+    if lit.shading is None:
         return
     inside = reference.inside
     shown, query, found = reference.cropped(inside), lit.values[inside], residual[inside][..., 0]

@@ -82,9 +82,8 @@ def _vote(seen, shown, out):  # type: ignore[no-untyped-def]
             count = np.float32(3 + RIDGE)
             scale = 1 / (square * count - total * total)
             gain, gloss = (along * count - change * total) * scale, (square * change - total * along) * scale
-            gain, gloss = min(max(gain / LARGEST_GAIN, -1), 1), min(max(gloss / LARGEST_GLOSS, -1), 1)
-            out[y, x, 0] = int(np.floor(middle * gain + 0.5)) + middle
-            out[y, x, 1] = int(np.floor(middle * gloss + 0.5)) + middle
+            for k, share in enumerate((gain / LARGEST_GAIN, gloss / LARGEST_GLOSS)):
+                out[y, x, k] = min(max(int(np.floor(middle * share + 0.5)), -middle), middle) + middle
 
 
 # parameters: pixels and their neighbours, the rows in question, and what is changed there
