@@ -88,8 +88,8 @@ class ComparisonState:
         """The reverse of `to_parts`; KeyError, TypeError or ValueError where something is missing or no number."""
         parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
         parts.update({name: tuple(float(x) for x in values[name]) for name in ("deviation", "off_part")})
-        numbers = {name: float(values[name]) for name in ("usual_light", "max_evidence") if name in values}
-        return ComparisonState(**parts, **numbers)
+        parts.update({name: float(values[name]) for name in ("usual_light", "max_evidence") if name in values})
+        return ComparisonState(**parts)
 
 
 def no_factors(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
