@@ -20,7 +20,7 @@ from ablation import with_pose_and_mask
 from common import option_parser, table_lines, write_result
 from robustness import COLUMNS, effects, judge
 
-from pad_ros.comparison import measurement
+from pad_ros.comparison import calibrated, measurement
 from pad_ros.demo.defects import KINDS
 from pad_ros.demo.generator import Conditions, make_dataset
 from pad_ros.demo.lamps import LAMPS
@@ -36,7 +36,8 @@ QUERY_LAMPS = ("studio", "moved", "day", "night")
 QUERIES = {"good": 20, **dict.fromkeys(KINDS, 5)}
 PIECES = {  # switched off, each with those before
     "nothing": None,
-    "light on whole faces": (measurement, "_forgive_added_light", lambda *_: None),
+    "light on whole faces": (measurement, "_forgive_face_light", lambda *_: None),
+    "the larger share forgiven of the bulk": (calibrated, "EXPONENT_IN_OTHER_LIGHT", calibrated.BULK_EXPONENT),
     "shading": (prepared_query.LitQuery, "shading", None),
     "a cast must beat simpler light": (light, "SIMPLER", float("inf")),
 }
@@ -63,8 +64,8 @@ def main() -> None:
     model_path, views, *sets = arguments.paths
     model = ReferenceModel.load(model_path)
     rows: list[list[object]] = []
-    for piece, calibrated in without_pieces(model, views):
-        for row in judged(calibrated, sets, arguments.effects):
+    for piece, without in without_pieces(model, views):
+        for row in judged(without, sets, arguments.effects):
             rows.append([piece, *row])
             print(table_lines(["switched off", "set", *COLUMNS], rows)[-1], flush=True)
     title = f"Other light, {views.name}"

@@ -1,10 +1,9 @@
-"""Light that falls on a face, or is mirrored in it, where the reference views, in another light, did not show it.
+"""Light that falls on a face, or is mirrored in it, more or less than in the light of the reference views.
 
 More light multiplies the face's colour; what a smooth face mirrors of a lamp is added, the same in all channels of
 linear light (the dichromatic model; Shafer 1985, "Using color to separate reflection components"). Both are about the
 same all over a face. So each is taken, at a pixel, as the median over its neighbours on the same face: those of similar
-colour, depth and direction in the rendering. A burr or a stain, which covers a part of a face, is outvoted. Missing
-light is never explained: a hole or a missing part is darker as well.
+colour, depth and direction in the rendering. A burr or a stain, which covers a part of a face, is outvoted.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Mask = NDArray[np.bool_]
 BLUR = 0.8  # px, of both images: an edge that is off by a part of a pixel is no light
 LARGEST_SLOPE = 0.05  # of the rendering's grey value per px: steeper pixels are edges and do not vote
 RIDGE = 0.05  # of linear light squared: gain and gloss of a grey face cannot be separated and share the change
-LEAST_ADDED = 0.005  # linear light, mean of the channels
+LEAST_CHANGE = 0.005  # linear light, mean of the channels
 LARGEST_GLOSS, LARGEST_GAIN = 0.6, 0.8  # linear light; share of the face's own
 LEVELS = 41  # that a vote can fall on, the middle one for no change
 VOTES_FOR_NONE = 2.0  # that are always cast for no change
@@ -35,14 +34,14 @@ SAME_DEPTH = 0.03  # (logarithm): standard deviations of how alike two pixels of
 MOST_UNLIKE = 16.0  # sum of squared deviations beyond which a vote is left out
 
 
-def without_added_light(query: Floats, reference: ReferenceRendering, surface: Surface, where: Mask) -> Floats | None:
-    """The query [h, w, 3] (0..1) without the light that faces show more of than the rendering of the same window.
+def without_face_light(query: Floats, reference: ReferenceRendering, surface: Surface, where: Mask) -> Floats | None:
+    """The query [h, w, 3] (0..1) without the light that faces show more or less of than the rendering of the window.
 
     surface: of the rendering; where [h, w]: which pixels may change. None where none does.
     """
     linear, expected = query**2, reference.rgb**2  # a gamma of 2 stands for the camera's, which is not known
     seen, shown = (cv2.GaussianBlur(values, (0, 0), BLUR) for values in (linear, expected))
-    wanted = where & ((seen - shown).mean(axis=2) > LEAST_ADDED) & (reference.alpha > 0.5)
+    wanted = where & (np.abs((seen - shown).mean(axis=2)) > LEAST_CHANGE) & (reference.alpha > 0.5)
     if not wanted.any():
         return None
     grey = cv2.cvtColor(reference.rgb, cv2.COLOR_RGB2GRAY)
@@ -89,7 +88,7 @@ def _vote(seen, shown, out):  # type: ignore[no-untyped-def]
 # parameters: pixels and their neighbours, the rows in question, and what is changed there
 @kernel
 def _elect(wanted, voters, votes, face, first, last, linear, out):  # type: ignore[no-untyped-def]
-    """Take the light that the neighbours vote for from the wanted pixels of rows first..last, if that darkens them."""
+    """Take the light that the neighbours vote for from the wanted pixels of rows first..last."""
     height, width, features = face.shape
     counts = np.zeros((2, LEVELS), np.float32)
     half, near = np.float32(0.5), np.float32(1 / NEAR**2)
@@ -117,11 +116,9 @@ def _elect(wanted, voters, votes, face, first, last, linear, out):  # type: igno
                         total += weight
             gain = 1 + _median(counts[0], total) * LARGEST_GAIN
             gloss = _median(counts[1], total) * LARGEST_GLOSS
-            before = linear[y, x, 0] + linear[y, x, 1] + linear[y, x, 2]
-            if (before - 3 * gloss) / gain < before:
-                for c in range(3):
-                    value = (linear[y, x, c] - gloss) / gain
-                    out[y, x, c] = np.sqrt(min(max(value, 0), 1))
+            for c in range(3):
+                value = (linear[y, x, c] - gloss) / gain
+                out[y, x, c] = np.sqrt(min(max(value, 0), 1))
 
 
 @kernel

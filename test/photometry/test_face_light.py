@@ -1,10 +1,10 @@
-"""Light that a whole face shows more of is taken away; what covers a part of it, or darkens it, is not."""
+"""Light that a whole face shows more or less of is taken away; what covers a part of it is not."""
 
 import numpy as np
 import pytest
 
 from pad_ros.imaging.geometry import Camera, Pose
-from pad_ros.photometry.face_light import without_added_light
+from pad_ros.photometry.face_light import without_face_light
 from pad_ros.photometry.surface import Surface
 from pad_ros.rendering.result import ReferenceRendering
 
@@ -34,12 +34,12 @@ def lit(reference, where, gain=1.0, gloss=0.0):
 
 def left(query, reference, where):
     """Of the difference to the rendering at some pixels, the share that is not explained."""
-    unlit = without_added_light(query, reference, Surface.of(reference), np.ones((SIZE, SIZE), bool))
+    unlit = without_face_light(query, reference, Surface.of(reference), np.ones((SIZE, SIZE), bool))
     before = np.abs(query - reference.rgb)[where].mean()
     return 1.0 if unlit is None else float(np.abs(unlit - reference.rgb)[where].mean() / before)
 
 
-@pytest.mark.parametrize("light", [{"gain": 1.3}, {"gloss": 0.2}, {"gain": 1.15, "gloss": 0.1}])
+@pytest.mark.parametrize("light", [{"gain": 1.3}, {"gloss": 0.2}, {"gain": 1.15, "gloss": 0.1}, {"gain": 0.7}])
 def test_light_on_a_whole_face_is_taken_away(reference, light):
     inner = np.s_[22:48, 17:38]
     assert left(lit(reference, FACE, **light), reference, inner) < 0.4
@@ -50,11 +50,6 @@ def test_a_bright_spot_on_a_face_is_no_light(reference, light):
     assert left(lit(reference, SPOT, **light), reference, SPOT) > 0.9
 
 
-@pytest.mark.parametrize("gain", [0.5, 0.8])
-def test_a_face_in_the_dark_is_left_as_it_is(reference, gain):
-    assert left(lit(reference, FACE, gain=gain), reference, FACE) == 1
-
-
 def test_another_colour_is_no_light(reference):
     query = reference.rgb.copy()
     query[FACE] = (0.2, 0.6, 0.8)
@@ -63,10 +58,10 @@ def test_another_colour_is_no_light(reference):
 
 def test_the_same_light_and_pixels_that_are_not_asked_for_stay(reference):
     surface, nowhere = Surface.of(reference), np.zeros((SIZE, SIZE), bool)
-    assert without_added_light(reference.rgb, reference, surface, ~nowhere) is None
+    assert without_face_light(reference.rgb, reference, surface, ~nowhere) is None
     query = lit(reference, FACE, gloss=0.2)
-    assert without_added_light(query, reference, surface, nowhere) is None
+    assert without_face_light(query, reference, surface, nowhere) is None
     some = nowhere.copy()
     some[30:35, 20:25] = True
-    changed = (without_added_light(query, reference, surface, some) != query).any(axis=2)
+    changed = (without_face_light(query, reference, surface, some) != query).any(axis=2)
     assert changed[some].all() and not changed[~some].any()
