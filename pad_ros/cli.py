@@ -1,4 +1,4 @@
-"""`pad`: train, inspect, evaluate, bag, bench, demo, weights and info, without ROS.
+"""`pad`: train, calibrate, inspect, evaluate, bag, bench, demo, weights and info, without ROS.
 
 Exit status: 0 done; 1 done, and at least one verdict is not PASS (inspect, bag); 2 bad usage or bad
 input; 3 the machine lacks something.
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     _add_train(command("train", _train, "learn a reference model from views of one good part"))
+    _add_calibrate(command("calibrate", _calibrate, "learn from good parts as the line's own camera sees them"))
     _add_inspect(command("inspect", _inspect, "verdict and heatmap for images"))
     _add_evaluate(command("evaluate", _evaluate, "metrics.json and report.html on a labelled data set"))
     _add_bag(command("bag", _bag, "inspect the images of a rosbag2, no ROS needed"))
@@ -104,6 +105,21 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
+
+
+def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
+    calibrate.add_argument("model", type=Path)
+    calibrate.add_argument("good", type=Path, metavar="GOOD",
+                           help="folder of images of good units, one subfolder each; data set; or rosbag2")  # fmt: skip
+    calibrate.add_argument("--out", type=Path, required=True, metavar="MODEL2", help="folder for the new model")
+    calibrate.add_argument("--topic", help="image topic of a bag (default: the only one)")
+    calibrate.add_argument("--false-reject-rate", type=_share, metavar="RATE",
+                           help="share of good parts that may be rejected (default: the model's)")  # fmt: skip
+    calibrate.add_argument("--trust", action="store_true", help="learn from images that look defective as well")
+    calibrate.add_argument("--pictures", type=Path, metavar="DIR", help="pictures of the images that were left out")
+    calibrate.add_argument("--seed", type=_seed, default=0)
+    _add_scene(calibrate)
+    _add_device(calibrate)
 
 
 def _add_inspect(inspect: argparse.ArgumentParser) -> None:
@@ -233,6 +249,30 @@ def _train(arguments: argparse.Namespace) -> int:
         networks=networks,
     )  # fmt: skip
     print("\n".join(model_summary(model.save(arguments.out))))
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from .io.good_images import read_good_images
+    from .model import ReferenceModel
+    from .reporting.reports import InspectionWriter
+    from .training.line_calibration import calibrate_on_line, report
+
+    if arguments.out.resolve() == arguments.model.resolve():
+        raise InputError(f"{arguments.out}: the model itself is not changed; choose another --out")
+    ReferenceModel.check_destination(arguments.out)
+    inspector = _load_inspector(arguments)
+    images = read_good_images(arguments.good, inspector.model.max_query_pixels, arguments.topic)
+    found = calibrate_on_line(
+        inspector.model, images, arguments.false_reject_rate, arguments.trust, inspector.device, arguments.seed,
+        inspector.scene,
+    )  # fmt: skip
+    if arguments.pictures is not None:
+        with InspectionWriter(arguments.pictures, inspector.model) as writer:
+            for image in found.left_out:
+                writer.add(image.name, image.inspection or inspector.bad_image(image.why))
+    print("\n".join(report(found, inspector.model)))
+    print(f"hash        {found.model.save(arguments.out).hash}")
     return 0
 
 

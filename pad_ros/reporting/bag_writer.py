@@ -9,27 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from ..decision.inspection import Inspection
 from ..decision.result_message import result_message
 from ..errors import InputError
-from ..resources import resource_folder
+from ..io.bags import typestore
 from .pictures import heatmap_overlay
 
 if TYPE_CHECKING:
     from ..model import ReferenceModel
-
-
-def typestore() -> Typestore:
-    """ROS 2 Jazzy's messages and ours."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types: dict[str, Any] = {}
-    for path in sorted(resource_folder("msg", "InspectionResult.msg").glob("*.msg")):
-        types.update(get_types_from_msg(path.read_text(encoding="utf-8"), f"pad_ros/msg/{path.stem}"))
-    store.register(types)
-    return store
 
 
 class BagWriter(AbstractContextManager["BagWriter"]):

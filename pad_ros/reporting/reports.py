@@ -10,7 +10,7 @@ from typing import Any
 
 from ..decision.inspection import Inspection
 from ..decision.result_message import plain_result
-from ..decision.threshold import tail_threshold
+from ..decision.threshold import choose_threshold
 from ..imaging import images
 from ..model import ReferenceModel
 from ..verdicts import Verdict
@@ -90,14 +90,19 @@ def model_summary(model: ReferenceModel) -> list[str]:
     if calibration is None or not math.isfinite(calibration.threshold):
         lines.append("threshold   none: every verdict will be HOLD")
     else:
-        _, error = tail_threshold(calibration.scores, calibration.false_reject_rate)
-        rests_on = f"enough to promise {100 * calibration.promised_rate:.1f} %"
-        if math.isfinite(error):
-            rests_on = f"an estimate, standard error {error:.2f}"
+        chosen = choose_threshold(calibration.scores, calibration.reference_scores, calibration.false_reject_rate)
+        rests_on = f"enough to promise {100 * chosen.promised_rate:.1f} %"
+        if math.isfinite(chosen.error):
+            rests_on = f"an estimate, standard error {chosen.error:.2f}"
+        what = "good units" if len(calibration.reference_scores) else "reference views"
         lines.append(
             f"threshold   {calibration.threshold:.3f} for {100 * calibration.false_reject_rate:g} % false rejects, "
-            f"from {len(calibration.scores)} reference views ({rests_on})"
+            f"from {len(calibration.scores)} {what} ({rests_on})"
         )
+    lines += [
+        f"calibrated  from {entry['units']} good units of {entry['source']} (newest image {entry['newest_image']})"
+        for entry in training.get("line_calibrations", [])
+    ]
     if "seconds" in training:
         lines.append(f"training    {training['seconds']} s on {training.get('device', '?')}")
     return lines
