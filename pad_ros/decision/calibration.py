@@ -19,6 +19,7 @@ NUMBERS = ("threshold", "false_reject_rate", "promised_rate", "coverage", "max_l
 ANY_CONDITIONS = ConditionLimits()
 PIXEL_EVIDENCE = 10.0  # that one pixel may bring,
 REGION_EVIDENCE = 2.0  # but so much that a region full of it scores this many times the threshold
+COMMON_RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 REFERENCE_SCORES = "reference_scores"  # an array that models without calibration on a line do not have
 
 
@@ -55,6 +56,14 @@ class Calibration:
                 f"{least:.2g} to {most:g}"
             )
         return self.with_scores(self.scores, self.reference_scores, false_reject_rate)
+
+    def thresholds(self) -> list[tuple[float, float]]:
+        """(rate of false rejects, threshold) for the rates that people ask for and the scores support."""
+        least, most = supported_rates(self.scores)
+        if not math.isfinite(self.threshold):
+            return []
+        rates = [rate for rate in COMMON_RATES if least <= rate <= most]
+        return [(rate, choose_threshold(self.scores, self.reference_scores, rate).value) for rate in rates]
 
     def with_scores(
         self, scores: NDArray[np.float32], reference_scores: NDArray[np.float32], false_reject_rate: float

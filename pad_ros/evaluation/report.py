@@ -89,6 +89,10 @@ def _charts(metrics: Mapping[str, Any], judged: Sequence[Judged], counts: PixelC
     ]
     marker = Marker(metrics["threshold"], "threshold")
     charts.append(("Scores", "images left of the threshold pass", histogram_chart(groups, "image score", marker)))
+    calibrated = [("good parts that it was calibrated with", np.array(metrics["good_scores"], np.float64))]
+    rates = "; ".join(f"{value:.2f} would reject {100 * rate:g} %" for rate, value in metrics["thresholds"])
+    text = f"Where the threshold comes from. Of good parts a threshold of {rates}."
+    charts.append(("Calibration", text, histogram_chart(calibrated, "image score", marker)))
     return [chart for chart in charts if chart[2]]
 
 

@@ -12,6 +12,7 @@ from ..imaging import images
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
 from .bags import image_topic, is_bag, read_images, read_part_ids
+from .camera_file import read_camera
 
 GOOD_FOLDERS = ("test/good", "good")  # of a data set, of a line's own images
 
@@ -44,6 +45,7 @@ class _Folder:
     source: str
     max_pixels: int
     files: Sequence[tuple[str, str, Path]]  # name, unit, file
+    camera: Camera | None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,7 +57,7 @@ class _Folder:
                 image = images.load(file, self.max_pixels)
             except ImageError as error:
                 image = error
-            yield GoodImage(name, unit, file.stat().st_mtime_ns if file.exists() else 0, image)
+            yield GoodImage(name, unit, file.stat().st_mtime_ns if file.exists() else 0, image, self.camera)
 
 
 @dataclass(frozen=True)
@@ -96,4 +98,5 @@ def read_good_images(path: Path, max_pixels: int = images.MAX_PIXELS, topic: str
     if not files:
         raise InputError(f"{root}: no images ({', '.join(images.SUFFIXES)}), neither here nor one folder deeper")
     files.sort(key=lambda found: images.by_number(found[0]))
-    return _Folder(str(path), max_pixels, [(file.relative_to(root).as_posix(), unit, file) for file, unit in files])
+    named = [(file.relative_to(root).as_posix(), unit, file) for file, unit in files]
+    return _Folder(str(path), max_pixels, named, read_camera(root))

@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..decision.calibration import Calibration
 from ..decision.inspection import Inspection
 from ..decision.result_message import plain_result
 from ..decision.threshold import choose_threshold
@@ -17,6 +20,8 @@ from ..verdicts import Verdict
 from .gallery import GalleryEntry, write_gallery
 from .output import write_json
 from .pictures import heatmap_image, heatmap_overlay
+
+BARS, BAR_WIDTH = 10, 40
 
 
 class InspectionWriter(AbstractContextManager["InspectionWriter"]):
@@ -99,6 +104,7 @@ def model_summary(model: ReferenceModel) -> list[str]:
             f"threshold   {calibration.threshold:.3f} for {100 * calibration.false_reject_rate:g} % false rejects, "
             f"from {len(calibration.scores)} {what} ({rests_on})"
         )
+        lines += [f"            {line}" for line in score_lines(calibration)]
     lines += [
         f"calibrated  from {entry['units']} good units of {entry['source']} (newest image {entry['newest_image']})"
         for entry in training.get("line_calibrations", [])
@@ -106,3 +112,17 @@ def model_summary(model: ReferenceModel) -> list[str]:
     if "seconds" in training:
         lines.append(f"training    {training['seconds']} s on {training.get('device', '?')}")
     return lines
+
+
+def score_lines(calibration: Calibration) -> list[str]:
+    """A histogram of the scores of good parts, the threshold in it, and what other thresholds would reject."""
+    scores, threshold = calibration.scores, calibration.threshold
+    edges = np.linspace(0, max(float(scores.max()), threshold) * 1.001, BARS + 1)
+    counts = np.histogram(scores, edges)[0]
+    lines = ["scores of good parts:"]
+    for count, low, high in zip(counts, edges, edges[1:]):
+        bar = "#" * math.ceil(BAR_WIDTH * count / max(int(counts.max()), 1))
+        mark = "  <- threshold" if low <= threshold < high else ""
+        lines.append(f"{low:6.2f} to {high:5.2f} {count:5d} {bar}{mark}")
+    rates = ", ".join(f"{100 * rate:g} %: {value:.2f}" for rate, value in calibration.thresholds())
+    return [*lines, f"threshold by false rejects: {rates}"]

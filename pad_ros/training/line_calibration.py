@@ -231,9 +231,7 @@ def report(found: LineCalibration, before: ReferenceModel) -> list[str]:
         f"less than {100 * largest_rate(found.rejected, count):.1f} % of all do, with 95 % confidence",
     ]
     if count < (needed := units_needed(rate)):
-        lines.append(
-            f"            {needed} good units, none above it, would show that it keeps {100 * rate:g} %"
-        )
+        lines.append(f"            {needed} good units, none above it, would show that it keeps {100 * rate:g} %")
     return lines
 
 

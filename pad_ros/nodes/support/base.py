@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -24,6 +25,7 @@ from .spin import BlockingCallbacks
 from .worker import Worker
 
 Load = Callable[[Path, str, Scene], Inspector]
+RATE = "false_reject_rate"
 
 
 def transition(work: Callable[[Any], None]) -> Callable[[Any, LifecycleState], TransitionCallbackReturn]:
@@ -62,12 +64,15 @@ class StageNode(LifecycleNode):
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
         self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
         self._autostart = self.parameters["autostart"]
+        self._loaded: Inspector | None = None  # with the model's own threshold
         self.inspector: Inspector | None = None
         self.worker: Worker | None = None
         self.problem = ""  # why the last transition failed
         self.health = Health(self, self)
         self._configured: Entities | None = None
         self._activated: Entities | None = None
+        self.add_on_set_parameters_callback(self._check_rate)
+        self.add_post_set_parameters_callback(self._apply_rate)
         self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=BlockingCallbacks())
         self.set_up()
         if self._autostart:
@@ -147,7 +152,7 @@ class StageNode(LifecycleNode):
         if self._configured is not None:
             self._configured.destroy()
             self._configured = None
-        self.inspector = None
+        self.inspector = self._loaded = None
 
     def _close_inputs(self, finish: bool) -> None:
         if self._activated is not None:
@@ -174,11 +179,27 @@ class StageNode(LifecycleNode):
                 raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash} was asked for")
             model.name.encode()  # a name that is not UTF-8 fits into no message
             self.prepare(inspector)
+            at_rate = _at_rate(inspector, self.parameters.get(RATE, 0.0))
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
             return _text(error).encode(errors="backslashreplace").decode()
-        self.inspector = inspector
+        self._loaded, self.inspector = inspector, at_rate
         self.problem = ""
         return ""
+
+    def _check_rate(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == RATE and self._loaded is not None:
+                try:
+                    _at_rate(self._loaded, parameter.value)
+                except PadError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply_rate(self, parameters: list[Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.name == RATE and self._loaded is not None:
+                self.inspector = _at_rate(self._loaded, parameter.value)
+                self.get_logger().info(f"false_reject_rate {parameter.value:g}: {self.describe()}")
 
     def describe(self) -> str:
         """One line for people: which model on which device, and the state where that is not `active`."""
@@ -186,7 +207,9 @@ class StageNode(LifecycleNode):
         if self.inspector is None:
             return f"no model{state}"
         model = self.inspector.model
-        return f"model {model.name} ({model.hash[:12]}) on {self.inspector.device}{state}"
+        calibration = model.calibration
+        limit = "no threshold" if calibration is None else f"threshold {calibration.threshold:.3g}"
+        return f"model {model.name} ({model.hash[:12]}) on {self.inspector.device}, {limit}{state}"
 
     def close(self) -> None:
         self._release()
@@ -239,6 +262,11 @@ def check_location(folder: Path, root: str) -> None:
     for path in chain([folder], folder.rglob("*")):  # the folder first: nothing is read in one outside
         if (path is folder or path.is_symlink()) and not path.resolve().is_relative_to(allowed):
             raise ModelError(f"{path}: leads out of {root}, where models must lie (parameter models_root)")
+
+
+def _at_rate(inspector: Inspector, rate: float) -> Inspector:
+    """With the threshold for this rate of false rejects; 0: the model's own."""
+    return inspector.at_rate(rate) if rate > 0 else inspector
 
 
 def _text(error: Exception) -> str:
