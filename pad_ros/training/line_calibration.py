@@ -33,6 +33,7 @@ from ..rendering.renderer import Renderer
 from .calibration import EXPECTED_ALLOWANCE, LOSS_ALLOWANCE, SMALLEST_SCALE
 
 MIN_UNITS = 5  # that must be usable
+LOOSER_LOSS = 2.0  # times the loss that a pose may have: noise of the line's camera is to be learned
 FOLDS = 10  # of units: none is scored by what it taught
 FAR_DEVIATIONS = 4.0  # median absolute deviations (of log scores) from the median: an image beyond looks defective,
 FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected
@@ -92,7 +93,8 @@ def calibrate_on_line(
     """
     if model.calibration is None or not math.isfinite(model.calibration.threshold):
         raise InputError(f"{model.name}: the model has no threshold to begin with: train it with more views")
-    inspector = Inspector(model, device, scene)
+    looser = replace(model.calibration, max_loss=LOOSER_LOSS * model.calibration.max_loss)
+    inspector = Inspector(replace(model, calibration=looser), device, scene)
     seen, left_out = _look_at(inspector, images, seed)
     if not trust:
         seen, suspicious = _without_far(seen, model.calibration.threshold)
@@ -104,7 +106,7 @@ def calibrate_on_line(
             f"{images.source}: {len(units)} good units can be used, at least {MIN_UNITS} are needed{reasons}"
         )
     rate = model.calibration.false_reject_rate if false_reject_rate is None else false_reject_rate
-    calibration = _calibrated(inspector, images, seen, units, rate)
+    calibration = _calibrated(Inspector(model, device, scene), images, seen, units, rate)
     rejected = int(np.count_nonzero(calibration.scores > calibration.threshold))
     entry = {
         "source": images.source, "units": len(units), "images": len(seen), "left_out": len(left_out),
