@@ -55,9 +55,7 @@ Report = Callable[[Path, Shown, GalleryEntry, images.Image | None], None]
 def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     """Everything below `out`: dataset/, model/, overlays/, units/, model_calibrated/, index.html, results.json.
 
-    Returns 0.
-
-    ros: three node processes and messages between them; else the same stages in this process.
+    Returns 0. ros: three node processes and messages between them; else the same stages in this process.
     """
     if ros:
         _require_ros()
