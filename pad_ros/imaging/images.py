@@ -27,7 +27,10 @@ BEHIND_ALPHA = (255.0, 255.0, 255.0)  # what is transparent is put on this
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # OpenCV's remarks on damaged files would come on top of the one line that the user gets.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4, as ROS Jazzy's apt package
+    cv2.setLogLevel(0)  # silent
+else:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def validate(image: object, where: str = "image") -> Image:

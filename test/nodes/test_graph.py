@@ -8,7 +8,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from fake_inspector import CAMERA, POSE, FakeInspector, write_bundle
+from fake_inspector import CAMERA, POSE, THRESHOLD, FakeInspector, write_bundle
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
@@ -27,6 +27,7 @@ from pad_ros.nodes.renderer import RendererNode  # noqa: E402
 from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
 from pad_ros.nodes.support.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
 from pad_ros.nodes.support.messages import pose_from_msg  # noqa: E402
+from pad_ros.reporting.pictures import heatmap_image  # noqa: E402
 from pad_ros.verdicts import Reason  # noqa: E402
 
 GOOD, DEFECT, CRASH, EMPTY = 75, 200, 255, 0
@@ -158,6 +159,7 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
         "reference": Image,
         "reference/depth": Image,
         "heatmap": Image,
+        "heatmap/colour": Image,
         "heatmap_overlay": Image,
         "anomaly_cloud": PointCloud2,
         "defect_markers": MarkerArray,
@@ -178,6 +180,9 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
     heatmap = image_to_floats(line.received["heatmap"][0])
     assert heatmap.shape == (48, 64)
     assert heatmap[13, 24] == pytest.approx(DEFECT / 150)
+    colour = line.received["heatmap/colour"][0]
+    assert colour.encoding == "rgb8"
+    np.testing.assert_array_equal(image_to_rgb(colour), heatmap_image(heatmap, THRESHOLD))
     assert line.received["heatmap_overlay"][0].encoding == "rgb8"
     assert image_to_rgb(line.received["reference"][0]).shape == (48, 64, 3)
     assert line.received["anomaly_cloud"][0].width == 20 * 20
