@@ -195,14 +195,21 @@ def test_colcon_builds_the_package(repository, tmp_path):
     )
     setup = f"{prefix}. install/setup.bash; export PYTHONPATH=$PYTHONPATH:{site};"
     file, version, presets = run(f'{setup} {sys.executable} -S -c "{program}"', tmp_path).split()
-    install = str(tmp_path / "install")
+    install, install_path = str(tmp_path / "install"), str(Path(file).parents[1])
     assert file.startswith(install)
     assert presets.startswith(install)
     assert version == pad_ros.__version__
     executables = tmp_path / "install" / "pad_ros" / "lib" / "pad_ros"
     assert all(os.access(path, os.X_OK) for path in executables.iterdir())
     assert {"cell", "localizer", "train", "inspect"} <= {path.name for path in executables.iterdir()}
-    assert "usage: pad train" in run(f"{setup} {sys.executable} -S {executables / 'train'} --help", tmp_path)
+    # They run by the interpreter of the build, whatever `python3` is, and say in one line what that one lacks.
+    assert {path.read_text().splitlines()[0] for path in executables.iterdir()} == {f"#!{sys.executable}"}
+    assert "usage: pad train" in run(f"{setup} PATH=/usr/bin:/bin {executables / 'train'} --help", tmp_path)
+    bare = subprocess.run(
+        [sys.executable, "-S", executables / "cell"], capture_output=True, text=True, env={"PYTHONPATH": install_path}
+    )
+    assert bare.returncode == 3 and len(bare.stderr.splitlines()) == 1
+    assert f"{sys.executable}: No module named" in bare.stderr
     share = tmp_path / "install" / "pad_ros" / "share" / "pad_ros"
     assert (share / "launch" / "conveyor_cell.launch.py").is_file()
     assert (share / "config" / "conveyor_cell.yaml").is_file()

@@ -188,6 +188,40 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
     assert line.received["anomaly_cloud"][0].width == 20 * 20
 
 
+def test_tf_leads_from_the_camera_to_the_part(line):
+    """The same pose as `pose`; also without ROS's messages in test_result_message.py."""
+    tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is part of ROS installs, not of the PyPI wheels")
+    transforms, poses = line.listen(tf2_msgs.TFMessage, "/tf"), line.listen(PoseWithCovarianceStamped, "pose")
+    line.wait_matched("/tf")
+    line.wait_matched("pose")
+    message = line.image(GOOD)
+    inspect(line, message)
+    line.wait(lambda: transforms and poses, "pose and transform")
+    (stamped,) = transforms[0].transforms
+    assert (stamped.header.stamp, stamped.header.frame_id) == (message.header.stamp, "camera")
+    assert stamped.child_frame_id == "part"
+    pose, move = poses[0].pose.pose, stamped.transform
+    assert move.rotation == pose.orientation
+    moved, position = move.translation, pose.position
+    assert (moved.x, moved.y, moved.z) == (position.x, position.y, position.z)
+
+
+def test_defects_are_detections(line):
+    vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed, nor in the PyPI wheels")
+    found = line.listen(vision_msgs.Detection2DArray, "defects")
+    line.wait_matched("defects")
+    message = line.image(DEFECT)
+    inspect(line, message)
+    line.wait(lambda: found, "detections")
+    (detection,) = found[0].detections
+    assert found[0].header == detection.header == message.header
+    assert detection.results[0].hypothesis.class_id == "ADDED"
+    assert detection.results[0].hypothesis.score == pytest.approx(DEFECT / 150 / (DEFECT / 150 + THRESHOLD))
+    assert detection.id == f"{message.header.stamp.sec}.{message.header.stamp.nanosec:09d}/1"
+    size, centre = (detection.bbox.size_x, detection.bbox.size_y), detection.bbox.center.position
+    assert (*size, centre.x, centre.y) == (6, 4, 25, 14)
+
+
 def test_namespace_makes_a_second_cell(graph):
     graph.add(CellNode, namespace="left")
     graph.add(CellNode, namespace="right")
