@@ -44,8 +44,11 @@ def setup_keyword(repository: Path, name: str):
 
 
 def requirements(path: Path) -> list[Requirement]:
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [Requirement(line) for line in lines if line]
+    """Those of a file, and of the files that it names by -c."""
+    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    named = [path.parent / line.removeprefix("-c ") for line in lines if line.startswith("-c ")]
+    own = [Requirement(line) for line in lines if line and not line.startswith("-c ")]
+    return sum((requirements(other) for other in named), own)
 
 
 def test_version_and_name_agree_everywhere(repository):
@@ -114,12 +117,14 @@ def test_what_setup_py_installs_exists(repository):
         assert list(repository.glob(pattern)), pattern
 
 
-@pytest.mark.parametrize("version", PYTHONS)
-def test_every_dependency_has_one_pin_within_its_range(repository, version):
-    """For each Python that setup.py and the CI name."""
+@pytest.mark.parametrize(
+    "name, version", [*(("constraints.txt", version) for version in PYTHONS), ("constraints-jazzy.txt", "3.12")]
+)
+def test_every_dependency_has_one_pin_within_its_range(repository, name, version):
+    """For each Python that setup.py and the CI name, and for ROS 2 Jazzy's."""
     environment = {"python_version": version, "python_full_version": f"{version}.9"}
     pins: dict[str, list[str]] = {}
-    for pin in requirements(repository / "constraints.txt"):
+    for pin in requirements(repository / name):
         if pin.marker is None or pin.marker.evaluate(environment):
             pins.setdefault(pin.name, []).append(str(pin.specifier).removeprefix("=="))
     declared = [Requirement(line) for line in setup_keyword(repository, "install_requires")]
@@ -128,6 +133,15 @@ def test_every_dependency_has_one_pin_within_its_range(repository, version):
         assert requirement.specifier.contains(pinned), requirement
     for requirement in requirements(repository / "requirements-ros-wheels.txt"):
         assert len(pins[requirement.name]) == 1, requirement
+
+
+def test_a_ros_machine_gets_the_numpy_and_opencv_of_cv_bridge(repository):
+    pins = {pin.name: pin.specifier for pin in requirements(repository / "constraints-jazzy.txt")}
+    assert pins["numpy"].contains("1.26.4")
+    assert all(pin.version.startswith("4.") for pin in pins["opencv-python-headless"])
+    makefile = (repository / "Makefile").read_text()
+    wheels, _, ros = makefile.partition("ifdef ROS_DISTRO")[2].partition("else")
+    assert "constraints-jazzy.txt" in wheels and "CONSTRAINTS ?= constraints.txt" in ros
 
 
 def test_ci_covers_every_python_and_runs_what_there_is(repository):

@@ -268,6 +268,11 @@ def test_a_node_that_ends_again_and_again_ends_the_launch(actions, monkeypatch):
     assert shutdown.options["reason"] == "cell has ended 5 times within 60 s"
 
 
+def test_a_replay_ends_with_its_last_image(actions):
+    (shutdown,) = nodes_of(actions("replay"))["camera_replay"]["on_exit"](SimpleNamespace(returncode=0), None)
+    assert shutdown.options["reason"] == "camera_replay is done"
+
+
 def test_rviz_is_asked_for_where_there_is_none(actions, monkeypatch):
     def missing(name: str) -> str:
         raise LookupError(name)

@@ -1,7 +1,8 @@
 """Arrays and Cameras as ROS messages, and back where `io.encodings` (which needs no ROS) does not.
 
-On a ROS machine cv_bridge converts images, after our own checks: it takes a message whose step is too short. Without it,
-and for what it refuses or rounds differently (16 bits), `io.encodings` does: `pad bag` must judge what the cell judged.
+On a ROS machine cv_bridge converts images, after our own checks: it takes a message whose step is too short. Without
+it, and for what it refuses or rounds differently (16 bits), `io.encodings` does: `pad bag` must judge what the cell
+judged.
 """
 
 from __future__ import annotations

@@ -136,13 +136,19 @@ class Cell:
         *parameters: dict[str, Any],
         remappings: Sequence[tuple[str, str]] = (),
         respawn: bool = True,
+        ends_launch: bool = False,
     ) -> Node:
-        """One of our nodes. The launch ends where the node refuses its parameters, or ends again and again."""
+        """One of our nodes. The launch ends where the node refuses its parameters, or ends again and again.
+
+        ends_launch: it ends with the node in any case, as all of its work is then done.
+        """
         ends: deque[float] = deque(maxlen=MOST_ENDS)
 
         def ended(event: Any, context: Any) -> list[Any] | None:
             if event.returncode in (InputError.exit_status, MissingDependencyError.exit_status):
                 return [Shutdown(reason=f"{executable} cannot run like this, see above")]
+            if ends_launch:
+                return [Shutdown(reason=f"{executable} is done")]
             ends.append(time.monotonic())
             if respawn and len(ends) == MOST_ENDS and ends[-1] - ends[0] < ENDS_WINDOW:
                 return [Shutdown(reason=f"{executable} has ended {MOST_ENDS} times within {ENDS_WINDOW:.0f} s")]
