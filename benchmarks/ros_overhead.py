@@ -9,7 +9,7 @@ in the result's localize_ms (which includes decoding), render_ms and score_ms; t
 
 --conveyor: the processes of conveyor_cell.launch.py with replay, and a client; from the image's stamp to the arrival of
 its result, with a client of `result` alone ("light") and of every topic ("heavy"), with and without config/fastdds.xml.
-Exit status 1 if, with the profile, a trigger did not get one result of its own image, or the times' 95 % quantile exceeds
+Exit status 1 if, with the profile, a trigger did not get one result of its own image, or the p95 of the times exceeds
 300 ms.
 """
 

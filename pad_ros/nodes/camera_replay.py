@@ -31,7 +31,6 @@ from .support.replay_source import ReplayFrame, open_source
 from .support.spin import run
 from .support.stages import stamp_ns
 
-
 SETTLE = 1.0  # seconds after the first subscriber of the images: RViz may be known before the cell is
 
 
