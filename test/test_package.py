@@ -35,6 +35,8 @@ ROSDEP = {
 }
 NO_ROSDEP_KEY = {"lz4", "onnx", "pycolmap", "safetensors", "threadpoolctl"}
 
+ROS_PACKAGES = re.compile(r"rclpy|launch|launch_ros|cv_bridge|ament_index_python|\w+_msgs|\w+_msgs_py|\w+_interfaces")
+
 
 def setup_keyword(repository: Path, name: str):
     """What setup.py gives to a keyword of setup(), a literal."""
@@ -81,13 +83,12 @@ def test_everything_imported_is_a_declared_dependency(repository):
     """Names of third-party modules that the library imports, against setup.py."""
     names = {"cv2": "opencv-python-headless", "mapbox_earcut": "mapbox-earcut", "yaml": "pyyaml"}
     setup = (repository / "setup.py").read_text()
-    ros = re.compile(r"rclpy|launch|launch_ros|\w+_msgs|\w+_interfaces")  # in package.xml
     comes_with_another = {"llvmlite", "lz4", "markupsafe"}  # numba, rosbags, jinja2
     for path in (repository / "pad_ros").rglob("*.py"):
         for module in imported(path):
             if module in sys.stdlib_module_names or module in comes_with_another or module == "pad_ros":
                 continue
-            if not ros.fullmatch(module):
+            if not ROS_PACKAGES.fullmatch(module):  # those are in package.xml
                 assert f'"{names.get(module, module)}>=' in setup, f"{path}: {module}"
 
 
@@ -102,9 +103,8 @@ def test_package_xml_names_what_setup_py_requires(repository):
 def test_package_xml_names_the_ros_packages_that_are_imported(repository):
     package = ElementTree.parse(repository / "package.xml").getroot()
     keys = {entry.text for entry in package.iter() if entry.tag.endswith("depend")}
-    ros = re.compile(r"rclpy|\w+_msgs|\w+_interfaces|launch|launch_ros")
     for path in [*(repository / "pad_ros").rglob("*.py"), *(repository / "launch").glob("*.py")]:
-        assert {module for module in imported(path) if ros.fullmatch(module)} <= keys, path
+        assert {module for module in imported(path) if ROS_PACKAGES.fullmatch(module)} <= keys, path
     for path in (repository / "launch").glob("*.py"):
         started = set(re.findall(r'package="(\w+)"', path.read_text()))
         assert started <= keys | {"pad_ros"}, path
