@@ -248,8 +248,8 @@ def test_wrong_arguments_end_the_launch_with_one_line(actions, name, argument, t
 def test_a_node_that_refuses_its_parameters_ends_the_launch(actions):
     ended = nodes_of(actions("conveyor_cell"))["cell"]["on_exit"]
     for status in (2, 3):
-        (shutdown,) = ended(SimpleNamespace(returncode=status), None)
-        assert shutdown.kind == "Shutdown"
+        (said, shutdown) = ended(SimpleNamespace(returncode=status), None)
+        assert (said.kind, shutdown.kind) == ("LogInfo", "Shutdown")
     assert ended(SimpleNamespace(returncode=-9), None) is None  # a killed one is started again
 
 
@@ -264,13 +264,13 @@ def test_a_node_that_ends_again_and_again_ends_the_launch(actions, monkeypatch):
         assert cell(crashed, None) is None and replay(crashed, None) is None
     assert watchdog(crashed, None) is None
     now = 79.0
-    (shutdown,) = cell(crashed, None)
-    assert shutdown.options["reason"] == "cell has ended 5 times within 60 s"
+    (said, shutdown) = cell(crashed, None)
+    assert said.options["msg"] == shutdown.options["reason"] == "cell has ended 5 times within 60 s"
 
 
 def test_a_replay_ends_with_its_last_image(actions):
-    (shutdown,) = nodes_of(actions("replay"))["camera_replay"]["on_exit"](SimpleNamespace(returncode=0), None)
-    assert shutdown.options["reason"] == "camera_replay is done"
+    (said, shutdown) = nodes_of(actions("replay"))["camera_replay"]["on_exit"](SimpleNamespace(returncode=0), None)
+    assert said.options["msg"] == shutdown.options["reason"] == "camera_replay is done"
 
 
 def test_rviz_is_asked_for_where_there_is_none(actions, monkeypatch):

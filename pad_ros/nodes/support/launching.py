@@ -82,6 +82,11 @@ def number(given: Given, name: str) -> int:
         raise InputError(f"{name}:={given[name]}: expected a whole number") from None
 
 
+def shutdown(reason: str) -> list[Any]:
+    """What ends the launch. Of an ended process launch itself says only that it "was required"."""
+    return [LogInfo(msg=reason), Shutdown(reason=reason)]
+
+
 def camera_topics(given: Given) -> list[tuple[str, str]]:
     """Remappings of what a camera and the line publish. Each name is a remap of its own for ROS."""
     image = given["image"]
@@ -146,12 +151,12 @@ class Cell:
 
         def ended(event: Any, context: Any) -> list[Any] | None:
             if event.returncode in (InputError.exit_status, MissingDependencyError.exit_status):
-                return [Shutdown(reason=f"{executable} cannot run like this, see above")]
+                return shutdown(f"{executable} cannot run like this, see above")
             if ends_launch:
-                return [Shutdown(reason=f"{executable} is done")]
+                return shutdown(f"{executable} is done")
             ends.append(time.monotonic())
             if respawn and len(ends) == MOST_ENDS and ends[-1] - ends[0] < ENDS_WINDOW:
-                return [Shutdown(reason=f"{executable} has ended {MOST_ENDS} times within {ENDS_WINDOW:.0f} s")]
+                return shutdown(f"{executable} has ended {MOST_ENDS} times within {ENDS_WINDOW:.0f} s")
             return None
 
         return Node(
