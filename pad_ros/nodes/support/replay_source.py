@@ -67,7 +67,8 @@ def _bag_source(path: Path, camera_file: str, labels: str) -> ReplaySource:
     count = image_topic(path)[1]
     if count == 0:
         raise InputError(f"{path}: the bag has no images")
-    first = next(read_images(path, limit=1))
+    given = bool(camera_file)
+    first = next(read_images(path, limit=1, guess=given))
     camera = read_camera(Path(camera_file), path) if camera_file else first.camera
 
     def frames() -> Iterator[ReplayFrame]:
@@ -76,7 +77,7 @@ def _bag_source(path: Path, camera_file: str, labels: str) -> ReplaySource:
                 message = partial(_bag_message, item.frame)
                 yield ReplayFrame(f"{path}#{item.name}", camera, message, item.label, item.mask_path)
             return
-        for frame in read_images(path):
+        for frame in read_images(path, guess=given):
             yield ReplayFrame(f"{path}#{frame.stamp_ns}", camera, partial(_bag_message, frame))
 
     return ReplaySource(count, camera is not None, frames)
