@@ -17,10 +17,12 @@ ifdef ROS_DISTRO
   VENV_OPTIONS := --system-site-packages
   ROS_REQUIREMENTS :=
   CMAKE_OPTIONS :=
+  CONSTRAINTS ?= constraints-jazzy.txt
 else
   VENV_OPTIONS :=
   ROS_REQUIREMENTS := requirements-ros-wheels.txt
   CMAKE_OPTIONS := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/drop_foreign_includes.cmake
+  CONSTRAINTS ?= constraints.txt
   export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
   export CMAKE_PREFIX_PATH := $(CURDIR)/$(VENV)
 endif
@@ -75,9 +77,9 @@ $(STAMPS)/venv:
 # --no-compile: most of what is in torch and its like is never imported, so byte-compiling it all only costs time.
 # pip first, messages second. The editable install puts this folder on sys.path by a plain .pth file
 # (compat): the messages lie in site-packages/pad_ros, and pad_ros/__init__.py joins the two.
-$(STAMPS)/packages: $(STAMPS)/venv setup.py setup.cfg pyproject.toml constraints.txt $(REQUIREMENTS)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt 'setuptools>=77,<80'
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-build-isolation \
+$(STAMPS)/packages: $(STAMPS)/venv setup.py setup.cfg pyproject.toml constraints-common.txt $(CONSTRAINTS) $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) 'setuptools>=77,<80'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --no-build-isolation \
 	  --config-settings editable_mode=compat --editable . $(addprefix --requirement ,$(REQUIREMENTS))
 	@touch $@
 

@@ -59,12 +59,15 @@ def is_bag(path: Path) -> bool:
     return path.suffix.lower() in BAG_SUFFIXES
 
 
-def read_images(path: Path, topic: str | None = None, limit: int | None = None) -> Iterator[BagImage]:
+def read_images(
+    path: Path, topic: str | None = None, limit: int | None = None, guess: bool = False
+) -> Iterator[BagImage]:
     """The images on `topic` (None: the only image topic) in the order they were recorded.
 
     limit: no more than this many, evenly spread over the recording. An image that cannot be decoded is
     handed on as an ImageError, so that none vanishes. The camera is that of the first camera_info next to
-    the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics.
+    the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics, and unless
+    `guess` for a camera_info without intrinsics, as the cell does not judge images with one.
     """
     with closing(_open(path)) as reader:
         connections = _image_connections(reader, path, topic)
@@ -74,6 +77,8 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
         with _damage(path):
             first_info = next(reader.messages(infos), None) if infos else None
             camera = None if first_info is None else camera_from_info(_message(first_info[2], INFO_TYPE))
+            if first_info is not None and camera is None and not guess:
+                raise InputError("camera_info is uncalibrated (K is zero); record it from a calibrated camera")
             for i, (connection, time_ns, raw) in enumerate(reader.messages(connections)):
                 if i in wanted:
                     yield _decode(connection, time_ns, raw, camera)
@@ -117,7 +122,7 @@ def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
 
 
 def _views(path: Path, max_side: int | None) -> Iterator[View]:
-    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS)):
+    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS, guess=True)):
         if isinstance(frame.image, ImageError):
             print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
             continue
@@ -138,6 +143,8 @@ def _open(path: Path) -> Reader:
     if not path.exists():
         raise InputError(f"{path}: no such bag")
     if not is_bag(path):
+        if path.suffix == ".zstd":
+            raise InputError(f"{path}: a compressed file of a bag; name the bag's folder, or unpack it by `zstd -d`")
         raise InputError(f"{path}: not a rosbag2 (a folder with metadata.yaml, an .mcap or a .db3 file)")
     metadata = path / "metadata.yaml"
     if path.is_dir() and not metadata.is_file():

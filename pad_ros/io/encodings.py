@@ -1,6 +1,6 @@
 """What ROS messages hold, without ROS: raw pixels to RGB, camera_info, covariances. Nodes and bags share it.
 
-One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy is not ours.
+One small converter of our own: cv_bridge (which nodes use where they can) is missing outside ROS installs.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def message_pixels(msg: ImageMessage, sample: str, channels: int) -> NDArray[Any
     if height * width > images.MAX_PIXELS:
         raise ImageError(f"image message: {width}x{height} is more than {images.MAX_PIXELS // 10**6} Mpx")
     shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
-    view = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
+    view: NDArray[Any] = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
 
 

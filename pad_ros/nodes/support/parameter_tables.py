@@ -143,6 +143,13 @@ CAMERA_REPLAY = (
     ),
     P("log", "", "file that gets one JSON line per image: its stamp (ns), its file, what it shows"),
     P("record", "", "new rosbag2 that gets all that is published; empty: none"),
+    P("figures", False, "collect the results and print after the last image what `pad evaluate` prints"),
+    P("figures_wait", 30.0, "seconds after the last image that figures wait for its results", (0.0, 3600.0)),
+    P(
+        "labels", "",
+        "for figures, what the images of a bag show: CSV or JSON lines, or a topic, as `pad bag --labels`; "
+        "a data set has its own",
+    ),
 )  # fmt: skip
 
 # fmt: off
