@@ -52,6 +52,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pad_ros
 
 # The generated ones: benchmarks/RESULTS.md and docs/licences.md.
 documents: setup

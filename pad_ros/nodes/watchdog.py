@@ -20,6 +20,7 @@ from pad_ros.msg import InspectionResult, Trigger
 from ..decision.inspection import Inspection
 from ..verdicts import Reason, Verdict
 from .support.health import Reporter, graded
+from .support.limits import shortened
 from .support.line import LineOutputs
 from .support.messages import result_msg
 from .support.outputs import answer_key
@@ -31,6 +32,7 @@ from .support.stages import Query, rejected, stamp_msg, stamp_ns
 from .support.stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
+SETTLING = 4.0  # seconds after the start: on a busy machine the cell may be heard that much later than triggers
 REMEMBERED = 256  # answers
 NAMELESS = "_NODE_NAME_UNKNOWN_"  # rmw's word for a publisher whose node is not announced yet
 PUBLISHER_MEMORY = 5.0  # seconds for which one that has left still counts: its last results may be on their way
@@ -52,9 +54,10 @@ class Question:
 class WatchdogNode(Node):
     """Watches triggers, or images where the cell runs free, and the results to them. Time is the steady clock's.
 
-    A process of its own: it answers even where a stage has died. What it says on `line/...` is for each question the
-    first answer. PASS counts only while none but the nodes of `result_nodes` publish results. InputError for a wrong
-    parameter.
+    A process of its own: it answers even where a stage has died. In its first seconds it is patient: it may not have
+    found the node yet that answers, and a second answer must not follow the first. What it says on `line/...` is for
+    each question the first answer. PASS counts only while none but the nodes of `result_nodes` publish results.
+    InputError for a wrong parameter.
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
@@ -73,7 +76,8 @@ class WatchdogNode(Node):
         self.line = LineOutputs(self)
         self.health = WatchdogHealth(self)
         self._began_ns = time.time_ns()
-        self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(50))
+        self._settled_ns = time.monotonic_ns() + int(1e9 * SETTLING)
+        self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(200))
         if self.triggered:
             self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
         else:
@@ -86,8 +90,8 @@ class WatchdogNode(Node):
         return max(0, int(self.count_publishers("result")) - 1)
 
     def _on_trigger(self, msg: Trigger) -> None:
-        stamp = stamp_ns(msg.header.stamp)
-        self._ask(Question((msg.part_id, stamp, 0), msg.part_id, stamp, stamp, time.monotonic_ns()))
+        stamp, part_id = stamp_ns(msg.header.stamp), shortened(msg.part_id)
+        self._ask(Question((part_id, stamp, 0), part_id, stamp, stamp, time.monotonic_ns()))
 
     def _on_image(self, msg: ImageMsg | CompressedImage) -> None:
         self.last_image_ns = time.monotonic_ns()
@@ -114,7 +118,7 @@ class WatchdogNode(Node):
         trigger = stamp_ns(msg.trigger_stamp)
         key = answer_key(msg.part_id, trigger, stamp_ns(msg.header.stamp))
         if self.triggered:
-            key = (msg.part_id, trigger, 0)
+            key = (shortened(msg.part_id), trigger, 0)
         if self._answer(key, verdict):
             return
         if key in self._held:
@@ -130,7 +134,8 @@ class WatchdogNode(Node):
         problem = self.publishers_of_results.problem()
         wanted = self.parameters["model_hash"]
         if not msg.model_hash or (wanted and msg.model_hash != wanted):
-            problem = f"PASS of part {msg.part_id!r} by model {msg.model_hash[:12] or '(none)'}, not the one to be used"
+            model = msg.model_hash[:12] or "(none)"
+            problem = f"PASS of part {shortened(msg.part_id)!r} by model {model}, not the one to be used"
         if problem:
             self.get_logger().error(f"{problem}: PASS counts as HOLD")
             self.health.count("untrusted")
@@ -151,7 +156,7 @@ class WatchdogNode(Node):
     def _check(self) -> None:
         now = time.monotonic_ns()
         self.publishers_of_results.look()
-        while self.questions and now - self.questions[0].since_ns > 1e9 * self.deadline:
+        while self.questions and now - max(self.questions[0].since_ns, self._settled_ns) > 1e9 * self.deadline:
             if self._take_arrived():
                 continue
             question = self.questions.popleft()

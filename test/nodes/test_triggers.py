@@ -99,6 +99,19 @@ def test_without_stamps_the_next_image_counts_unless_one_came_just_before():
         ("A", Reason.DROPPED), ("B", "i"),
     ]  # fmt: skip
     assert play([trigger("A", 1000, 1000), image("unstamped", 0, 1010)]) == [("A", Reason.DROPPED)]
+    assert play([trigger("A", 0, 1000), image("i", 0, 1390)]) == [("A", "i")], "its image came within the time"
+
+
+def test_an_unstamped_trigger_leaves_an_image_to_the_trigger_that_follows():
+    """The image of A was lost, and that of B overtakes B's trigger."""
+    lost = [trigger("A", 0, 1000), image("b", 1700, 1710)]
+    assert play([*lost, trigger("B", 1700, 1730)], matching(timeout=1.0)) == [("A", Reason.DROPPED), ("B", "b")]
+    assert play([*lost, trigger("B", 0, 1730)], matching(timeout=1.0)) == [
+        ("A", Reason.DROPPED), ("B", Reason.BAD_STAMP),
+    ]  # fmt: skip
+    assert play([trigger("A", 1000, 1000), trigger("B", 0, 1300), image("a", 1010, 1310)]) == [
+        ("A", "a"), ("B", Reason.DROPPED),
+    ]  # fmt: skip
 
 
 def test_a_flood_of_triggers_stays_bounded():

@@ -24,6 +24,7 @@ from ...reporting.pictures import heatmap_overlay
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
+from .limits import shortened
 from .markers import defect_markers
 from .messages import frame_to_localized, frame_to_reference, make, message_class, result_msg
 from .qos import reliable, result_qos
@@ -159,7 +160,7 @@ class ScorerOutput:
 
 def answer_key(part_id: str, trigger_ns: int, image_ns: int) -> tuple[str, int, int]:
     """What ties an answer to its question: part and trigger where there is one, else the image's stamp."""
-    return (part_id, trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
+    return (shortened(part_id), trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
 
 
 def _detections(inspection: Inspection, header: Header) -> Any:

@@ -95,7 +95,12 @@ def run(make: Callable[[], Node]) -> int:
                 node.get_logger().error(f"{type(error).__name__}: {error}")
                 time.sleep(0.01)
     executor.shutdown(timeout_sec=2)
-    if hasattr(node, "close"):
-        node.close()
+    try:
+        if hasattr(node, "close"):
+            node.close()
+    except PadError as error:  # what was recorded did not all reach the disk
+        if not status:
+            print(f"pad_ros: {error}", file=sys.stderr)
+        status = status or error.exit_status
     rclpy.try_shutdown()
     return status
