@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import pack
 
+import cv2
 import numpy as np
 import rclpy
 from coded_inspector import encode, write_bundle
@@ -38,9 +39,12 @@ from pad_ros.nodes.support.convert import rgb_to_image
 from pad_ros.nodes.support.qos import latched, reliable
 from pad_ros.nodes.support.stages import stamp_msg
 
+Send = Callable[[], str]  # sends a message; what came back
+Messages = Iterator[tuple[str, Send]]
+
 LIMIT_MB = 1500
 LARGEST = 64_000_000  # bytes
-START, ANSWER = 180.0, 60.0  # seconds
+START, ANSWER = 400.0, 90.0  # seconds
 FLAT_MB = 30  # growth of memory between the first and the last tenth of many images
 RATE = 100.0  # coded images a second
 
@@ -87,8 +91,8 @@ def main() -> int:
     own_graph()
     rclpy.init()
     rows, problems = [], []
-    for transport in ("raw", "compressed"):
-        rows += largest(arguments, transport, problems)
+    for kind in ("raw", "compressed", "triggered"):
+        rows += largest(arguments, kind, problems)
     rows += many(arguments, problems)
     columns = ["what", "answer", "memory before MB", "peak MB", "memory after MB", "handles", "threads"]
     text = [f"Limit {LIMIT_MB} MB. Handles and threads: of the process afterwards; where two, before and after.",
@@ -109,7 +113,10 @@ def started(arguments: argparse.Namespace, script: Path | None, **parameters: ob
     first = images.load(arguments.image) if script is None else encode(1, True)
     end = time.monotonic() + START
     while not peer.results and time.monotonic() < end:
-        send_image(peer, first, parameters.get("image_transport") == "compressed")
+        if parameters.get("triggered"):  # its answer: no image came
+            peer.triggers.publish(Trigger(header=peer.header(), part_id="first"))
+        else:
+            send_image(peer, first, parameters.get("image_transport") == "compressed")
         peer.wait(lambda: bool(peer.results), 3.0)
     if not peer.results:
         line.stop()
@@ -120,20 +127,21 @@ def started(arguments: argparse.Namespace, script: Path | None, **parameters: ob
 
 def send_image(peer: Peer, pixels: np.ndarray, packed: bool) -> None:
     if packed:
-        import cv2
-
         data = cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
         peer.packed.publish(CompressedImage(header=peer.header(), format="png", data=array("B", data)))
     else:
         peer.raw.publish(rgb_to_image(pixels, peer.header()))
 
 
-def largest(arguments: argparse.Namespace, transport: str, problems: list[str]) -> list[list[object]]:
-    """A row for each kind of message that a cell with this transport takes."""
-    line, peer, usage = started(arguments, None, image_transport=transport, free_running="every")
+def largest(arguments: argparse.Namespace, kind: str, problems: list[str]) -> list[list[object]]:
+    """A row for each message of this kind: "raw", "compressed" or "triggered"."""
+    transport = "compressed" if kind == "compressed" else "raw"
+    every = {"image_transport": transport, "free_running": "every", "triggered": kind == "triggered"}
+    line, peer, usage = started(arguments, None, **every)
+    messages = {"raw": raw_messages, "compressed": compressed_messages, "triggered": trigger_messages}[kind]
     rows = []
     try:
-        for name, send in raw_messages(peer) if transport == "raw" else compressed_messages(peer):
+        for name, send in messages(peer, images.load(arguments.image)):
             usage.reset_peak()
             before = usage.rss_mb()
             answer = send()
@@ -151,13 +159,13 @@ def largest(arguments: argparse.Namespace, transport: str, problems: list[str]) 
     return rows
 
 
-def raw_messages(peer: Peer) -> Iterator[tuple[str, Callable[[], str]]]:
-    zeros = array("B", bytes(LARGEST))
+def raw_messages(peer: Peer, picture: np.ndarray) -> Messages:
+    noise = array("B", np.random.default_rng(0).bytes(LARGEST))
 
-    def raw(encoding: str, per_pixel: int, header: Header | None = None) -> Callable[[], str]:
+    def raw(encoding: str, per_pixel: int, header: Header | None = None, data: array[int] = noise) -> Send:
         side = int((LARGEST / per_pixel) ** 0.5) // 2 * 2
         message = ImageMsg(header=header or peer.header(), height=side, width=side, encoding=encoding)
-        message.step, message.data = side * per_pixel, zeros[: side * side * per_pixel]
+        message.step, message.data = side * per_pixel, data[: side * side * per_pixel]
         return lambda: peer.answered(lambda: peer.raw.publish(message))
 
     for encoding, (sample, channels, _) in ENCODINGS.items():
@@ -166,34 +174,45 @@ def raw_messages(peer: Peer) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "image with an encoding of 64 MB", raw("x" * LARGEST, 64)
     yield "image with a frame_id of 64 MB", raw("rgb8", 3 * 2000, Header(frame_id="f" * LARGEST, stamp=stamp_msg(1)))
     yield "load_model with a path of 64 MB", lambda: load(peer, LoadModel.Request(path="/x" * (LARGEST // 2)))
-    yield (
-        "load_model with a hash of 64 MB",
-        lambda: load(peer, LoadModel.Request(path="/x", expected_hash="f" * LARGEST)),
-    )
+    long = LoadModel.Request(path="/x", expected_hash="f" * LARGEST)
+    yield "load_model with a hash of 64 MB", lambda: load(peer, long)
     infos = peer.create_publisher(CameraInfo, "camera_info", reliable(5))
     peer.wait(lambda: infos.get_subscription_count() > 0, ANSWER)
-    camera = {"width": 8000, "height": 8000, "k": [8e3, 0.0, 4e3, 0.0, 8e3, 4e3, 0.0, 0.0, 1.0]}
+    side = int((LARGEST / 3) ** 0.5) // 2 * 2
+    large = array("B", cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC).tobytes())
+    focal = 1.2 * side
 
-    def with_info(**values: object) -> Callable[[], str]:
+    def with_info(**values: object) -> Send:
         header = peer.header()
-        info = CameraInfo(header=header, **camera, **values)
+        k = [focal, 0.0, side / 2, 0.0, focal, side / 2, 0.0, 0.0, 1.0]
+        info = CameraInfo(header=header, width=side, height=side, k=k, **values)
 
         def send() -> str:
             infos.publish(info)
             peer.wait(lambda: False, 2.0)
-            return raw("mono8", 1, header)()
+            return raw("rgb8", 3, header, large)()
 
         return send
 
-    yield "image mono8 of 64 Mpx with its camera_info", with_info(distortion_model="plumb_bob", d=[0.1] * 5)
+    yield "picture of the part, 21 Mpx", with_info(distortion_model="plumb_bob")
+    yield "the same with distortion", with_info(distortion_model="plumb_bob", d=[0.1, 0.01, 0.0, 0.0, 0.0])
     yield "camera_info with 8 million coefficients", with_info(distortion_model="plumb_bob", d=[0.1] * (LARGEST // 8))
     yield "camera_info with a model's name of 64 MB", with_info(distortion_model="m" * LARGEST, d=[0.1] * 5)
 
 
-def compressed_messages(peer: Peer) -> Iterator[tuple[str, Callable[[], str]]]:
-    import cv2
+def trigger_messages(peer: Peer, picture: np.ndarray) -> Messages:
+    def trigger(part_id: str, frame_id: str = "") -> Send:
+        header = peer.header()
+        header.frame_id = frame_id
+        return lambda: peer.answered(lambda: peer.triggers.publish(Trigger(header=header, part_id=part_id)))
 
-    def packed(data: bytes, kind: str = "png") -> Callable[[], str]:
+    yield "trigger with a part_id of 64 MB", trigger("p" * LARGEST)
+    yield "the same once more", trigger("q" * LARGEST)
+    yield "trigger with a frame_id of 64 MB", trigger("p", "f" * LARGEST)
+
+
+def compressed_messages(peer: Peer, picture: np.ndarray) -> Messages:
+    def packed(data: bytes, kind: str = "png") -> Send:
         message = CompressedImage(header=peer.header(), format=kind, data=array("B", data))
         return lambda: peer.answered(lambda: peer.packed.publish(message))
 

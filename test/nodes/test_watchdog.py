@@ -18,6 +18,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Bool, UInt32  # noqa: E402
 
+from pad_ros.nodes import watchdog as watchdog_module  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
 from pad_ros.nodes.support.qos import latched  # noqa: E402
@@ -207,6 +208,19 @@ def test_what_was_answered_before_the_watchdog_began_answers_nothing(graph):
     graph.wait_matched("result", publishers=2)
     ask(graph, "A1")
     graph.wait(lambda: any(r.reason == R.TIMEOUT for r in results), "HOLD")
+
+
+def test_a_watchdog_that_has_just_begun_is_patient(graph, monkeypatch):
+    """It may hear triggers seconds before it hears the cell, and must not answer what the cell has answered."""
+    monkeypatch.setattr(watchdog_module, "SETTLING", 600.0)
+    watchdog = add(graph, deadline=0.05, triggered=True, result_nodes="tester")
+    results = graph.results()
+    ask(graph, "A1")
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    graph.settle()
+    graph.tester.create_publisher(R, "result", latched(10)).publish(answer("A1"))
+    graph.wait(lambda: not watchdog.questions, "the answer")
+    assert [r.reason for r in results] == [R.NONE]
 
 
 def test_repeated_images_are_no_questions(graph):
