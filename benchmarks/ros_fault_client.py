@@ -80,7 +80,7 @@ class Client(Node):
         self.executor_.add_node(self)
         self.rate, self._period, self._random = 1 / period, period, random.Random(seed)
         self._images = self.create_publisher(ImageMsg, "image_raw", reliable(5))
-        self._triggers = self.create_publisher(Trigger, "trigger", reliable(10))
+        self._triggers = self.create_publisher(Trigger, "trigger", reliable(100))
         self.create_subscription(InspectionResult, "result", self._on_result, latched(500))
         self.create_subscription(Bool, "line/pass", self._on_pass, latched(10))
         self._shown = -1  # the part whose picture was sent last

@@ -26,7 +26,7 @@ from .support.messages import result_msg
 from .support.outputs import answer_key
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
-from .support.qos import image_topic, latched, reliable, result_qos, watched_subscription
+from .support.qos import image_topic, latched, result_qos, trigger_qos, watched_subscription
 from .support.spin import run
 from .support.stages import Query, rejected, stamp_msg, stamp_ns
 from .support.stamps import Stamps
@@ -79,7 +79,7 @@ class WatchdogNode(Node):
         self._settled_ns = time.monotonic_ns() + int(1e9 * SETTLING)
         self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(200))
         if self.triggered:
-            self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
+            self.create_subscription(Trigger, "trigger", self._on_trigger, trigger_qos())
         else:
             kind, topic, qos = image_topic(self.parameters, 10)
             watched_subscription(self, kind, topic, self._on_image, qos, "image")

@@ -18,7 +18,7 @@ from ...verdicts import Reason
 from .camera_infos import CameraInfos
 from .limits import TooLarge, bounded_image, shortened
 from .parameters import Parameters
-from .qos import image_topic, reliable, watched_subscription
+from .qos import image_topic, trigger_qos, watched_subscription
 from .stages import Query, stamp_msg, stamp_ns
 from .stamps import Stamps
 from .triggers import Candidate, Match, TriggerMatching, WaitingTrigger
@@ -59,7 +59,7 @@ class Intake:
         self._infos.open(qos.reliability)
         if self._triggered:
             # Before the images: of what is ready at the same time, rclpy runs first what was subscribed to first.
-            node.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
+            node.create_subscription(Trigger, "trigger", self._on_trigger, trigger_qos())
             node.create_timer(TRIGGER_CHECK, self._check_triggers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         watched_subscription(node, kind, topic, self._on_image, qos, "image")
 

@@ -109,8 +109,9 @@ class ScorerOutput:
         self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))
         self._markers = node.create_publisher(MarkerArray, "defect_markers", reliable(depth))
         self._defects = _optional_publisher(node, "vision_msgs/msg/Detection2DArray", "defects", depth)
-        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=64)
-        node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
+        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=256)
+        # As deep as that of the triggers: a node that stood still must not answer what was answered meanwhile.
+        node.create_subscription(InspectionResult, "result", self._on_result, reliable(200))
 
     def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
         key = answer_key(frame.part_id, frame.trigger_ns, stamp_ns(frame.header.stamp))

@@ -30,6 +30,11 @@ def result_qos() -> QoSProfile:
     return latched(100)
 
 
+def trigger_qos() -> QoSProfile:
+    """Of who takes triggers. Deep: on a busy machine many may have arrived before a node gets its turn."""
+    return reliable(100)
+
+
 def image_topic(parameters: Any, depth: int) -> tuple[type, str, QoSProfile]:
     """Type, name and quality of the image topic, by `image_transport` and `image_reliability`."""
     qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy[parameters["image_reliability"].upper()])
