@@ -29,10 +29,12 @@ from .support.parameters import Parameters, as_parameters
 from .support.qos import image_topic, latched, result_qos, trigger_qos, watched_subscription
 from .support.spin import run
 from .support.stages import Query, rejected, stamp_msg, stamp_ns
+from .support.stalls import Stalls
 from .support.stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
 SETTLING = 4.0  # seconds after the start: on a busy machine the cell may be heard that much later than triggers
+AFTER_STALL = 0.3  # seconds
 REMEMBERED = 256  # answers
 NAMELESS = "_NODE_NAME_UNKNOWN_"  # rmw's word for a publisher whose node is not announced yet
 PUBLISHER_MEMORY = 5.0  # seconds for which one that has left still counts: its last results may be on their way
@@ -76,7 +78,8 @@ class WatchdogNode(Node):
         self.line = LineOutputs(self)
         self.health = WatchdogHealth(self)
         self._began_ns = time.time_ns()
-        self._settled_ns = time.monotonic_ns() + int(1e9 * SETTLING)
+        self._stalls = Stalls()
+        self._silent_until_ns = time.monotonic_ns() + int(1e9 * (SETTLING + self.deadline))
         self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(200))
         if self.triggered:
             self.create_subscription(Trigger, "trigger", self._on_trigger, trigger_qos())
@@ -156,7 +159,11 @@ class WatchdogNode(Node):
     def _check(self) -> None:
         now = time.monotonic_ns()
         self.publishers_of_results.look()
-        while self.questions and now - max(self.questions[0].since_ns, self._settled_ns) > 1e9 * self.deadline:
+        if self._stalls.tick(now):  # what has arrived meanwhile needs a moment to get here
+            self._silent_until_ns = max(self._silent_until_ns, now + int(1e9 * AFTER_STALL))
+        if now < self._silent_until_ns:
+            return
+        while self.questions and now - self.questions[0].since_ns > 1e9 * self.deadline:
             if self._take_arrived():
                 continue
             question = self.questions.popleft()

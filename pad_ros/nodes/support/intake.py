@@ -20,6 +20,7 @@ from .limits import TooLarge, bounded_image, shortened
 from .parameters import Parameters
 from .qos import image_topic, trigger_qos, watched_subscription
 from .stages import Query, stamp_msg, stamp_ns
+from .stalls import Stalls
 from .stamps import Stamps
 from .triggers import Candidate, Match, TriggerMatching, WaitingTrigger
 from .worker import Worker
@@ -46,6 +47,7 @@ class Intake:
         self._newest = parameters["free_running"] == "newest"
         self._frozen_check = parameters["frozen_check"]
         self._stamps = Stamps(parameters["max_age"], parameters["max_ahead"])
+        self._stalls = Stalls()
         self._infos = CameraInfos(node, parameters)
         self._last: Picture | None = None
         self.matching = TriggerMatching(
@@ -107,23 +109,29 @@ class Intake:
         elif not worker.offer(lambda: self._work(query)):
             self._hold(query, Reason.DROPPED, f"{self._node.get_name()}: {self._node.queue_size} images were waiting")
 
-    def _on_trigger(self, msg: Trigger) -> None:
-        trigger = WaitingTrigger(shortened(msg.part_id), stamp_ns(msg.header.stamp), time.monotonic_ns())
+    def _on_trigger(self, msg: Trigger, info: dict[str, Any]) -> None:
+        now = time.monotonic_ns()
+        age = self._stalls.age(info["source_timestamp"], now)
+        trigger = WaitingTrigger(shortened(msg.part_id), stamp_ns(msg.header.stamp), now, age)
         self._answer(self.matching.add_trigger(trigger))
 
     def _check_triggers(self) -> None:
-        self._answer(self.matching.settle(time.monotonic_ns()))
+        now = time.monotonic_ns()
+        self._stalls.tick(now)
+        self._answer(self.matching.settle(now))
 
     def _answer(self, matches: Sequence[Match]) -> None:
         now = time.monotonic_ns()
         for match in matches:
             trigger, image = match.trigger, match.image
             if image is not None:
-                query = Query(image.message, image.message.header, trigger.part_id, now, trigger.stamp_ns)
+                query = Query(
+                    image.message, image.message.header, trigger.part_id, now - trigger.age_ns, trigger.stamp_ns
+                )
                 self._accept(query, image.frozen, newest=False)
                 continue
             header = Header(stamp=stamp_msg(trigger.stamp_ns), frame_id=self._parameters["camera_frame"])
-            query = Query(None, header, trigger.part_id, trigger.since_ns, trigger.stamp_ns)
+            query = Query(None, header, trigger.part_id, trigger.since_ns - trigger.age_ns, trigger.stamp_ns)
             self._hold(query, match.reason, match.text)
 
 

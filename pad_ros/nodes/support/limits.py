@@ -14,7 +14,6 @@ from std_msgs.msg import Header
 MAX_TEXT = 1000  # characters of a part_id, frame_id or reason; what is longer is cut
 MAX_PATH = 4096  # characters
 MAX_COEFFICIENTS = 32  # of a distortion
-MAX_RAW_PIXELS = 24_000_000  # of a raw image, or the model's own limit where that is more
 BYTES_PER_PIXEL = 4  # of compressed images at most; uncompressed formats have no more
 SPARE_BYTES = 2_000_000  # for their headers and profiles
 
@@ -39,9 +38,11 @@ def bounded_image(msg: ImageMsg | CompressedImage, max_pixels: int) -> ImageMsg 
         if size > BYTES_PER_PIXEL * max_pixels + SPARE_BYTES:
             return TooLarge(msg.header, f"a compressed image of {size} bytes is larger than any of the model's camera")
         return msg
-    allowed = max(max_pixels, MAX_RAW_PIXELS)
-    if msg.width * msg.height > allowed or size > 2 * BYTES_PER_PIXEL * allowed:
-        text = f"an image of {msg.width}x{msg.height} pixels and {size} bytes; {allowed / 1e6:.3g} Mpx are accepted"
+    if msg.width * msg.height > max_pixels or size > 2 * BYTES_PER_PIXEL * max_pixels + SPARE_BYTES:
+        text = (
+            f"an image of {msg.width}x{msg.height} pixels and {size} bytes; {max_pixels / 1e6:.3g} Mpx are accepted, "
+            "four times those of the model's camera"
+        )
         return TooLarge(msg.header, text)
     if len(msg.encoding) > MAX_TEXT:
         return TooLarge(msg.header, f"an encoding with a name of {len(msg.encoding)} characters")

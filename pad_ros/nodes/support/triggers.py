@@ -23,11 +23,12 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class WaitingTrigger:
-    """A trigger that has no image yet."""
+    """A trigger that has no image yet. since_ns: as of a `Candidate`."""
 
     part_id: str
     stamp_ns: int
     since_ns: int
+    age_ns: int = 0  # when it arrived: this process may have stood still before
 
 
 @dataclass(frozen=True, eq=False)
