@@ -125,12 +125,14 @@ def run(client: Client, line: Line, parts: list[Part], arguments: argparse.Names
         if part.number % 1000 == 0:
             print(f"{part.number} triggers", flush=True)
         ahead = parts[min(len(parts) - 1, part.number + int(arguments.rate))]
-        if ahead.fault in FORGERIES:  # known to all by the time its part comes
+        if ahead.fault in FORGERIES and not sound(parts[: part.number]):
+            ahead.fault = ""
+        elif ahead.fault in FORGERIES:  # known to all by the time its part comes
             answered = parts[ahead.number : ahead.number + FORGED_PARTS]
             starts = [began + one.number * period for one in answered]
             forgers.append((client.forge(ahead.fault, answered, starts), starts[-1] + 1.0))
-        if part.fault and part.fault not in SMALL_FAULTS and not sound(parts[: part.number]):
-            part.fault = "" if part.fault not in FORGERIES else part.fault
+        if part.fault not in ("", *SMALL_FAULTS, *FORGERIES) and not sound(parts[: part.number]):
+            part.fault = ""
         client.send(part, began + part.number * period)
         disturb(client, line, part.fault, choose)
         forgers = [one for one in forgers if not ended(*one)]

@@ -114,6 +114,15 @@ def test_an_unstamped_trigger_leaves_an_image_to_the_trigger_that_follows():
     ]  # fmt: skip
 
 
+def test_a_standstill_is_no_time_in_which_a_trigger_could_have_been_taken():
+    """The image of A was lost, that of B is taken; then the node has no turn for .3 s, and B's trigger has arrived."""
+    rule = matching(timeout=1.0)
+    assert rule.add_trigger(trigger("A", 0, 1000)) == [] == rule.add_image(image("b", 1010, 1010))
+    assert rule.settle(1310 * MS) == []  # timers have the first turn
+    found = rule.add_trigger(trigger("B", 1005, 1310))
+    assert [(m.trigger.part_id, m.image and m.image.message) for m in found] == [("A", None), ("B", "b")]
+
+
 def test_a_flood_of_triggers_stays_bounded():
     rule = matching(timeout=60.0)
     found = [m for i in range(2000) for m in rule.add_trigger(trigger(str(i), i + 1, 0))]

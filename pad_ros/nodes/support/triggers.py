@@ -8,6 +8,7 @@ from typing import Any
 
 from ...verdicts import Reason
 
+LONGEST_STEP = 20_000_000  # ns: as a node looks; what is longer is a standstill
 MAX_WAITING = 256  # triggers; a flood must not use up the memory
 
 
@@ -58,10 +59,15 @@ class TriggerMatching:
         self.triggers: list[WaitingTrigger] = []  # in order of arrival
         self._images: deque[Candidate] = deque(maxlen=history)
         self._last_stamp = 0  # of the image that came last
+        self._now_ns = 0
+        self._attentive_ns = 0  # time without standstills, in which a message that had arrived was not taken
+        self._arrivals: dict[Candidate, int] = {}  # of the kept images, in that time
 
     def add_image(self, image: Candidate) -> list[Match]:
         self._images.append(image)
         self._last_stamp = image.stamp_ns
+        self._attend(image.since_ns)
+        self._arrivals = {kept: self._arrivals.get(kept, self._attentive_ns) for kept in self._images}
         return self.settle(image.since_ns)
 
     def add_trigger(self, trigger: WaitingTrigger) -> list[Match]:
@@ -78,6 +84,7 @@ class TriggerMatching:
 
     def settle(self, now_ns: int) -> list[Match]:
         """What can be decided by now, the triggers included whose time is over."""
+        self._attend(now_ns)
         while self._images and now_ns - self._images[0].since_ns > self._timeout:
             self._images.popleft()
         found: list[Match] = []
@@ -96,7 +103,7 @@ class TriggerMatching:
         if not trigger.stamp_ns:
             # A trigger that comes up to `before` after the image may be the image's own: then this one is given up.
             later = self._next_image(trigger)
-            waited = later is not None and now_ns - later.since_ns >= self._before
+            waited = later is not None and self._attentive_ns - self._arrivals[later] >= self._before
             return [self._taken(trigger, later)] if later is not None and waited else []
         fitting = [
             i for i in self._images if i.stamp_ns and -self._before <= i.stamp_ns - trigger.stamp_ns <= self._after
@@ -122,6 +129,10 @@ class TriggerMatching:
             text = f"the image is stamped equally near to triggers of {trigger.part_id!r} and {equal[0].part_id!r}"
             return [self._held(t, Reason.BAD_STAMP, text) for t in (trigger, *same, *equal)]
         return [self._taken(trigger, nearest[0])]
+
+    def _attend(self, now_ns: int) -> None:
+        self._attentive_ns += max(0, min(now_ns - self._now_ns, LONGEST_STEP))
+        self._now_ns = now_ns
 
     def _next_image(self, trigger: WaitingTrigger) -> Candidate | None:
         """The image that a trigger without stamp takes; None: there is none yet, or the trigger has a stamp."""
