@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from common import option_parser
 from numpy.typing import NDArray
 
 from pad_ros.decision.inspection import AnomalyMap, Inspection
@@ -71,9 +72,15 @@ def shown(reason_text: str) -> int | None:
     return int(found[1]) if found else None
 
 
-if __name__ == "__main__":
+def main() -> int:
+    parser = option_parser(__doc__)
+    parser.add_argument("node", choices=("cell", "localizer", "renderer", "scorer"))
+    node = parser.parse_known_args()[0].node
     from pad_ros.nodes.support.spin import run
 
-    node = sys.argv[1]
     module = importlib.import_module(f"pad_ros.nodes.{node}")
-    sys.exit(run(lambda: getattr(module, f"{node.capitalize()}Node")(load=CodedInspector.load)))
+    return run(lambda: getattr(module, f"{node.capitalize()}Node")(load=CodedInspector.load))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

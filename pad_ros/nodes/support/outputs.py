@@ -111,10 +111,11 @@ class ScorerOutput:
         self._defects = _optional_publisher(node, "vision_msgs/msg/Detection2DArray", "defects", depth)
         self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=256)
         # As deep as that of the triggers: a node that stood still must not answer what was answered meanwhile.
-        node.create_subscription(InspectionResult, "result", self._on_result, reliable(200))
+        self._results = node.create_subscription(InspectionResult, "result", self._on_result, reliable(200))
 
     def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
         key = answer_key(frame.part_id, frame.trigger_ns, stamp_ns(frame.header.stamp))
+        self._take_arrived()
         if key in self._timed_out and any(key):
             self._timed_out.remove(key)
             self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
@@ -153,6 +154,12 @@ class ScorerOutput:
         """Whether a watchdog, which publishes results too, is about to answer."""
         late = self._deadline > 0 and inspection.timings_ms.get("total", 0.0) > 1000 * (self._deadline + GRACE)
         return late and self._node.count_publishers(self._result.topic_name) > 1
+
+    def _take_arrived(self) -> None:
+        """Take the results that have arrived but not had their turn: on a busy machine that may be a second later."""
+        with self._results.handle:
+            while (taken := self._results.handle.take_message(self._results.msg_type, False)) is not None:
+                self._on_result(taken[0])
 
     def _on_result(self, msg: InspectionResult) -> None:
         if msg.reason == Reason.TIMEOUT and not msg.model_hash:  # the watchdog's: it knows no model
