@@ -1,4 +1,4 @@
-# make setup | demo | test | test-fast | test-gpu | lint | documents | clean
+# make setup | demo | test | test-fast | test-gpu | lint | fuzz | documents | clean
 #
 # Everything lands in .venv. Without ROS 2 on the machine its PyPI wheels are used; where ROS_DISTRO is
 # set (a sourced ROS 2), that one is. Stamp files keep a second `make setup` quick.
@@ -29,7 +29,7 @@ endif
 
 REQUIREMENTS := requirements-dev.txt $(ROS_REQUIREMENTS)
 
-.PHONY: setup demo test test-fast test-gpu lint documents clean
+.PHONY: setup demo test test-fast test-gpu lint fuzz documents clean
 
 setup: $(STAMPS)/interfaces
 
@@ -54,6 +54,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pad_ros
+
+# Looks for inputs that break a parser; test/fuzz/fuzz.py says more. make fuzz SECONDS=600 PARSERS="ply image"
+SECONDS := 60
+fuzz: setup
+	$(BIN)/python test/fuzz/fuzz.py --seconds $(SECONDS) $(PARSERS)
 
 # The generated ones: benchmarks/RESULTS.md and docs/licences.md.
 documents: setup
@@ -62,7 +68,7 @@ documents: setup
 	$(BIN)/python -m pad_ros.nodes.support.parameter_tables docs/ros.md
 
 clean:
-	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:

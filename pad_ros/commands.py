@@ -123,11 +123,12 @@ def bench(arguments: argparse.Namespace) -> int:
 
     from .evaluation.bench import bench
     from .imaging import images
+    from .reporting.output import write_text
 
     result = bench(arguments.model, images.find(arguments.images), arguments.device)
     text = json.dumps(result, indent=1)
     if arguments.out:
-        arguments.out.write_text(text + "\n")
+        write_text(arguments.out, text + "\n")
     print(text)
     return 0
 

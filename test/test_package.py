@@ -158,7 +158,7 @@ def test_pre_commit_runs_the_linters_of_make_lint(repository):
     configured = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())
     hooks = {hook["id"]: hook["entry"] for repo in configured["repos"] for hook in repo["hooks"]}
     lint = (repository / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
-    assert set(hooks) == {"ruff", "ruff-format", "mypy"}
+    assert set(hooks) == {"ruff", "ruff-format", "mypy", "bandit"}
     for entry in hooks.values():
         tool = " ".join(entry.split()[:2]) if "ruff" in entry else entry
         assert tool.removeprefix(".venv/bin/") in lint

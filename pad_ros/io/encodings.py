@@ -49,7 +49,7 @@ def image_to_rgb(msg: ImageMessage) -> Image:
     Raises ImageError for an unknown encoding, an impossible size or step, or missing data.
     """
     if msg.encoding not in ENCODINGS:
-        raise ImageError(f"encoding '{msg.encoding}' is not supported; use one of {', '.join(ENCODINGS)}")
+        raise ImageError(f"encoding '{msg.encoding[:40]}' is not supported; use one of {', '.join(ENCODINGS)}")
     sample, channels, conversion = ENCODINGS[msg.encoding]
     pixels = message_pixels(msg, sample, channels)
     if channels == 2 and msg.width % 2:
@@ -74,8 +74,8 @@ def camera_from_info(info: CameraInfo) -> Camera | None:
     coefficients = np.asarray(info.d, np.float64)
     if coefficients.any() and (info.distortion_model not in DISTORTIONS or coefficients[8:].any()):
         raise CameraError(
-            f"camera_info: distortion '{info.distortion_model}' {coefficients.tolist()} is not supported; calibrate "
-            f"with {' or '.join(DISTORTIONS)}, or rectify the images first"
+            f"camera_info: distortion '{info.distortion_model[:40]}' {coefficients[:16].tolist()} is not supported; "
+            f"calibrate with {' or '.join(DISTORTIONS)}, or rectify the images first"
         )
     padded = (*coefficients[:8].tolist(), *(0.0,) * 8)
     camera = Camera(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from std_msgs.msg import Header, String
 
 from pad_ros.msg import Trigger
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError
 from ..reporting.bag_writer import BagWriter
+from ..reporting.output import written
 from .support.convert import camera_to_info, compressed_to_rgb
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
@@ -44,17 +44,16 @@ class CameraReplayNode(Node):
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
         super().__init__("camera_replay", parameter_overrides=as_parameters(overrides), namespace=namespace)
-        parameters = Parameters(self, NODES["camera_replay"])
+        self.parameters = parameters = Parameters(self, NODES["camera_replay"])
         self._loop, self._part_views = parameters["loop"], parameters["part_views"]
         self._frame = parameters["camera_frame"]
         self._source = open_source(parameters["images"], parameters["camera"], parameters["labels"])
         self._frames = self._source.frames()
-        log, self._record = parameters["log"], parameters["record"]
-        self._log, self._bag = None, None
-        with written(log):
+        log = parameters["log"]
+        # What cannot be written ends the node with one line: the rest of the record would be missing.
+        with written(Path(log)):
             self._log = open(log, "w", buffering=1) if log else None  # noqa: SIM115  (open as long as the node)
-        with written(self._record):
-            self._bag = BagWriter(Path(self._record)) if self._record else None
+        self._bag = BagWriter(Path(record)) if (record := parameters["record"]) else None
         self._sent, self._heard = 0, 0.0
         self._compressed = parameters["image_transport"] == "compressed"
         topic, kind = ("image_raw/compressed", CompressedImage) if self._compressed else ("image_raw", ImageMsg)
@@ -71,11 +70,12 @@ class CameraReplayNode(Node):
         return f"{self._source.count} images"
 
     def close(self) -> None:
-        for output in (self._log, self._bag):
-            with suppress(OSError):  # a full disk: what could be written is there
-                if output is not None:
-                    output.close()
+        """InputError where not all that was to be recorded is on the disk."""
         self.destroy_node()
+        outputs = [output for output in (self._log, self._bag) if output is not None]
+        with written(Path(self.parameters["log"])), ExitStack() as closing:  # each, whatever another raises
+            for output in outputs:
+                closing.callback(output.close)
 
     def _tick(self) -> None:
         if self._images.get_subscription_count() == 0:
@@ -125,8 +125,7 @@ class CameraReplayNode(Node):
         if self._bag is not None:
             kind = message.__class__
             name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
-            with written(self._record):
-                self._bag.write(publisher.topic_name, name, serialize_message(message), time.time_ns())
+            self._bag.write(publisher.topic_name, name, serialize_message(message), time.time_ns())
 
     def _write_log(self, frame: ReplayFrame, stamp: int) -> None:
         self.get_logger().info(f"{stamp} {frame.name}")
@@ -134,7 +133,7 @@ class CameraReplayNode(Node):
             line = {"stamp": stamp, "image": frame.name}
             line |= {"label": frame.label} if frame.label else {}
             line |= {"mask": str(frame.mask.resolve())} if frame.mask else {}
-            with written(self._log.name):
+            with written(Path(self._log.name)):
                 self._log.write(json.dumps(line) + "\n")
 
 
@@ -145,15 +144,6 @@ def decoded_size(message: CompressedImage) -> tuple[int, int]:
     except ImageError:
         return 0, 0
     return height, width
-
-
-@contextmanager
-def written(path: str) -> Iterator[None]:
-    """What cannot be written ends the node with one line: the rest of the record would be missing."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def main() -> int:

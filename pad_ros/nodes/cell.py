@@ -17,6 +17,7 @@ from ..verdicts import Reason
 from .support.camera_stage import CameraStage
 from .support.collecting import Collector
 from .support.convert import camera_from_info
+from .support.limits import shortened
 from .support.messages import result_msg
 from .support.outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .support.spin import BlockingCallbacks, run
@@ -93,7 +94,7 @@ class CellNode(CameraStage):
         self.health.answered(inspection, frame.model_hash)
 
     def _on_inspect(self, request: Inspect.Request, response: Inspect.Response) -> Inspect.Response:
-        query = Query(request.image, request.image.header, request.part_id, time.monotonic_ns())
+        query = Query(request.image, request.image.header, shortened(request.part_id), time.monotonic_ns())
         answer: Future[InspectionResult] = Future()
 
         def job() -> None:

@@ -21,6 +21,7 @@ from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from pad_ros.nodes import watchdog  # noqa: E402
 from pad_ros.nodes.support.convert import rgb_to_image  # noqa: E402
 from pad_ros.nodes.support.spin import NodeExecutor  # noqa: E402
 
@@ -159,6 +160,12 @@ class Graph:
         self.tester.destroy_node()
         for context in self._others:
             context.try_shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watchdogs that have found the other nodes."""
+    monkeypatch.setattr(watchdog, "SETTLING", 0.0)
 
 
 @pytest.fixture

@@ -233,6 +233,20 @@ def test_replay_on_a_full_disk_ends_with_one_line(tmp_path, graph):
     assert refused == ["pad_ros: /dev/full: cannot be written (No space left on device)"]
 
 
+@pytest.mark.slow
+def test_recording_on_a_full_disk_ends_with_one_line(tmp_path, graph, file_size_limit):
+    for i in range(20):
+        write_image(tmp_path / "set" / f"{i}.png", i)
+    graph.listen(Image, "image_raw")
+    command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args", "-p", f"images:={tmp_path / 'set'}"]
+    command += ["-p", f"record:={tmp_path / 'bag'}", "-p", "rate:=50.0"]
+    file_size_limit(60_000)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    refused = [line for line in done.stderr.splitlines() if line.startswith("pad_ros: ")]
+    assert refused == [f"pad_ros: {tmp_path / 'bag'}: cannot be written (File too large)"]
+
+
 @pytest.mark.parametrize("name", ["log", "record"])
 def test_replay_refuses_outputs_that_cannot_be_made(tmp_path, graph, name):
     write_image(tmp_path / "1.png", 1)

@@ -16,9 +16,11 @@ from rclpy.parameter import Parameter
 from pad_ros.srv import LoadModel
 
 from ...errors import ModelError, PadError
+from ...imaging.images import MAX_PIXELS
 from ...imaging.scene import Scene, parse_region
 from ...inspector import Inspector
 from .health import Health
+from .limits import MAX_PATH
 from .parameter_tables import NODES
 from .parameters import Parameters, as_parameters
 from .spin import BlockingCallbacks
@@ -176,7 +178,7 @@ class StageNode(LifecycleNode):
             inspector = self._load(Path(path), self.parameters["device"], scene)
             model = inspector.model
             if expected_hash and model.hash != expected_hash:
-                raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash} was asked for")
+                raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash[:80]} was asked for")
             model.name.encode()  # a name that is not UTF-8 fits into no message
             self.prepare(inspector)
             at_rate = _at_rate(inspector, self.parameters.get(RATE, 0.0))
@@ -201,6 +203,11 @@ class StageNode(LifecycleNode):
                 self.inspector = _at_rate(self._loaded, parameter.value)
                 self.get_logger().info(f"false_reject_rate {parameter.value:g}: {self.describe()}")
 
+    @property
+    def max_query_pixels(self) -> int:
+        """Of the images that are looked at."""
+        return MAX_PIXELS if self.inspector is None else self.inspector.model.max_query_pixels
+
     def describe(self) -> str:
         """One line for people: which model on which device, and the state where that is not `active`."""
         state = "" if self.state == "active" else f" ({self.state})"
@@ -216,7 +223,9 @@ class StageNode(LifecycleNode):
         self.destroy_node()
 
     def _on_load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
-        if self.state in ("inactive", "active"):
+        if len(request.path) > MAX_PATH:
+            problem = f"a path of {len(request.path)} characters"
+        elif self.state in ("inactive", "active"):
             problem = self.load(request.path, request.expected_hash)
         else:
             problem = f"the node is {self.state}: set the parameter `model` and configure it"
@@ -224,7 +233,7 @@ class StageNode(LifecycleNode):
             self.set_parameters([Parameter("model", value=request.path)])
         response.success = not problem
         response.message = problem or self.describe()
-        self.get_logger().info(f"load_model {request.path}: {response.message}")
+        self.get_logger().info(f"load_model {request.path[:MAX_PATH]}: {response.message}")
         if self.inspector is not None:
             response.model_name = self.inspector.model.name
             response.model_hash = self.inspector.model.hash

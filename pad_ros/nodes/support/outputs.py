@@ -23,6 +23,7 @@ from ...reporting.pictures import heatmap_image, heatmap_overlay
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
+from .limits import shortened
 from .markers import defect_markers
 from .messages import frame_to_localized, frame_to_reference, make, message_class, result_msg
 from .qos import reliable, result_qos
@@ -104,11 +105,13 @@ class ScorerOutput:
         self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))
         self._markers = node.create_publisher(MarkerArray, "defect_markers", reliable(depth))
         self._defects = _optional_publisher(node, "vision_msgs/msg/Detection2DArray", "defects", depth)
-        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=64)
-        node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
+        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=256)
+        # As deep as that of the triggers: a node that stood still must not answer what was answered meanwhile.
+        self._results = node.create_subscription(InspectionResult, "result", self._on_result, reliable(200))
 
     def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
         key = answer_key(frame.part_id, frame.trigger_ns, stamp_ns(frame.header.stamp))
+        self._take_arrived()
         if key in self._timed_out and any(key):
             self._timed_out.remove(key)
             self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
@@ -150,6 +153,12 @@ class ScorerOutput:
         late = self._deadline > 0 and inspection.timings_ms.get("total", 0.0) > 1000 * (self._deadline + GRACE)
         return late and self._node.count_publishers(self._result.topic_name) > 1
 
+    def _take_arrived(self) -> None:
+        """Take the results that have arrived but not had their turn: on a busy machine that may be a second later."""
+        with self._results.handle:
+            while (taken := self._results.handle.take_message(self._results.msg_type, False)) is not None:
+                self._on_result(taken[0])
+
     def _on_result(self, msg: InspectionResult) -> None:
         if msg.reason == Reason.TIMEOUT and not msg.model_hash:  # the watchdog's: it knows no model
             self._timed_out.append(answer_key(msg.part_id, stamp_ns(msg.trigger_stamp), stamp_ns(msg.header.stamp)))
@@ -157,7 +166,7 @@ class ScorerOutput:
 
 def answer_key(part_id: str, trigger_ns: int, image_ns: int) -> tuple[str, int, int]:
     """What ties an answer to its question: part and trigger where there is one, else the image's stamp."""
-    return (part_id, trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
+    return (shortened(part_id), trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
 
 
 def _hand_on(

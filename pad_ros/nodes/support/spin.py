@@ -102,8 +102,13 @@ def run(make: Callable[[], Node]) -> int:
     interrupt.ending = True
     if executor is not None:
         executor.shutdown(timeout_sec=2)
-    if hasattr(node, "close"):
-        node.close()
+    try:
+        if hasattr(node, "close"):
+            node.close()
+    except PadError as error:  # what was recorded did not all reach the disk
+        if not status:
+            print(f"pad_ros: {error}", file=sys.stderr)
+        status = status or error.exit_status
     rclpy.try_shutdown()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Python sets others back to the default before it is done
