@@ -14,6 +14,7 @@ TAIL_SHARE = 0.2  # of the views, whose scores tell the tail
 MIN_EXCEEDANCES = 8
 DEVIATION_OF_ONE = 0.3  # times the score, where there is only one
 PRIOR_UNITS = 1  # that the spread of the reference views' scores counts as, beside that of good units
+LEAST_SPREAD = 0.1  # of the logarithm of scores
 CONFIDENCE = 0.95  # of bounds on rates
 MAX_RATE = 0.5
 EXTRAPOLATED = 10  # times fewer false rejects than one per score can be asked for: the tail is continued so far
@@ -53,10 +54,10 @@ def _transferred(scores: Scores, reference_scores: Scores, false_reject_rate: fl
     of_reference = choose_threshold(reference_scores, scores[:0], false_reject_rate).value
     units, reference = np.log(np.maximum(scores, 1e-6)), np.log(np.maximum(reference_scores, 1e-6))
     usual = float(np.median(reference))
-    variance = float(np.mean((reference - usual) ** 2))
+    variance = max(float(np.mean((reference - usual) ** 2)), LEAST_SPREAD**2)
     middle = float(np.median(units))
     squares = float(((units - middle) ** 2).sum())
-    stretch = math.sqrt((squares + PRIOR_UNITS * variance) / (len(units) + PRIOR_UNITS) / max(variance, 1e-12))
+    stretch = math.sqrt((squares + PRIOR_UNITS * variance) / (len(units) + PRIOR_UNITS) / variance)
     return math.exp(middle + stretch * (math.log(of_reference) - usual))
 
 

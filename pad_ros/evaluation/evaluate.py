@@ -75,14 +75,12 @@ def evaluate(
         **summary,
         "baselines": {name: summarise(run(baseline, dataset, name))[0] for name, baseline in (baselines or {}).items()},
         "threshold": float("nan") if model.calibration is None else model.calibration.threshold,
-        "good_scores": [] if model.calibration is None else model.calibration.scores.tolist(),
-        "thresholds": [] if model.calibration is None else model.calibration.thresholds(),
         "model_hash": model.hash,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": describe_machine(),
     }
     judged, entries = [o.judged for o in outcomes], [o.entry for o in outcomes]
-    write_report(found, judged, pooled, entries, out / "report.html")
+    write_report(found, judged, pooled, entries, model.calibration, out / "report.html")
     write_json(out / "metrics.json", found)
     return found
 
