@@ -137,18 +137,25 @@ class Client(Node):
             image.header.stamp = Time()
         elif part.fault == "camera frozen":
             before = self.parts.get(str(part.number - 1))
-            if before is None or not before.right or self._shown != before.number:  # no repetition for the line
+            if before is None or not before.right:  # its picture may not have reached the line
                 part.fault = ""
             else:
-                image.data = rgb_to_image(encode(before.number, before.good), image.header).data
+                again = rgb_to_image(encode(before.number, before.good), image.header)
+                self.at(image_at, lambda: self._repeat(part, again, image))
         elif part.fault.startswith("trigger unstamped"):
             trigger.header.stamp = Time()
             if part.fault.endswith("late"):
                 trigger_at = image_at + self._random.uniform(0.0, 0.3) * self._period
         part.trigger_ns = stamp_ns(trigger.header.stamp)
         self.at(trigger_at, lambda: self._triggers.publish(trigger))
-        if not part.fault.endswith("image lost"):
+        if not part.fault.endswith("image lost") and part.fault != "camera frozen":
             self.at(image_at, lambda: self._show(part.number, image))
+
+    def _repeat(self, part: Part, again: ImageMsg, image: ImageMsg) -> None:
+        """The picture of the part before, where that was the last one; else the part's own."""
+        if self._shown != part.number - 1:
+            part.fault, again = "", image
+        self._show(part.number, again)
 
     def _show(self, number: int, image: ImageMsg) -> None:
         self._images.publish(image)

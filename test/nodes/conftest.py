@@ -22,6 +22,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from pad_ros.nodes import watchdog  # noqa: E402
+from pad_ros.nodes.support import base  # noqa: E402
 from pad_ros.nodes.support.convert import rgb_to_image  # noqa: E402
 from pad_ros.nodes.support.spin import NodeExecutor  # noqa: E402
 
@@ -164,8 +165,9 @@ class Graph:
 
 @pytest.fixture(autouse=True)
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Watchdogs that have found the other nodes."""
+    """Nodes that have found each other."""
     monkeypatch.setattr(watchdog, "SETTLING", 0.0)
+    monkeypatch.setattr(base, "SETTLING", 0.0)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,10 @@ from .parameter_tables import NODES
 from .parameters import Parameters, as_parameters
 from .spin import BlockingCallbacks
 from .worker import Worker
+
+# Seconds that a node exists before it takes its first trigger. On a busy machine the watchdog finds it that much later
+# than the light barrier does, and would answer once more what it answers in between. Loading a model takes as long.
+SETTLING = 3.0
 
 Load = Callable[[Path, str, Scene], Inspector]
 RATE = "false_reject_rate"
@@ -61,6 +66,7 @@ class StageNode(LifecycleNode):
         self, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
     ) -> None:
         super().__init__(self.node_name, parameter_overrides=as_parameters(overrides), namespace=namespace)
+        made = time.monotonic()
         self.parameters = Parameters(self, NODES[self.node_name])
         self._load = load
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
@@ -78,7 +84,7 @@ class StageNode(LifecycleNode):
         self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=BlockingCallbacks())
         self.set_up()
         if self._autostart:
-            self._start()
+            self._start(made + SETTLING)
 
     # ---- what a stage adds ----
 
@@ -100,8 +106,8 @@ class StageNode(LifecycleNode):
 
     # ---- life cycle ----
 
-    def _start(self) -> None:
-        """Configure and activate."""
+    def _start(self, earliest: float) -> None:
+        """Configure, and activate at `earliest` (steady clock, s)."""
         if not self.parameters["model"]:
             name = self.get_name()
             self.destroy_node()
@@ -110,6 +116,7 @@ class StageNode(LifecycleNode):
             )
         self.trigger_configure()
         if self.state == "inactive":
+            time.sleep(max(0.0, earliest - time.monotonic()))
             self.trigger_activate()
         self._autostart = False  # from here on a manager's calls succeed or fail as they do for any managed node
 
