@@ -42,8 +42,10 @@ NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
-BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.25  # of residual / expected residual; 1.3 in good views
+BULK_QUANTILE, USUAL_BULK = 0.9, 1.3  # of residual / expected residual; 1.3 in good views
+BULK_EXPONENT, EXPONENT_IN_OTHER_LIGHT = 0.25, 0.75  # of what is forgiven
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
+USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
 OFF_PART_MARGIN = 7  # px: nearer to the part its edge counts, not the background
 
@@ -63,10 +65,12 @@ class CalibratedComparison:
         from .surface_statistics import residual_statistics  # needs torch, which a line does not
 
         off_part: list[NDArray[np.floating]] = []  # [C] per view
+        light: list[float] = []
 
         def measured() -> Iterator[tuple[Camera, Pose, Floats]]:
             for sample in samples:
-                residual = self._measure(sample.query, sample.rendering).residual
+                residual = self._measure(sample, math.inf).residual
+                light.append(sample.query.lit_by(sample.rendering).light_change)
                 off = residual[_off_part(sample.rendering.alpha)]
                 off_part.append(np.quantile(off, OFF_PART_QUANTILE, axis=0))
                 yield sample.rendering.camera, sample.rendering.pose, residual
@@ -75,7 +79,7 @@ class CalibratedComparison:
         knots, factors = no_factors(len(found.overall_deviation))
         return ComparisonState(
             found.mean, found.rarity, knots, factors, tuple(map(float, found.overall_deviation)),
-            tuple(map(float, np.nanmax(off_part, axis=0))),
+            tuple(map(float, np.nanmax(off_part, axis=0))), float(np.quantile(light, USUAL_LIGHT_QUANTILE)),
         )  # fmt: skip
 
     def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
@@ -84,7 +88,7 @@ class CalibratedComparison:
 
     def draw(self, sample: Sample, state: ComparisonState, seed: int) -> list[PixelSample]:
         """Of each channel up to FITTED_PIXELS of the part's pixels in one view."""
-        measured = self._measure(sample.query, sample.rendering)
+        measured = self._measure(sample, state.usual_light)
         residual, reference = measured.residual, measured.reference
         pixels = np.flatnonzero(on_part(reference))
         rng = np.random.default_rng(seed)
@@ -106,7 +110,7 @@ class CalibratedComparison:
         return replace(state, knots=knots, factors=factors)
 
     def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
-        measured = self._measure(sample.query, sample.rendering)
+        measured = self._measure(sample, state.usual_light)
         off_part = state.off_part
         if measured.ground is not None and sample.query.lit_by(sample.rendering).plain:
             off = measured.residual[_off_part(sample.rendering.alpha)]
@@ -117,13 +121,16 @@ class CalibratedComparison:
         return learned(state, observations, level)
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
-        measured = self._measure(query, rendering)
-        values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
+        measured = self._measure(Sample(query, rendering), state.usual_light)
+        exponent = EXPONENT_IN_OTHER_LIGHT if measured.other_light else BULK_EXPONENT
+        values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual, exponent)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
-    def _measure(self, query: PreparedQuery, rendering: ReferenceRendering) -> Measurement:
-        return measure(query, rendering, self._residual, self._segmenter, self.settings.shift)
+    def _measure(self, sample: Sample, usual_light: float) -> Measurement:
+        return measure(
+            sample.query, sample.rendering, self._residual, self._segmenter, self.settings.shift, usual_light
+        )
 
     def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
         """[H, W, C], C = 1: the colour; with a backbone C = 2."""
@@ -134,12 +141,17 @@ class CalibratedComparison:
 
 
 def excess(
-    residual: Floats, rendering: ReferenceRendering, state: ComparisonState, ground_residual: float = 0.0
+    residual: Floats,
+    rendering: ReferenceRendering,
+    state: ComparisonState,
+    ground_residual: float = 0.0,
+    exponent: float = BULK_EXPONENT,
 ) -> tuple[Floats, float]:
     """Residuals [H, W, C] beyond what good views show there, in units of that, over all channels [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
     part what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground_residual`.
+    exponent: how much is forgiven where the bulk of the part differs more than usual, see `_forgiven`.
     """
     total = np.empty(residual.shape[:2], np.float32)
     weights = np.array([1.0, *[BACKBONE_WEIGHT] * (residual.shape[2] - 1)], np.float32)
@@ -183,20 +195,20 @@ def excess(
     in_bands(as_ground, len(total))
     in_bands(expect, len(within))
     expected = np.concatenate([bands[first][3][0] for first in sorted(bands)])
-    forgiven = _forgiven(np.concatenate([bands[first][2][0] for first in sorted(bands)]), expected)
+    forgiven = _forgiven(np.concatenate([bands[first][2][0] for first in sorted(bands)]), expected, exponent)
     order = sorted(bands)
     for_each(lambda i: as_part(order[i]), len(order))
     return total, float(expected.mean()) if len(expected) else 0.0
 
 
-def _forgiven(measured: Floats, expected: Floats) -> np.float32:
+def _forgiven(measured: Floats, expected: Floats, exponent: float) -> np.float32:
     """Factor of what is expected, where the bulk of the part differs more than that: other light, or another ground."""
     if len(measured) == 0:
         return np.float32(1)
     ratios = measured[::BULK_STEP] / expected[::BULK_STEP]
     rank = int(BULK_QUANTILE * (len(ratios) - 1))
     bulk = float(np.partition(ratios, rank)[rank])
-    return np.float32(max(bulk / USUAL_BULK, 1.0) ** BULK_EXPONENT)
+    return np.float32(max(bulk / USUAL_BULK, 1.0) ** exponent)
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:

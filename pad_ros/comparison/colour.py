@@ -7,6 +7,7 @@ all of them; so the residual is the difference to the candidate that fits best.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,12 +40,7 @@ def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats
     def within(first: int, last: int) -> None:
         begin, end = top + first, top + last
         upper, lower = max(begin - shift, top), min(end + shift, bottom)
-        band = (slice(upper, lower), slice(left, right))
-        least = np.full((lower - upper, right - left + LANES), np.inf, np.float32)
-        place = (shift + upper, shift + left)
-        _difference(query, place, lab_planes(rendering.rgb[band], None, shift), shift, right - left, least)
-        for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
-            _difference(query, place, lab_planes(photograph[band], seen[band], shift), shift, right - left, least)
+        least = _least(query, rendering.cropped(np.s_[upper:lower, left:right]), (upper, left), shift, None)
         best[begin:end, left:right] = np.sqrt(least[begin - upper : end - upper, : right - left])
 
     in_bands(around, height)
@@ -52,6 +48,40 @@ def residuals(image: Image, rendering: ReferenceRendering, shift: int) -> Floats
         top, bottom, left, right = 0, height, 0, width
     in_bands(within, bottom - top)
     return best[..., None]
+
+
+def residuals_where(query: Floats, rendering: ReferenceRendering, shift: int, where: Mask) -> Floats:
+    """The colour residual [h, w] of a query [h, w, 3] (0..1), infinite elsewhere than `where` [h, w]."""
+    out = np.full(where.shape, np.inf, np.float32)
+    near = cv2.dilate(where.view(np.uint8), np.ones((2 * shift + 1,) * 2, np.uint8)) > 0
+    height, width = where.shape
+
+    def task(first: int, last: int) -> None:
+        upper, lower = max(first - shift, 0), min(last + shift, height)
+        if not where[first:last].any():
+            return
+        planes = lab_planes(query[upper:lower], None, shift)
+        least = _least(planes, rendering.cropped(np.s_[upper:lower, 0:width]), (0, 0), shift, near[upper:lower])
+        rows = np.s_[first - upper : last - upper]
+        out[first:last] = np.where(where[first:last], np.sqrt(least[rows, :width]), np.float32(np.inf))
+
+    in_bands(task, height)
+    return out
+
+
+def _least(query: Floats, band: ReferenceRendering, start: tuple[int, int], shift: int, known: Mask | None) -> Floats:
+    """The least squared difference [h, w + LANES] of a band to rendering and photographs, infinite where not `known`.
+
+    query: planes with a margin of `shift`, in which the band starts at a row and column.
+    """
+    height, width = band.alpha.shape
+    least = np.full((height, width + LANES), np.inf, np.float32)
+    place = (shift + start[0], shift + start[1])
+    _difference(query, place, lab_planes(band.rgb, known, shift), shift, width, least)
+    for photograph, seen in zip(band.photographs, band.seen, strict=True):
+        seen = seen if known is None else seen & known
+        _difference(query, place, lab_planes(photograph, seen, shift), shift, width, least)
+    return least
 
 
 def shift_tolerant_difference(query: Floats, reference: Floats, known: Mask, radius: int) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from ..imaging.background import mask_box
 from ..imaging.images import Image
+from ..imaging.lab import lab
 from ..networks.segmenters import Segmenter
+from ..photometry.face_light import without_face_light
 from ..photometry.ground import EMPTY_ALPHA, on_ground
 from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.result import ReferenceRendering
-from .colour import residuals
+from .colour import residuals, residuals_where
 from .expectation import on_part
 from .surroundings import BackgroundDistance, distance_from_empty, distance_from_ground
 
@@ -24,6 +27,9 @@ Mask = NDArray[np.bool_]
 Residual = Callable[[Image, ReferenceRendering], Floats]
 
 SEGMENTED_SHARE = 0.5  # of the part must a segmenter find, or what it does not find says nothing
+LEAST_FORGIVEN = 0.02  # L*a*b* / 100: a smaller residual needs no explanation
+ADDED_LIGHT_COST = 0.2  # residual per L*a*b* / 100 that added light explains
+MISSING_LIGHT_COST = 1.0  # the same for missing light: a hole, or a missing part, is darker as well
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
 MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
@@ -33,7 +39,8 @@ MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
 class Measurement:
     """residual: float32 [H, W, C], undistorted pixels; ground_residual: what the query's own ground differs by.
 
-    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`.
+    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`. other_light: the query's light
+    differs from that of the reference views by more than is usual.
     """
 
     residual: Floats
@@ -41,6 +48,7 @@ class Measurement:
     reference: ReferenceRendering
     ground: Mask | None
     surroundings_judged: bool = True
+    other_light: bool = False
 
 
 def measure(
@@ -49,23 +57,47 @@ def measure(
     residual: Residual,
     segmenter: Segmenter | None,
     shift: int | None,
+    usual_light: float = math.inf,
 ) -> Measurement:
     """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
 
-    In front of another background the rendering is composed with the query's ground, in two ways: with what the query
-    shows around the part, and with ground continued behind it; with `shift` (px forgiven) the colour that fits better
-    counts. What lies off the part is then judged by how unlike the ground it is.
+    With `shift` (px forgiven), where the query's light differs by more than is usual: the reference is shaded as that
+    light shades the part, and what a whole face shows more of it is forgiven, at a cost. In front of another background
+    the rendering is composed with the query's ground, in two ways: with what the query shows around the part, and with
+    ground continued behind it; with `shift` the colour that fits better counts. What lies off the part is then judged
+    by how unlike the ground it is.
     """
     lit = query.lit_by(rendering)
     if lit.plain:
-        found = residual(lit.image, rendering)
-        return Measurement(found, _far_residual(found[..., 0], rendering), rendering, lit.background_mask)
+        other_light = shift is not None and lit.light_change > usual_light
+        reference = lit.shaded if other_light else rendering
+        found = residual(lit.image, reference)
+        if shift is not None and other_light:
+            _forgive_face_light(found, lit, reference, shift)
+        far = _far_residual(found[..., 0], rendering)
+        return Measurement(found, far, reference, lit.background_mask, other_light=other_light)
     found = residual(lit.image, lit.in_place)
     if shift is not None:
         continued = on_ground(lit.shaded, lit.behind, query.background)
         np.minimum(found[..., 0], residuals(lit.image, continued, shift)[..., 0], out=found[..., 0])
     ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
     return Measurement(found, ground_residual, lit.in_place, ground, ground is not None)
+
+
+def _forgive_face_light(residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int) -> None:
+    """Lower `residual` to what is left without the light that whole faces show more or less of, and its cost."""
+    if lit.shading is None:
+        return
+    inside = reference.inside
+    shown, query, found = reference.cropped(inside), lit.values[inside], residual[inside][..., 0]
+    unlit = without_face_light(query, shown, lit.shading.polynomial.surface, found > LEAST_FORGIVEN)
+    if unlit is None:
+        return
+    changed = (unlit != query).any(axis=2)
+    explained = lab(query) - lab(unlit)
+    each = np.where(explained[..., 0] > 0, np.float32(ADDED_LIGHT_COST), np.float32(MISSING_LIGHT_COST))
+    cost = each * np.linalg.norm(explained, axis=2)
+    np.minimum(found, residuals_where(unlit, shown, shift, changed) + cost, out=found)
 
 
 def _judge_surroundings(

@@ -22,9 +22,10 @@ class ComparisonState:
 
     residual_mean: float32 [N, C]; rarity: float32 [N], 1 / reference views that see the Gaussian; knots, factors:
     float32 [C, J, K], of the expected residual; deviation: [C], of the residuals over the whole part; off_part: [C],
-    residual that the background of good views stays below; max_evidence: of one pixel and channel, so that the halo of
-    a bright one does not outshine a faint defect; variation: float32 [N], how many times more than that good units
-    differ at the Gaussian (at least 1), [0] where only one part is known.
+    residual that the background of good views stays below; usual_light: change of light, as `LitQuery.light_change`,
+    that good views stay below, infinite where none was measured; max_evidence: of one pixel and channel, so that the
+    halo of a bright one does not outshine a faint defect; variation: float32 [N], how many times more than that good
+    units differ at the Gaussian (at least 1), [0] where only one part is known.
     """
 
     residual_mean: NDArray[np.float32]
@@ -33,6 +34,7 @@ class ComparisonState:
     factors: NDArray[np.float32]
     deviation: tuple[float, ...]
     off_part: tuple[float, ...]
+    usual_light: float = math.inf
     max_evidence: float = math.inf
     variation: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
@@ -81,6 +83,8 @@ class ComparisonState:
             raise ModelError("calibration: impossible residuals of the background")
         if not all(0 < value < math.inf for value in self.deviation) or not self.max_evidence > 0:
             raise ModelError("calibration: deviations and the largest evidence must be positive")
+        if not self.usual_light >= 0:
+            raise ModelError("calibration: an impossible change of light")
 
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
@@ -97,7 +101,8 @@ class ComparisonState:
         if VARIATION in arrays:
             parts[VARIATION] = arrays[VARIATION]
         parts.update({name: tuple(float(x) for x in values[name]) for name in ("deviation", "off_part")})
-        return ComparisonState(**parts, max_evidence=float(values["max_evidence"]))
+        parts.update({name: float(values[name]) for name in ("usual_light", "max_evidence") if name in values})
+        return ComparisonState(**parts)
 
 
 def no_factors(channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -92,7 +92,7 @@ def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outl
     if query.background.colour is not None and not _within_frame(rendering):
         shown = share_in_frame(outline, query.pinhole, rendering.pose)
     return Conditions(
-        shown * (1 - clipped), clipped, lit.light.change, lit.light.known, resolution(rendering, outline),
+        shown * (1 - clipped), clipped, lit.light_change, lit.light.known, resolution(rendering, outline),
         sharpness(lit.image, rendering),
     )  # fmt: skip
 

@@ -53,9 +53,10 @@ class DefectRegion:
 class Conditions:
     """view_share: of the part's surface that should be in view, what was compared: in the frame and not clipped.
 
-    clipped: share of the part in the frame that is over- or underexposed; light: mean change of the part's colours
-    from the trained light, of full scale; light_known: it could be undone; resolution: px per part unit at the part;
-    sharpness: gradient at the part's edges relative to the rendering's, NaN for a part without edges.
+    clipped: share of the part in the frame that is over- or underexposed; light: mean change of the part's colours from
+    the trained light, as a whole and by shading, of full scale; light_known: it could be undone; resolution: px per
+    part unit at the part; sharpness: gradient at the part's edges relative to the rendering's, NaN for a part without
+    edges.
     """
 
     view_share: float = math.nan

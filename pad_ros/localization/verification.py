@@ -85,12 +85,12 @@ class PoseVerifier:
 
             last = None if last is None else lit.over_ground(last)
             refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last)
-            if lit.plain:
+            if lit.plain and not refined.loss > self.limits.convincing_loss:
                 return refined
-            # The part alone must be explained: not the ground behind it, nor how the surroundings shade it.
+            # The part alone must be explained: not the ground behind it, nor how another light shades it.
             rendering = self._renderer.part(camera, refined.pose)
             final = query.lit_by(rendering)
-            loss = unexplained(final.image, final.in_place)
+            loss = unexplained(final.image, final.shaded if lit.plain else final.in_place)
             return replace(refined, rendering=rendering, rendered_from=refined.pose, loss=loss)
 
     def follow(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None) -> Refinement:

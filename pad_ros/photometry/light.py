@@ -7,6 +7,7 @@ white balance are gains of linear light, and nearly gains of the pixel values, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -32,6 +33,8 @@ SAME_CHANGE = 0.03  # of full scale, mean over the part: views in the light of t
 MAX_CUT_OFF = 0.5  # of the pixels in a channel: from less than the rest the light cannot be determined
 LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
+CAPPED = 0.1  # colour in 0..1: a pixel that differs by more is a highlight or a defect, by however much
+SIMPLER = 0.95  # of the error of a line that all channels share: lines of their own must leave less
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,25 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
     if change <= SAME_CHANGE or not possible:
         return Light(change=change, known=change <= SAME_CHANGE)
-    (a, x), (b, y), (c, z) = lines
+    # A highlight that moved changes the darkest channel most, which looks like a cast of the lamp.
+    shared = _line(*(np.ascontiguousarray(values.T).ravel() for values in (reference, query)))
+    simplest, *others = ([(1.0, 0.0)] * 3, [shared] * 3, lines)
+    least = _unexplained(simplest, query, reference)
+    for candidate in others:
+        if (error := _unexplained(candidate, query, reference)) < SIMPLER * least:
+            simplest, least = candidate, error
+    (a, x), (b, y), (c, z) = simplest
     return Light((a, b, c), (x, y, z), change)
+
+
+def _unexplained(
+    lines: Sequence[tuple[float, float]], query: NDArray[np.float64], reference: NDArray[np.float64]
+) -> float:
+    """Mean difference (0..1) that is left where the lines (gain, offset) of the channels are undone."""
+    gain, offset = np.array(lines).T
+    usable = (query > DARKEST) & (query < BRIGHTEST)
+    left = np.minimum(np.abs((query - offset) / gain - reference), CAPPED)
+    return float((left * usable).sum() / max(np.count_nonzero(usable), 1))
 
 
 def _cut_off(query: NDArray[np.float64], reference: NDArray[np.float64]) -> float:

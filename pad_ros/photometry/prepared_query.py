@@ -55,13 +55,18 @@ class LitQuery:
 
     @cached_property
     def shading(self) -> Shading | None:
-        """How the query's surroundings shade the rendering, which must be of the image's size."""
+        """How the query's light shades the rendering, which must be of the image's size."""
         return fit_shading(self.values, self.rendering)
 
     @cached_property
     def shaded(self) -> ReferenceRendering:
-        """The rendering, and its photographs, as the query's surroundings shade it."""
+        """The rendering, and its photographs, as the query's light shades it."""
         return self.rendering if self.shading is None else self.shading.apply(self.rendering, self.background)
+
+    @property
+    def light_change(self) -> float:
+        """Mean change of the part's colours by the query's light, of full scale: as a whole and by its shading."""
+        return self.light.change + (0.0 if self.shading is None else self.shading.change)
 
     @cached_property
     def in_place(self) -> ReferenceRendering:

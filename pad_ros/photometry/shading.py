@@ -1,6 +1,6 @@
-"""How the surroundings shade the part: smooth over its surface, by direction and place.
+"""How light shades the part: smooth over its surface, by direction and place.
 
-In front of another background, less or more light comes from below, and what stands around shades some sides.
+Another lamp, or another background that throws less or more light from below, shades some sides.
 Irradiance depends on the surface normal as a polynomial of second order, to within 1 % (Ramamoorthi & Hanrahan 2001);
 light from nearby adds a slope over the part, and a lens one towards the corners; a glossy surface mirrors some of it
 on top. So the rendering is multiplied by such a polynomial and another is added,
@@ -17,18 +17,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compute.threads import for_each, kernel
 from ..imaging.background import Background
+from ..imaging.geometry import Camera
 from ..rendering.result import ReferenceRendering
+from .surface import Surface
 
 Floats = NDArray[np.float32]
 
 MIN_PIXELS = 1000
-MAX_PIXELS = 3000
-STEPS = 6
+MAX_PIXELS = 1500
+STEPS = 5
 HUBER = 1.345  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.05  # colour in 0..1: up to here every pixel counts in full
 PRIOR = 0.01  # of the pixels' weight: what few pixels show stays near no change
-SMOOTH = 1.5  # px, of the depth that normals are taken from
 BLUR = 1.5  # px, of both images: an edge that is off by a part of a pixel is no light
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
 SAME_SHADING = 0.004  # of full scale, mean over the part: good views in the light of the reference views stay below
@@ -36,67 +38,120 @@ LEAST_GAIN, LARGEST_GAIN = 0.4, 1.8  # beyond this it is no shading
 
 
 @dataclass(frozen=True, eq=False)
-class Shading:
-    """At pixels [P] of the part (flat indices): what its colours are multiplied by, and what is added (0..1) [P, 1]."""
+class Polynomial:
+    """The 13 terms at pixels of a window of the part.
 
-    pixels: NDArray[np.int64]
-    gain: Floats
-    gloss: Floats
+    camera, surface: of the window; middle [3, 1], reach: of the surface's points; diagonal: of the whole image, px².
+    """
+
+    camera: Camera
+    surface: Surface
+    middle: Floats
+    reach: float
+    diagonal: float
+
+    @staticmethod
+    def over(rendering: ReferenceRendering, pixels: NDArray[np.int64], diagonal: float) -> Polynomial:
+        """Centred and scaled by pixels (flat indices) of the part; rendering: a window."""
+        surface = Surface.of(rendering)
+        points = _points(rendering.camera, surface, pixels)
+        middle = np.median(points, axis=1, keepdims=True)
+        reach = max(float(np.percentile(np.abs(points - middle), 95)), 1e-9)
+        return Polynomial(rendering.camera, surface, middle, reach, diagonal)
+
+    def rows(self, pixels: NDArray[np.int64]) -> Floats:
+        """[P, 13] at pixels (flat indices) of the window."""
+        points = _points(self.camera, self.surface, pixels)
+        x, y = points[:2] / np.maximum(points[2], np.float32(1e-6))
+        nx, ny, nz = self.surface.normal.reshape(-1, 3)[pixels].T
+        place = ((points - self.middle) / self.reach).clip(-1.5, 1.5)
+        corner = ((x * self.camera.fx) ** 2 + (y * self.camera.fy) ** 2) / self.diagonal
+        return np.stack([np.ones_like(nx), nx, ny, nz, nx * ny, ny * nz, nz * nx, nx * nx - ny * ny, 3 * nz * nz - 1,
+                         *place, corner], axis=1).astype(np.float32)  # fmt: skip
+
+
+def _points(camera: Camera, surface: Surface, pixels: NDArray[np.int64]) -> Floats:
+    """Points [3, P] of the surface in the camera's frame."""
+    width, depth = surface.depth.shape[1], surface.depth.ravel()[pixels]
+    x = (pixels % width + np.float32(0.5 - camera.cx)) / np.float32(camera.fx)
+    y = (pixels // width + np.float32(0.5 - camera.cy)) / np.float32(camera.fy)
+    return np.stack([x * depth, y * depth, depth]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Shading:
+    """Coefficients [13] of what the part's colours are multiplied by, less one, and of what is added (0..1).
+
+    change: mean change of the part's colours by it, of full scale.
+    """
+
+    multiplied: Floats
+    added: Floats
+    change: float
+    polynomial: Polynomial
+
+    @property
+    def same(self) -> bool:
+        """No difference beyond what is normal under one light."""
+        return self.change <= SAME_SHADING
 
     def apply(self, rendering: ReferenceRendering, background: Background) -> ReferenceRendering:
         """The rendering, and its photographs, shaded; the background around the part stays as it is."""
-        alpha = rendering.alpha.ravel()[self.pixels, None]
-        rgb, photographs = rendering.rgb.copy(), rendering.photographs.copy()
-        flat, behind = rgb.reshape(-1, 3), (1 - alpha) * np.array(background.rgb01, np.float32)
-        flat[self.pixels] = np.clip((flat[self.pixels] - behind) * self.gain + self.gloss + behind, 0, 1)
-        for photograph in photographs.reshape(len(photographs), rendering.alpha.size, 3):
-            relit = photograph[self.pixels] * self.gain + (255 * self.gloss + np.float32(0.5))
-            photograph[self.pixels] = relit.clip(0, 255).astype(np.uint8)
+        if self.same:
+            return rendering
+        inside, shape, size = rendering.inside, rendering.alpha.shape, rendering.alpha.size
+        everywhere = np.flatnonzero(rendering.alpha[inside] > 0.02)
+        rows = self.polynomial.rows(everywhere)
+        gain, gloss = (1 + rows @ self.multiplied).clip(LEAST_GAIN, LARGEST_GAIN), rows @ self.added
+        pixels = np.arange(size).reshape(shape)[inside].ravel()[everywhere]
+        rgb, photographs, alpha = rendering.rgb.copy(), rendering.photographs.copy(), rendering.alpha.ravel()[pixels]
+
+        def shade(i: int) -> None:
+            if i == 0:
+                behind = np.array(background.rgb01, np.float32)
+                _shade(rgb.reshape(size, 3), pixels, gain, gloss, alpha, behind)
+            else:
+                _shade_photograph(photographs[i - 1].reshape(size, 3), pixels, gain, gloss, alpha)
+
+        for_each(shade, 1 + len(photographs))
         return replace(rendering, rgb=rgb, photographs=photographs)
 
 
+@kernel
+def _shade(rgb, pixels, gain, gloss, alpha, behind):  # type: ignore[no-untyped-def]
+    """Colours (0..1) of pixels [P, 3] of a rendering; what shows `behind` the part is not shaded."""
+    for i in range(len(pixels)):
+        for c in range(3):
+            ground = (1 - alpha[i]) * behind[c]
+            value = (rgb[pixels[i], c] - ground) * gain[i] + gloss[i] * alpha[i] + ground
+            rgb[pixels[i], c] = min(max(value, np.float32(0)), np.float32(1))
+
+
+@kernel
+def _shade_photograph(values, pixels, gain, gloss, alpha):  # type: ignore[no-untyped-def]
+    """The same for uint8 values [P, 3]."""
+    for i in range(len(pixels)):
+        for c in range(3):
+            value = np.float32(values[pixels[i], c]) * gain[i] + np.float32(255) * gloss[i] * alpha[i] + np.float32(0.5)
+            values[pixels[i], c] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+
+
 def fit_shading(query: Floats, rendering: ReferenceRendering) -> Shading | None:
-    """The shading of a query [H, W, 3] (0..1); None where it cannot be determined or hardly changes the part."""
-    alpha = rendering.alpha
-    solid = cv2.erode((alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
+    """The shading of a query [H, W, 3] (0..1); None where it cannot be determined."""
+    inside = rendering.inside
+    shown = rendering.cropped(inside)
+    solid = cv2.erode((shown.alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
     pixels = np.flatnonzero(solid)
     if len(pixels) < MIN_PIXELS:
         return None
-    everywhere = np.flatnonzero(alpha > 0.02)
-    terms = _terms(rendering, everywhere)
     chosen = pixels[:: -(-len(pixels) // MAX_PIXELS)]
-    rows = terms[np.searchsorted(everywhere, chosen)]
-    q, r = (_smoothed(values, solid)[chosen] for values in (query, rendering.rgb))
-    both = np.concatenate([np.concatenate([rows * r[:, c, None], rows], axis=1) for c in range(3)])
-    fitted = _fit(both, (q - r).T.ravel(), q.T.ravel())
-    if float(np.abs(both @ fitted).mean()) <= SAME_SHADING:
-        return None
-    k = terms.shape[1]
-    gain = np.clip(1 + terms @ fitted[:k], LEAST_GAIN, LARGEST_GAIN)[:, None]
-    return Shading(everywhere, gain, (terms @ fitted[k:] * alpha.ravel()[everywhere])[:, None])
-
-
-def _terms(rendering: ReferenceRendering, pixels: NDArray[np.int64]) -> Floats:
-    """The polynomial's terms [P, 13] at pixels of the part (flat indices)."""
-    camera, alpha = rendering.camera, rendering.alpha
-    weight = cv2.GaussianBlur(alpha, (0, 0), SMOOTH)
-    depth = cv2.GaussianBlur(rendering.depth * alpha, (0, 0), SMOOTH) / np.maximum(weight, 1e-6)
-    height, width = alpha.shape
-    x = (np.arange(width, dtype=np.float32) + np.float32(0.5 - camera.cx)) / np.float32(camera.fx)
-    y = (np.arange(height, dtype=np.float32) + np.float32(0.5 - camera.cy)) / np.float32(camera.fy)
-    points = np.stack([x * depth, y[:, None] * depth, depth], axis=2)
-    along, down = (cv2.Sobel(points, cv2.CV_32F, *axis, ksize=3).reshape(-1, 3)[pixels] for axis in ((1, 0), (0, 1)))
-    normals = np.cross(down, along)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    place = points.reshape(-1, 3)[pixels]
-    place = (place - np.median(place, axis=0)) / np.maximum(
-        np.percentile(np.abs(place - np.median(place, 0)), 95), 1e-9
-    )
-    place = place.clip(-1.5, 1.5)
-    nx, ny, nz = normals.T
-    corner = ((x[pixels % width] * camera.fx) ** 2 + (y[pixels // width] * camera.fy) ** 2) / (width**2 + height**2)
-    return np.stack([np.ones_like(nx), nx, ny, nz, nx * ny, ny * nz, nz * nx, nx * nx - ny * ny, 3 * nz * nz - 1,
-                     *place.T, corner], axis=1).astype(np.float32)  # fmt: skip
+    height, width = rendering.alpha.shape
+    polynomial = Polynomial.over(shown, chosen, float(height**2 + width**2))
+    rows = polynomial.rows(chosen)
+    q, r = (_smoothed(values[inside], solid)[chosen] for values in (query, rendering.rgb))
+    multiplied, added = np.split(_fit(rows, r, q), 2)
+    change = float(np.abs((rows @ multiplied)[:, None] * r + (rows @ added)[:, None]).mean())
+    return Shading(multiplied, added, change, polynomial)
 
 
 def _smoothed(values: Floats, solid: Floats) -> Floats:
@@ -105,18 +160,45 @@ def _smoothed(values: Floats, solid: Floats) -> Floats:
     return np.asarray(cv2.GaussianBlur(values * solid[..., None], (0, 0), BLUR) / share).reshape(-1, 3)
 
 
-def _fit(rows: Floats, target: Floats, query: Floats) -> Floats:
-    """Coefficients [K] of target [P] = rows [P, K] @ coefficients for most of the pixels."""
+def _fit(rows: Floats, reference: Floats, query: Floats) -> Floats:
+    """Coefficients [2 K] by which query - reference = rows @ (first K) * reference + rows @ (last K), for most pixels.
+
+    rows [P, K]; reference, query [P, 3].
+    """
     usable = (query > DARKEST) & (query < BRIGHTEST)
-    a, b = rows[usable].astype(np.float64), target[usable].astype(np.float64)
-    found: NDArray[np.float64] = np.zeros(rows.shape[1])
-    if len(b) < MIN_PIXELS // 2:
+    count, size = np.count_nonzero(usable), rows.shape[1]
+    found: NDArray[np.float64] = np.zeros(2 * size)
+    if count < MIN_PIXELS // 2:
         return found.astype(np.float32)
-    prior = PRIOR * len(b) * float((a[:, 0] ** 2).mean()) * np.eye(len(found))
+    prior = PRIOR * float((reference[usable] ** 2).mean()) * count * np.eye(2 * size)
     for _ in range(STEPS):
-        residual = b - a @ found
-        scale = max(1.4826 * float(np.median(np.abs(residual))), MIN_SCALE)
-        weight = np.minimum(1, HUBER * scale / np.maximum(np.abs(residual), 1e-9))
-        weighted = a * weight[:, None]
-        found = np.asarray(np.linalg.solve(weighted.T @ a + prior, weighted.T @ b))
+        change = query - reference - (rows @ found[:size])[:, None] * reference - (rows @ found[size:])[:, None]
+        scale = max(1.4826 * float(np.median(np.abs(change[usable]))), MIN_SCALE)
+        weight = usable * np.minimum(1, HUBER * scale / np.maximum(np.abs(change), 1e-9))
+        normal, right = np.zeros((2 * size, 2 * size)), np.zeros(2 * size)
+        _gather(rows, reference, query, weight, normal, right)
+        found = np.asarray(np.linalg.solve(normal + normal.T - np.diag(np.diag(normal)) + prior, right))
     return found.astype(np.float32)
+
+
+@kernel
+def _gather(rows, reference, query, weight, normal, right):  # type: ignore[no-untyped-def]
+    """Add up the upper half of the normal matrix [2 K, 2 K] and the right side [2 K] of a weighted fit."""
+    size = rows.shape[1]
+    for i in range(len(rows)):
+        plain, once, twice, target, product = 0.0, 0.0, 0.0, 0.0, 0.0
+        for c in range(3):
+            w, r = weight[i, c], reference[i, c]
+            change = query[i, c] - r
+            plain, once, twice = plain + w, once + w * r, twice + w * r * r
+            target, product = target + w * change, product + w * r * change
+        for a in range(size):
+            here = rows[i, a]
+            right[a] += here * product
+            right[size + a] += here * target
+            for b in range(a, size):
+                both = here * rows[i, b]
+                normal[a, b] += both * twice
+                normal[size + a, size + b] += both * plain
+            for b in range(size):
+                normal[a, size + b] += here * rows[i, b] * once

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pad_ros.comparison.colour import residuals, shift_tolerant_difference
+from pad_ros.comparison.colour import residuals, residuals_where, shift_tolerant_difference
 from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.imaging.lab import lab
 from pad_ros.imaging.rect import Rect
 from pad_ros.rendering.result import ReferenceRendering
 
@@ -51,6 +52,22 @@ def test_difference_is_symmetric_and_falls_with_the_radius(pair, radius):
     np.testing.assert_array_equal(there, shift_tolerant_difference(reference, query, everywhere, radius))
     assert np.all(shift_tolerant_difference(query, reference, everywhere, radius + 1) <= there)
     assert np.all(shift_tolerant_difference(query, query, everywhere, radius) == 0)
+
+
+@given(pairs(), st.integers(0, 2))
+@settings(max_examples=30, deadline=None)
+def test_residuals_of_some_pixels_are_those_of_all(pair, shift):
+    query, reference, where = pair
+    known = np.ones(where.shape, bool)
+    black = np.zeros(where.shape, np.float32)
+    rendering = ReferenceRendering(
+        reference, black + 1, black, np.zeros((*where.shape, 0), np.float32),
+        Camera.from_fov(where.shape[1], where.shape[0], 1.0), Pose.identity(),
+    )  # fmt: skip
+    everywhere = shift_tolerant_difference(lab(query), lab(reference), known, shift)
+    found = residuals_where(query, rendering, shift, where)
+    np.testing.assert_allclose(found[where], everywhere[where], atol=1e-5)
+    assert np.isinf(found[~where]).all()
 
 
 def texture(size=40, seed=0):

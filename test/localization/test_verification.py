@@ -11,7 +11,7 @@ from splat_scenes import CAMERA, WHITE, put_off
 from pad_ros.imaging.geometry import Pose, rotation_angle
 from pad_ros.localization.alignment import shifted
 from pad_ros.localization.localizer import Localizer
-from pad_ros.localization.refinement import Refinement
+from pad_ros.localization.refinement import Refinement, unexplained
 from pad_ros.localization.result import Localization
 from pad_ros.localization.verification import CONVINCING_SHARE, PoseLimits, PoseVerifier
 from pad_ros.photometry.ground import on_ground
@@ -141,3 +141,17 @@ def test_in_front_of_another_background_the_part_alone_must_be_explained():
     assert refined.accepted and refined.loss < 0.01 and refined.rendered_from is refined.pose
     assert rotation_angle(refined.pose, POSES[0]) < np.radians(0.15)
     np.testing.assert_array_equal(refined.rendering.rgb, RENDERER.part(CAMERA, refined.pose).rgb)
+
+
+def test_another_light_is_explained_and_a_wrong_pose_is_not():
+    """A lamp from one side, in front of the plain background of the reference views."""
+    big, limits = CAMERA.resized(256, 256), PoseLimits(0.045, math.radians(20))
+    slope = np.linspace(0.55, 1.0, big.width, dtype=np.float32)[None, :, None]
+    good = RENDERER.part(big, POSES[0])
+    rgb = np.where(good.alpha[..., None] > 0.5, good.rgb * slope, good.rgb)
+    lit = PreparedQuery((255 * rgb + 0.5).astype(np.uint8), big, WHITE)
+    start = put_off(POSES[0], 0.5, 0.003, np.random.default_rng(0))
+    right, wrong = (verifier(limits).refine(lit, pose) for pose in (start, POSES[3]))
+    unshaded = unexplained(lit.lit_by(right.rendering).image, right.rendering)
+    assert unshaded > limits.max_loss > right.loss and rotation_angle(right.pose, POSES[0]) < np.radians(1)
+    assert wrong.loss > limits.max_loss

@@ -69,6 +69,16 @@ def test_a_part_of_another_colour_is_not_another_white_balance(rendering, gain):
     assert (fit_light(lit(rendering, gain), rendering)).same
 
 
+def test_a_highlight_is_no_cast_of_the_lamp():
+    """White light on a third of the part lifts the darkest channel most; its grey third shows no other light."""
+    rng = np.random.default_rng(0)
+    reference = np.concatenate([rng.normal((0.85, 0.7, 0.25), 0.03, (1200, 3)), rng.normal(0.6, 0.03, (600, 3))])
+    query = reference.copy()
+    query[:600] = np.sqrt(query[:600] ** 2 + 0.15)
+    light = light_between(query, reference)
+    assert light.same or max(light.gain) - min(light.gain) < 0.02
+
+
 def test_undoing_stays_within_8_bits():
     image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
     undone = Light((0.5, 1.0, 2.0), (0.1, 0.0, -0.1)).undo(image)

@@ -1,0 +1,104 @@
+"""What another light costs, and what each piece that undoes it is worth.
+
+    python benchmarks/light.py MODEL VIEWS SET... [--effects]
+    python benchmarks/light.py --make PART OUT
+
+MODEL was trained on VIEWS; each SET shows the same part, under the light of the views or another. For each row of
+pieces the model is calibrated anew. --effects: the first set also with other exposures and white balances. --make: sets
+of a demo part OUT/<lamps>, the same queries under each of the lamps, to train on OUT/studio and to give as SETs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import patch
+
+from ablation import with_pose_and_mask
+from common import option_parser, table_lines, write_result
+from robustness import COLUMNS, effects, judge
+
+from pad_ros.comparison import calibrated, measurement
+from pad_ros.demo.defects import KINDS
+from pad_ros.demo.generator import Conditions, make_dataset
+from pad_ros.demo.lamps import LAMPS
+from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
+from pad_ros.model import ReferenceModel
+from pad_ros.photometry import light, prepared_query
+from pad_ros.training.calibration import calibrate
+from pad_ros.training.train import split
+
+QUERY_LAMPS = ("studio", "moved", "day", "night")
+QUERIES = {"good": 20, **dict.fromkeys(KINDS, 5)}
+PIECES = {  # switched off, each with those before
+    "nothing": None,
+    "light on whole faces": (measurement, "_forgive_face_light", lambda *_: None),
+    "the larger share forgiven of the bulk": (calibrated, "EXPONENT_IN_OTHER_LIGHT", calibrated.BULK_EXPONENT),
+    "shading": (prepared_query.LitQuery, "shading", None),
+    "a cast must beat simpler light": (light, "SIMPLER", float("inf")),
+}
+TEXT = (
+    "Each row of pieces switches off one more than the row above; the last row is the comparison as it was before, but "
+    "for sets in front of another background, which had a shading. Rates are at the model's own threshold."
+)
+
+
+def main() -> None:
+    parser = option_parser(__doc__)
+    parser.add_argument("paths", type=Path, nargs="*", metavar="MODEL VIEWS SET...")
+    parser.add_argument("--effects", action="store_true")
+    parser.add_argument("--make", nargs=2, metavar=("PART", "OUT"))
+    arguments = parser.parse_args()
+    if arguments.make:
+        part, out = arguments.make
+        for lamps in QUERY_LAMPS:
+            conditions = Conditions(query_lamps=LAMPS[lamps])
+            make_dataset(Path(out) / lamps, part, queries=QUERIES, seed=17, conditions=conditions)
+        return
+    if len(arguments.paths) < 3:
+        parser.error("give a model, the views that it was trained on, and a set of test images at least")
+    model_path, views, *sets = arguments.paths
+    model = ReferenceModel.load(model_path)
+    rows: list[list[object]] = []
+    for piece, without in without_pieces(model, views):
+        for row in judged(without, sets, arguments.effects):
+            rows.append([piece, *row])
+            print(table_lines(["switched off", "set", *COLUMNS], rows)[-1], flush=True)
+    title = f"Other light, {views.name}"
+    write_result(f"light_{views.name}", title, ["switched off", "set", *COLUMNS], rows, TEXT)
+
+
+def without_pieces(model: ReferenceModel, folder: Path) -> Iterator[tuple[str, ReferenceModel]]:
+    """The model, calibrated with fewer pieces each time; they stay off while it is in use."""
+    poses = dict(zip(model.sfm_map.view_names, model.sfm_map.poses, strict=True))
+    known = [view for view in read_views(folder).views if view.name in poses]
+    fitted, held_out = split(tuple(with_pose_and_mask(view, model, poses) for view in known))
+    with ExitStack() as stack:
+        for name, piece in PIECES.items():
+            if piece is not None:
+                stack.enter_context(patch.object(*piece))
+            bare = dataclasses.replace(model, calibration=None)
+            yield name, dataclasses.replace(bare, calibration=calibrate(bare, fitted, held_out, 0.01))
+
+
+def judged(model: ReferenceModel, sets: list[Path], with_effects: bool) -> Iterator[list[object]]:
+    """Rows of a set's name and its figures."""
+    inspector, unchanged = Inspector(model), effects()["none"]
+    for folder in sets:
+        found = judge(inspector, list(read_dataset(folder).images), unchanged)
+        yield [folder.name, *(found[column] for column in COLUMNS)]
+    if not with_effects:
+        return
+    chosen = list(read_dataset(sets[0]).images)
+    for name, effect in effects().items():
+        if name.startswith(("exposure", "white balance")):
+            found = judge(inspector, chosen, effect)
+            yield [f"{sets[0].name}, {name}", *(found[column] for column in COLUMNS)]
+
+
+if __name__ == "__main__":
+    main()

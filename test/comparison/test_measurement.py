@@ -1,0 +1,46 @@
+"""What of a residual is forgiven in another light: what a whole face shows more of, and nothing that is missing."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pad_ros.comparison.colour import residuals
+from pad_ros.comparison.measurement import ADDED_LIGHT_COST, _forgive_face_light
+from pad_ros.imaging.geometry import Camera, Pose
+from pad_ros.photometry.surface import Surface
+from pad_ros.rendering.result import ReferenceRendering
+
+SIZE = 80
+FACE, INNER, SPOT = np.s_[20:50, 15:40], np.s_[23:47, 18:37], np.s_[28:35, 22:28]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """A grey plate with a yellow face on it."""
+    rgb = np.full((SIZE, SIZE, 3), 0.4, np.float32)
+    rgb[FACE] = (0.7, 0.55, 0.2)
+    ones = np.ones((SIZE, SIZE), np.float32)
+    features, camera = np.zeros((SIZE, SIZE, 0), np.float32), Camera.from_fov(SIZE, SIZE, 0.5)
+    return ReferenceRendering(rgb, ones, 3 * ones, features, camera, Pose.identity())
+
+
+def kept(reference, where, look, gain):
+    """The share of the residual that stays in `look` where linear light is multiplied in `where`."""
+    query = reference.rgb.copy()
+    query[where] *= np.sqrt(gain)
+    image = (query * 255 + 0.5).astype(np.uint8)
+    residual = residuals(image, reference, 1)
+    before = residual[look].mean()
+    shading = SimpleNamespace(polynomial=SimpleNamespace(surface=Surface.of(reference)))
+    _forgive_face_light(residual, SimpleNamespace(shading=shading, values=image / np.float32(255)), reference, 1)
+    return float(residual[look].mean() / before)
+
+
+def test_light_on_a_whole_face_costs_a_share_of_what_it_explains(reference):
+    assert ADDED_LIGHT_COST < kept(reference, FACE, INNER, 1.4) < 0.75
+
+
+@pytest.mark.parametrize(("where", "look", "gain"), [(FACE, INNER, 0.6), (SPOT, SPOT, 1.4), (SPOT, SPOT, 0.5)])
+def test_a_dark_face_and_spots_keep_their_residual(reference, where, look, gain):
+    assert kept(reference, where, look, gain) > 0.9
