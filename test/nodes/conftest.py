@@ -48,10 +48,14 @@ class Graph:
         self._thread.start()
 
     def _spin(self) -> None:
-        """As `spin.run` does: what is destroyed while rclpy gathers it makes `spin` raise."""
+        """As `spin.run` does: what is destroyed while rclpy gathers it, or an odd request, makes `spin` raise."""
         while self.executor.context.ok() and not self._closing:
-            with contextlib.suppress(ExternalShutdownException, InvalidHandle):
+            try:
                 self.executor.spin()
+            except (ExternalShutdownException, InvalidHandle):
+                continue
+            except Exception as error:
+                self.tester.get_logger().error(f"{type(error).__name__}: {error}")
 
     def add(self, node_class: type, namespace: str = "", **overrides: object) -> Node:
         overrides.setdefault("model", str(self.model))
