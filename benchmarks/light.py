@@ -20,7 +20,7 @@ from ablation import with_pose_and_mask
 from common import option_parser, table_lines, write_result
 from robustness import COLUMNS, effects, judge
 
-from pad_ros.comparison import calibrated, measurement
+from pad_ros.comparison import measurement
 from pad_ros.demo.defects import KINDS
 from pad_ros.demo.generator import Conditions, make_dataset
 from pad_ros.demo.lamps import LAMPS
@@ -37,7 +37,6 @@ QUERIES = {"good": 20, **dict.fromkeys(KINDS, 5)}
 PIECES = {  # switched off, each with those before
     "nothing": None,
     "light on whole faces": (measurement, "_forgive_face_light", lambda *_: None),
-    "the larger share forgiven of the bulk": (calibrated, "EXPONENT_IN_OTHER_LIGHT", calibrated.BULK_EXPONENT),
     "shading": (prepared_query.LitQuery, "shading", None),
     "a cast must beat simpler light": (light, "SIMPLER", float("inf")),
 }

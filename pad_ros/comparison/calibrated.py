@@ -42,8 +42,7 @@ NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
-BULK_QUANTILE, USUAL_BULK = 0.9, 1.3  # of residual / expected residual; 1.3 in good views
-BULK_EXPONENT, EXPONENT_IN_OTHER_LIGHT = 0.25, 0.75  # of what is forgiven
+BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.25  # of residual / expected residual; 1.3 in good views
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
 USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
@@ -122,8 +121,7 @@ class CalibratedComparison:
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), state.usual_light)
-        exponent = EXPONENT_IN_OTHER_LIGHT if measured.other_light else BULK_EXPONENT
-        values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual, exponent)
+        values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
@@ -141,17 +139,12 @@ class CalibratedComparison:
 
 
 def excess(
-    residual: Floats,
-    rendering: ReferenceRendering,
-    state: ComparisonState,
-    ground_residual: float = 0.0,
-    exponent: float = BULK_EXPONENT,
+    residual: Floats, rendering: ReferenceRendering, state: ComparisonState, ground_residual: float = 0.0
 ) -> tuple[Floats, float]:
     """Residuals [H, W, C] beyond what good views show there, in units of that, over all channels [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
     part what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground_residual`.
-    exponent: how much is forgiven where the bulk of the part differs more than usual, see `_forgiven`.
     """
     total = np.empty(residual.shape[:2], np.float32)
     weights = np.array([1.0, *[BACKBONE_WEIGHT] * (residual.shape[2] - 1)], np.float32)
@@ -195,20 +188,20 @@ def excess(
     in_bands(as_ground, len(total))
     in_bands(expect, len(within))
     expected = np.concatenate([bands[first][3][0] for first in sorted(bands)])
-    forgiven = _forgiven(np.concatenate([bands[first][2][0] for first in sorted(bands)]), expected, exponent)
+    forgiven = _forgiven(np.concatenate([bands[first][2][0] for first in sorted(bands)]), expected)
     order = sorted(bands)
     for_each(lambda i: as_part(order[i]), len(order))
     return total, float(expected.mean()) if len(expected) else 0.0
 
 
-def _forgiven(measured: Floats, expected: Floats, exponent: float) -> np.float32:
+def _forgiven(measured: Floats, expected: Floats) -> np.float32:
     """Factor of what is expected, where the bulk of the part differs more than that: other light, or another ground."""
     if len(measured) == 0:
         return np.float32(1)
     ratios = measured[::BULK_STEP] / expected[::BULK_STEP]
     rank = int(BULK_QUANTILE * (len(ratios) - 1))
     bulk = float(np.partition(ratios, rank)[rank])
-    return np.float32(max(bulk / USUAL_BULK, 1.0) ** exponent)
+    return np.float32(max(bulk / USUAL_BULK, 1.0) ** BULK_EXPONENT)
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:

@@ -39,8 +39,7 @@ MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
 class Measurement:
     """residual: float32 [H, W, C], undistorted pixels; ground_residual: what the query's own ground differs by.
 
-    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`. other_light: the query's light
-    differs from that of the reference views by more than is usual.
+    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`.
     """
 
     residual: Floats
@@ -48,7 +47,6 @@ class Measurement:
     reference: ReferenceRendering
     ground: Mask | None
     surroundings_judged: bool = True
-    other_light: bool = False
 
 
 def measure(
@@ -75,7 +73,7 @@ def measure(
         if shift is not None and other_light:
             _forgive_face_light(found, lit, reference, shift)
         far = _far_residual(found[..., 0], rendering)
-        return Measurement(found, far, reference, lit.background_mask, other_light=other_light)
+        return Measurement(found, far, reference, lit.background_mask)
     found = residual(lit.image, lit.in_place)
     if shift is not None:
         continued = on_ground(lit.shaded, lit.behind, query.background)
