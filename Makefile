@@ -1,4 +1,4 @@
-# make setup | demo | test | test-fast | test-gpu | lint | documents | clean
+# make setup | demo | test | test-fast | test-gpu | lint | fuzz | documents | clean
 #
 # Everything lands in .venv. Without ROS 2 on the machine its PyPI wheels are used; where ROS_DISTRO is
 # set (a sourced ROS 2), that one is. Stamp files keep a second `make setup` quick.
@@ -17,17 +17,19 @@ ifdef ROS_DISTRO
   VENV_OPTIONS := --system-site-packages
   ROS_REQUIREMENTS :=
   CMAKE_OPTIONS :=
+  CONSTRAINTS ?= constraints-jazzy.txt
 else
   VENV_OPTIONS :=
   ROS_REQUIREMENTS := requirements-ros-wheels.txt
   CMAKE_OPTIONS := -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/cmake/drop_foreign_includes.cmake
+  CONSTRAINTS ?= constraints.txt
   export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
   export CMAKE_PREFIX_PATH := $(CURDIR)/$(VENV)
 endif
 
 REQUIREMENTS := requirements-dev.txt $(ROS_REQUIREMENTS)
 
-.PHONY: setup demo test test-fast test-gpu lint documents clean
+.PHONY: setup demo test test-fast test-gpu lint fuzz documents clean
 
 setup: $(STAMPS)/interfaces
 
@@ -52,6 +54,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive pad_ros
+
+# Looks for inputs that break a parser; test/fuzz/fuzz.py says more. make fuzz SECONDS=600 PARSERS="ply image"
+SECONDS := 60
+fuzz: setup
+	$(BIN)/python test/fuzz/fuzz.py --seconds $(SECONDS) $(PARSERS)
 
 # The generated ones: benchmarks/RESULTS.md and docs/licences.md.
 documents: setup
@@ -60,7 +68,7 @@ documents: setup
 	$(BIN)/python -m pad_ros.nodes.support.parameter_tables docs/ros.md
 
 clean:
-	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMPS)/venv:
@@ -75,9 +83,9 @@ $(STAMPS)/venv:
 # --no-compile: most of what is in torch and its like is never imported, so byte-compiling it all only costs time.
 # pip first, messages second. The editable install puts this folder on sys.path by a plain .pth file
 # (compat): the messages lie in site-packages/pad_ros, and pad_ros/__init__.py joins the two.
-$(STAMPS)/packages: $(STAMPS)/venv setup.py setup.cfg pyproject.toml constraints.txt $(REQUIREMENTS)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt 'setuptools>=77,<80'
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-build-isolation \
+$(STAMPS)/packages: $(STAMPS)/venv setup.py setup.cfg pyproject.toml constraints-common.txt $(CONSTRAINTS) $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) 'setuptools>=77,<80'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --no-build-isolation \
 	  --config-settings editable_mode=compat --editable . $(addprefix --requirement ,$(REQUIREMENTS))
 	@touch $@
 

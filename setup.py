@@ -29,7 +29,7 @@ setup(
         "numpy>=1.26,<3",
         "onnx>=1.15,<2",
         "onnxruntime>=1.17",
-        "opencv-python-headless>=4.9,<6",
+        "opencv-python-headless>=4.6,<6",
         "pycolmap>=4.0,<5",
         "pyyaml>=6.0",
         "rosbags>=0.11,<0.12",

@@ -1,14 +1,16 @@
 """How much other light and a worse camera cost: metrics against severity.
 
-    python benchmarks/robustness.py MODEL DATASET [--every N]
+    python benchmarks/robustness.py MODEL DATASET [--every N] [--calibrated]
 
 Each test image is changed by one effect at a time and inspected end to end. Exposure and white balance change linear
 light (gamma 2.2); vignetting falls off with the square of the distance from the centre; blur and noise are Gaussian.
+--calibrated: for each change the model first learns from every second good image so changed; the others are judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import cv2
@@ -21,6 +23,8 @@ from pad_ros.evaluation.metrics import Judged, count_pixels, ranking_figures, ra
 from pad_ros.imaging import images
 from pad_ros.imaging.images import Image
 from pad_ros.inspector import Inspector
+from pad_ros.io.good_images import GoodImage
+from pad_ros.training.line_calibration import calibrate_on_line
 
 Effect = Callable[[Image], Image]
 GAMMA = 2.2
@@ -30,17 +34,44 @@ COLUMNS = ("localized", "image_auroc", "pixel_auroc", "pixel_ap", "false_reject_
 def main() -> None:
     parser = option_parser(__doc__, "model", "dataset")
     parser.add_argument("--every", type=int, default=1, help="take every N-th image of each label")
+    parser.add_argument("--calibrated", action="store_true")
     arguments = parser.parse_args()
     inspector, dataset = Inspector.load(arguments.model), read_dataset(arguments.dataset)
     labels = dict.fromkeys(item.label for item in dataset.images)
     chosen = [i for label in labels for i in [x for x in dataset.images if x.label == label][:: arguments.every]]
+    learned_from = [item for item in chosen if not item.defective][::2] if arguments.calibrated else []
+    judged = [item for item in chosen if item not in learned_from]
     rows: list[list[object]] = []
     for name, effect in effects().items():
-        found = judge(inspector, chosen, effect)
+        if learned_from:
+            learned = calibrate_on_line(inspector.model, Changed(learned_from, effect), device=inspector.device).model
+            found = judge(Inspector(learned, inspector.device), judged, effect)
+        else:
+            found = judge(inspector, judged, effect)
         rows.append([name, *(found[column] for column in COLUMNS)])
         print(table_lines(["change", *COLUMNS], rows)[-1], flush=True)
-    title, text = f"Other light and worse cameras, {dataset.name}", f"{len(chosen)} images, each changed in each way."
-    write_result(f"robustness_{dataset.name}", title, ["change", *COLUMNS], rows, text)
+    title, text = f"Other light and worse cameras, {dataset.name}", f"{len(judged)} images, each changed in each way."
+    name = f"robustness_{dataset.name}"
+    if learned_from:
+        name, title = f"{name}_calibrated", f"{title}, after calibration"
+        text += f" The model learned from {len(learned_from)} other good images changed in the same way."
+    write_result(name, title, ["change", *COLUMNS], rows, text)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Images of a data set, each a unit, changed by an effect: as `calibrate_on_line` takes them."""
+
+    items: Sequence[TestImage]
+    effect: Effect
+    source: str = "changed images"
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[GoodImage]:
+        for item in self.items:
+            yield GoodImage(item.name, item.name, 0, self.effect(images.load(item.path)))
 
 
 def effects() -> dict[str, Effect]:

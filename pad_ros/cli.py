@@ -1,4 +1,4 @@
-"""`pad`: train, inspect, evaluate, bag, bench, demo, weights and info, without ROS.
+"""`pad`: train, calibrate, inspect, evaluate, bag, bench, demo, weights and info, without ROS.
 
 Exit status: 0 done; 1 done, and at least one verdict is not PASS (inspect, bag); 2 bad usage or bad
 input; 3 the machine lacks something.
@@ -12,16 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from . import __version__
+from . import __version__, commands
 from .errors import InputError, PadError
 
-if TYPE_CHECKING:
-    from .inspector import Inspector
-
 DEFAULT_BUDGET = 420.0
-DEFAULT_RATE = 0.01
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,29 +55,32 @@ def _fail(message: str, status: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pad", description="Inspect parts from any pose.")
     parser.add_argument("--version", action="version", version=f"pad_ros {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text)
+        added = subparsers.add_parser(name, help=text)
         added.set_defaults(run=run)
         return added
 
-    _add_train(command("train", _train, "learn a reference model from views of one good part"))
-    _add_inspect(command("inspect", _inspect, "verdict and heatmap for images"))
-    _add_evaluate(command("evaluate", _evaluate, "metrics.json and report.html on a labelled data set"))
-    _add_bag(command("bag", _bag, "inspect the images of a rosbag2, no ROS needed"))
-    bench = command("bench", _bench, "latency, throughput and memory of a model on images")
+    _add_train(command("train", commands.train, "learn a reference model from views of one good part"))
+    _add_calibrate(command("calibrate", commands.calibrate, "learn from good parts as the line's own camera sees them"))
+    _add_inspect(command("inspect", commands.inspect, "verdict and heatmap for images"))
+    _add_evaluate(command("evaluate", commands.evaluate, "metrics.json and report.html on a labelled data set"))
+    _add_bag(command("bag", commands.bag, "inspect the images of a rosbag2, no ROS needed"))
+    bench = command("bench", commands.bench, "latency, throughput and memory of a model on images")
     bench.add_argument("model", type=Path)
     bench.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     bench.add_argument("--out", type=Path, metavar="FILE")
     _add_device(bench)
-    demo = command("demo", _demo, "make a part, train, run the ROS 2 graph on it, write a report")
+    demo = command("demo", commands.demo, "make a part, train, run the ROS 2 graph on it, write a report")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
     demo.add_argument("--part", default="bracket")
     demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
     demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
-    _add_weights(command("weights", _weights, "network weights: what there is, under which licence; fetch them"))
-    info = command("info", _info, "what is in a reference model")
+    _add_weights(
+        command("weights", commands.weights, "network weights: what there is, under which licence; fetch them")
+    )
+    info = command("info", commands.info, "what is in a reference model")
     info.add_argument("model", type=Path)
     info.add_argument("--json", action="store_true")
     return parser
@@ -99,11 +97,26 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     _add_device(train)
     train.add_argument("--budget", type=_positive, default=DEFAULT_BUDGET, metavar="SECONDS",
                        help="time for the whole training (default: %(default)g)")  # fmt: skip
-    train.add_argument("--false-reject-rate", type=_share, default=DEFAULT_RATE, metavar="RATE",
+    train.add_argument("--false-reject-rate", type=_share, default=commands.DEFAULT_RATE, metavar="RATE",
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
+
+
+def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
+    calibrate.add_argument("model", type=Path)
+    calibrate.add_argument("good", type=Path, metavar="GOOD",
+                           help="folder of images of good units, one subfolder each; data set; or rosbag2")  # fmt: skip
+    calibrate.add_argument("--out", type=Path, required=True, metavar="MODEL2", help="folder for the new model")
+    calibrate.add_argument("--topic", help="image topic of a bag (default: the only one)")
+    calibrate.add_argument("--false-reject-rate", type=_share, metavar="RATE",
+                           help="share of good parts that may be rejected (default: the model's)")  # fmt: skip
+    calibrate.add_argument("--trust", action="store_true", help="learn from images that look defective as well")
+    calibrate.add_argument("--pictures", type=Path, metavar="DIR", help="pictures of the images that were left out")
+    calibrate.add_argument("--seed", type=_seed, default=0)
+    _add_scene(calibrate)
+    _add_device(calibrate)
 
 
 def _add_inspect(inspect: argparse.ArgumentParser) -> None:
@@ -170,14 +183,6 @@ def _add_scene(command: argparse.ArgumentParser) -> None:
                          help="of the part's surface in view that must be compared for a PASS")  # fmt: skip
 
 
-def _load_inspector(arguments: argparse.Namespace) -> Inspector:
-    from .imaging.scene import Scene
-    from .inspector import Inspector
-
-    scene = Scene.read(arguments.background, arguments.roi, arguments.min_view_share)
-    return Inspector.load(arguments.model, arguments.device, scene)
-
-
 def _region(text: str) -> tuple[int, int, int, int]:
     from .imaging.scene import parse_region
 
@@ -209,130 +214,6 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text[:12]) < 2**32):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
     return int(text)
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    from .io.read_views import read_views
-    from .methods.presets import load_method
-    from .model import ReferenceModel
-    from .networks.backbones import exported
-    from .networks.network import read_networks
-    from .rendering.device import resolve_device
-    from .reporting.reports import model_summary
-    from .training.train import train
-
-    # What can be wrong is found before hours of work, not after.
-    ReferenceModel.check_destination(arguments.out)
-    method = load_method(arguments.method, arguments.overrides)
-    device = resolve_device(arguments.device)
-    networks = tuple(exported(network) for network in read_networks(method.networks, arguments.weights))
-    views = read_views(arguments.views, max_side=arguments.max_side)
-    model = train(
-        views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
-        false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
-        networks=networks,
-    )  # fmt: skip
-    print("\n".join(model_summary(model.save(arguments.out))))
-    return 0
-
-
-def _inspect(arguments: argparse.Namespace) -> int:
-    from .imaging import images
-    from .reporting.reports import InspectionWriter
-
-    files = images.find(arguments.images)
-    inspector = _load_inspector(arguments)
-    with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
-        for path in files:
-            try:
-                image = images.load(path, inspector.model.max_query_pixels)
-            except InputError as error:
-                writer.add(path.name, inspector.bad_image(str(error)))
-                continue
-            writer.add(path.name, inspector.inspect(image))
-    return 0 if writer.all_passed else 1
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from .evaluation.dataset import read_dataset
-    from .evaluation.evaluate import evaluate, metrics_table
-    from .evaluation.patchcore import fit_to_dataset
-
-    dataset = read_dataset(arguments.dataset)
-    inspector = _load_inspector(arguments)
-    baselines = {}
-    if "patchcore" in arguments.baselines:
-        calibration = inspector.model.calibration
-        rate = DEFAULT_RATE if calibration is None else calibration.false_reject_rate
-        baselines["patchcore"] = fit_to_dataset(arguments.dataset, inspector.model.networks, rate, arguments.weights)
-    metrics = evaluate(inspector, dataset, arguments.out, baselines)
-    print(metrics_table(metrics))
-    print(f"report: {arguments.out / 'report.html'}")
-    return 0
-
-
-def _bag(arguments: argparse.Namespace) -> int:
-    from .evaluation.recordings import Limits, Recording, judge_recording
-
-    inspector = _load_inspector(arguments)
-    limits = Limits(arguments.max_false_reject, arguments.max_escape, arguments.max_hold, arguments.max_p95_ms)
-    recording = Recording(arguments.bag, arguments.topic, arguments.labels)
-    return judge_recording(inspector, recording, arguments.out, limits, arguments.record, arguments.json)
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    import json
-
-    from .evaluation.bench import bench
-    from .imaging import images
-
-    result = bench(arguments.model, images.find(arguments.images), arguments.device)
-    text = json.dumps(result, indent=1)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-    print(text)
-    return 0
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    from .demo.run import run_demo
-
-    return run_demo(arguments.out, arguments.part, arguments.budget, ros=not arguments.no_ros)
-
-
-def _weights(arguments: argparse.Namespace) -> int:
-    from .networks.registry import REGISTRY, entry, fetch_weights, find_weights, weights_folder
-
-    folder = weights_folder(arguments.weights)
-    if arguments.action == "list":
-        print(f"{'name':<22}{'here':<6}{'MB':>6}  {'commercial':<12}{'licence':<42}purpose")
-        for one in REGISTRY.values():
-            here = "yes" if (folder / one.file).is_file() else "no"
-            size = f"{one.size / 1e6:.1f}" if one.size else "?"
-            print(f"{one.name:<22}{here:<6}{size:>6}  {one.commercial:<12}{one.licence:<42}{one.purpose}")
-    elif arguments.action == "path":
-        print("\n".join(str(find_weights(name, arguments.weights)) for name in arguments.names) or folder)
-    else:
-        if arguments.sha256 and len(arguments.names) != 1:
-            raise InputError("--sha256 is for one NAME at a time")
-        for one in [entry(name) for name in arguments.names]:
-            print(f"{one.name}: {one.terms}", file=sys.stderr)
-            print(fetch_weights(one.name, folder, arguments.sha256))
-    return 0
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    import json
-
-    from .model import ReferenceModel
-    from .reporting.reports import model_summary
-
-    model = ReferenceModel.load(arguments.model)
-    if arguments.json:
-        print(json.dumps(model.manifest(), indent=1))
-    else:
-        print("\n".join(model_summary(model)))
-    return 0
 
 
 if __name__ == "__main__":

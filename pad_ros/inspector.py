@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from .compute.threads import only_our_threads
 from .decision.conditions import measure_conditions
 from .decision.inspection import Inspection
 from .decision.judge import judge, unjudgeable
-from .errors import CameraError, SceneError
+from .errors import CameraError, InputError, SceneError
 from .imaging.geometry import Camera
 from .imaging.images import Image, validate
 from .imaging.rect import Rect
@@ -52,6 +54,18 @@ class Inspector:
     def load(path: Path, device: str = "auto", scene: Scene = NOTHING_KNOWN) -> Inspector:
         """Load a bundle; ModelError if it is damaged."""
         return Inspector(ReferenceModel.load(path), device, scene)
+
+    def at_rate(self, false_reject_rate: float) -> Inspector:
+        """The same with the threshold for another rate of false rejects; InputError where the model supports none.
+
+        What was built for this one serves that one too.
+        """
+        calibration = self.model.calibration
+        if calibration is None:
+            raise InputError(f"{self.model.name}: the model has no threshold, so no rate of false rejects")
+        other = copy.copy(self)
+        other.model = replace(self.model, calibration=calibration.at_rate(false_reject_rate))
+        return other
 
     @cached_property
     def renderer(self) -> Renderer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from .imaging.background import Background
 from .imaging.geometry import Camera
 from .imaging.images import MAX_PIXELS
 from .io.bundle_folder import files_in, flush, put_in_place, recover, staging_for
+from .io.camera_file import camera_from_values, finite_number
 from .io.files import sha256_of
 from .localization.localizer import check_map
 from .localization.sfm_map import SfmMap, load_map, save_map
@@ -36,7 +36,6 @@ SEAL = "sha256"  # of the manifest without this entry
 SPLATS = "splats.ply"
 CALIBRATION = "calibration.safetensors"
 REQUIRED = (SPLATS, PHOTOGRAPHS_FILE, "features.safetensors", "map/cameras.bin", "map/images.bin", "map/points3D.bin")
-MAX_DISTORTION = 10.0
 QUERY_PIXELS_RATIO = 4  # of the largest query to the reference camera
 MAX_MANIFEST_BYTES = 4_000_000
 MAX_BUNDLE_BYTES = 4_000_000_000
@@ -161,7 +160,7 @@ class ReferenceModel:
             calibration = _read_calibration(folder, manifest["calibration"])
             model = ReferenceModel(
                 name=_text(manifest["name"]), method=_text(manifest["method"]), settings=settings,
-                camera=_camera(_group(manifest["camera"], "camera")),
+                camera=camera_from_values(_group(manifest["camera"], "camera")),
                 background=_background(_group(manifest["background"], "background")), sfm_map=load_map(folder),
                 gaussians=gaussians, calibration=calibration, training=_training(manifest["training"]),
                 photographs=load_photographs(folder / PHOTOGRAPHS_FILE), created=_text(manifest["created"]),
@@ -260,22 +259,11 @@ def _read_calibration(folder: Path, values: Any) -> Calibration | None:
     return Calibration.from_parts(arrays, _group(values, "calibration"))
 
 
-def _camera(values: Mapping[str, Any]) -> Camera:
-    distortion = [_number(x, "distortion") for x in values["distortion"]]
-    width, height = values["width"], values["height"]
-    if len(distortion) not in (4, 8) or any(abs(x) > MAX_DISTORTION for x in distortion):
-        raise ValueError(f"impossible distortion {distortion}")
-    if type(width) is not int or type(height) is not int or width * height > MAX_PIXELS:
-        raise ValueError(f"impossible camera {dict(values)}")
-    fx, fy, cx, cy = (_number(values[key], key) for key in ("fx", "fy", "cx", "cy"))
-    return Camera(width, height, fx, fy, cx, cy, tuple(distortion))
-
-
 def _background(values: Mapping[str, Any]) -> Background:
-    tolerance = _number(values["tolerance"], "tolerance")
+    tolerance = finite_number(values["tolerance"], "tolerance")
     if values["colour"] is None:
         return Background(None, tolerance)
-    r, g, b = (_number(x, "colour") for x in values["colour"])
+    r, g, b = (finite_number(x, "colour") for x in values["colour"])
     if not all(0 <= x <= 255 for x in (r, g, b, tolerance)):
         raise ValueError("background outside 0..255")
     return Background((r, g, b), tolerance)
@@ -284,7 +272,7 @@ def _background(values: Mapping[str, Any]) -> Background:
 def _training(values: Any) -> dict[str, Any]:
     training = _group(values, "training")
     for key, value in _group(training.get("held_out", {}), "held_out").items():
-        _number(value, key)
+        finite_number(value, key)
     return training
 
 
@@ -292,12 +280,6 @@ def _group(values: Any, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise TypeError(f"{name}: expected a group of values, got {type(values).__name__}")
     return values
-
-
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}")
-    return float(value)
 
 
 def _text(value: Any) -> str:

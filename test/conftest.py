@@ -1,6 +1,8 @@
 """Shared by all tests. Test data lies at PAD_SHARED, or in ../shared beside the repository; CI users have none."""
 
 import os
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +45,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> "Toy":
     from toy import make_toy
 
     return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def file_size_limit() -> Iterator[Callable[[int], None]]:
+    """Call it with a number of bytes: files cannot grow beyond that any more, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
 """A data set of coloured squares, and an inspector that knows what is wrong with them."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+from model_factory import make_calibration
 
 from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
 from pad_ros.imaging import images
@@ -46,7 +48,7 @@ class FakeInspector:
 
     def __init__(self, hold=(), threshold=THRESHOLD):
         self.model = SimpleNamespace(name="square", method="pad", hash="ab" * 32,
-                                     calibration=SimpleNamespace(threshold=threshold))  # fmt: skip
+                                     calibration=replace(make_calibration(), threshold=threshold))  # fmt: skip
         self.hold, self.calls, self.expected, self.warm = set(hold), 0, 0, False
 
     def warm_up(self):

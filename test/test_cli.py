@@ -77,7 +77,7 @@ def test_without_a_command_help_is_shown(capsys):
 def test_help_and_version(capsys):
     assert run(capsys, "--help")[0] == 0
     assert run(capsys, "--version")[:2] == (0, run(capsys, "--version")[1])
-    for command in ("train", "inspect", "evaluate", "bag", "bench", "demo", "info"):
+    for command in ("train", "calibrate", "inspect", "evaluate", "bag", "bench", "demo", "info"):
         status, out, _ = run(capsys, command, "--help")
         assert status == 0 and command in out
 
@@ -102,6 +102,9 @@ def test_help_and_version(capsys):
         ("train", "views", "--out", "m", "--max-side", "wide"),
         ("inspect", "model", "--out", "o"),
         ("info",),
+        ("calibrate", "model", "good"),
+        ("calibrate", "model", "--out", "m"),
+        ("calibrate", "model", "good", "--out", "m", "--false-reject-rate", "1"),
         ("demo", "--budget", "0"),
     ],
 )
@@ -297,3 +300,24 @@ def test_a_closed_pipe_is_no_error(model):
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr and "error" not in done.stderr
     assert done.stdout == "{"
+
+
+# --- calibrate ---
+
+
+def test_calibrate_leaves_the_model_as_it_is(capsys, model, photo):
+    line = error_line(capsys, "calibrate", model, photo.parent, "--out", model)
+    assert "the model itself is not changed" in line
+
+
+def test_calibrate_refuses_what_holds_no_images(capsys, model, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    assert "no images" in error_line(capsys, "calibrate", model, tmp_path / "nothing", "--out", tmp_path / "m")
+    assert "no such file" in error_line(capsys, "calibrate", model, tmp_path / "none", "--out", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_calibrate_says_why_images_cannot_be_used(capsys, model, photo, tmp_path):
+    status, out, err = run(capsys, "calibrate", model, photo.parent, "--out", tmp_path / "m")
+    assert status == 2 and out == "" and "Traceback" not in err
+    assert "0 good units can be used, at least 5 are needed; good.png: " in err.splitlines()[-1]

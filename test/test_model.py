@@ -234,6 +234,15 @@ def test_a_failed_save_leaves_the_old_model(bundle, monkeypatch, step, error):
     assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]
 
 
+def test_a_full_disk_leaves_the_old_model(bundle, file_size_limit):
+    old = ReferenceModel.load(bundle).hash
+    file_size_limit(20_000)
+    with pytest.raises(InputError, match="cannot be written"):
+        make_model(gaussians=5000, name="new").save(bundle)
+    assert ReferenceModel.load(bundle).hash == old
+    assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]
+
+
 @pytest.mark.parametrize("error", [OSError(5, "I/O error"), KeyboardInterrupt()])
 @pytest.mark.parametrize("fails_at", [1, 2])
 def test_interrupted_replacement_brings_the_old_model_back(bundle, monkeypatch, fails_at, error):

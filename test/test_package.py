@@ -35,6 +35,8 @@ ROSDEP = {
 }
 NO_ROSDEP_KEY = {"lz4", "onnx", "pycolmap", "safetensors", "threadpoolctl"}
 
+ROS_PACKAGES = re.compile(r"rclpy|launch|launch_ros|cv_bridge|ament_index_python|\w+_msgs|\w+_msgs_py|\w+_interfaces")
+
 
 def setup_keyword(repository: Path, name: str):
     """What setup.py gives to a keyword of setup(), a literal."""
@@ -44,8 +46,11 @@ def setup_keyword(repository: Path, name: str):
 
 
 def requirements(path: Path) -> list[Requirement]:
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
-    return [Requirement(line) for line in lines if line]
+    """Those of a file, and of the files that it names by -c."""
+    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    named = [path.parent / line.removeprefix("-c ") for line in lines if line.startswith("-c ")]
+    own = [Requirement(line) for line in lines if line and not line.startswith("-c ")]
+    return sum((requirements(other) for other in named), own)
 
 
 def test_version_and_name_agree_everywhere(repository):
@@ -78,13 +83,12 @@ def test_everything_imported_is_a_declared_dependency(repository):
     """Names of third-party modules that the library imports, against setup.py."""
     names = {"cv2": "opencv-python-headless", "mapbox_earcut": "mapbox-earcut", "yaml": "pyyaml"}
     setup = (repository / "setup.py").read_text()
-    ros = re.compile(r"rclpy|launch|launch_ros|\w+_msgs|\w+_interfaces")  # in package.xml
     comes_with_another = {"llvmlite", "lz4", "markupsafe"}  # numba, rosbags, jinja2
     for path in (repository / "pad_ros").rglob("*.py"):
         for module in imported(path):
             if module in sys.stdlib_module_names or module in comes_with_another or module == "pad_ros":
                 continue
-            if not ros.fullmatch(module):
+            if not ROS_PACKAGES.fullmatch(module):  # those are in package.xml
                 assert f'"{names.get(module, module)}>=' in setup, f"{path}: {module}"
 
 
@@ -99,9 +103,8 @@ def test_package_xml_names_what_setup_py_requires(repository):
 def test_package_xml_names_the_ros_packages_that_are_imported(repository):
     package = ElementTree.parse(repository / "package.xml").getroot()
     keys = {entry.text for entry in package.iter() if entry.tag.endswith("depend")}
-    ros = re.compile(r"rclpy|\w+_msgs|\w+_interfaces|launch|launch_ros")
     for path in [*(repository / "pad_ros").rglob("*.py"), *(repository / "launch").glob("*.py")]:
-        assert {module for module in imported(path) if ros.fullmatch(module)} <= keys, path
+        assert {module for module in imported(path) if ROS_PACKAGES.fullmatch(module)} <= keys, path
     for path in (repository / "launch").glob("*.py"):
         started = set(re.findall(r'package="(\w+)"', path.read_text()))
         assert started <= keys | {"pad_ros"}, path
@@ -114,12 +117,14 @@ def test_what_setup_py_installs_exists(repository):
         assert list(repository.glob(pattern)), pattern
 
 
-@pytest.mark.parametrize("version", PYTHONS)
-def test_every_dependency_has_one_pin_within_its_range(repository, version):
-    """For each Python that setup.py and the CI name."""
+@pytest.mark.parametrize(
+    "name, version", [*(("constraints.txt", version) for version in PYTHONS), ("constraints-jazzy.txt", "3.12")]
+)
+def test_every_dependency_has_one_pin_within_its_range(repository, name, version):
+    """For each Python that setup.py and the CI name, and for ROS 2 Jazzy's."""
     environment = {"python_version": version, "python_full_version": f"{version}.9"}
     pins: dict[str, list[str]] = {}
-    for pin in requirements(repository / "constraints.txt"):
+    for pin in requirements(repository / name):
         if pin.marker is None or pin.marker.evaluate(environment):
             pins.setdefault(pin.name, []).append(str(pin.specifier).removeprefix("=="))
     declared = [Requirement(line) for line in setup_keyword(repository, "install_requires")]
@@ -128,6 +133,15 @@ def test_every_dependency_has_one_pin_within_its_range(repository, version):
         assert requirement.specifier.contains(pinned), requirement
     for requirement in requirements(repository / "requirements-ros-wheels.txt"):
         assert len(pins[requirement.name]) == 1, requirement
+
+
+def test_a_ros_machine_gets_the_numpy_and_opencv_of_cv_bridge(repository):
+    pins = {pin.name: pin.specifier for pin in requirements(repository / "constraints-jazzy.txt")}
+    assert pins["numpy"].contains("1.26.4")
+    assert all(pin.version.startswith("4.") for pin in pins["opencv-python-headless"])
+    makefile = (repository / "Makefile").read_text()
+    wheels, _, ros = makefile.partition("ifdef ROS_DISTRO")[2].partition("else")
+    assert "constraints-jazzy.txt" in wheels and "CONSTRAINTS ?= constraints.txt" in ros
 
 
 def test_ci_covers_every_python_and_runs_what_there_is(repository):
@@ -144,7 +158,7 @@ def test_pre_commit_runs_the_linters_of_make_lint(repository):
     configured = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())
     hooks = {hook["id"]: hook["entry"] for repo in configured["repos"] for hook in repo["hooks"]}
     lint = (repository / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
-    assert set(hooks) == {"ruff", "ruff-format", "mypy"}
+    assert set(hooks) == {"ruff", "ruff-format", "mypy", "bandit"}
     for entry in hooks.values():
         tool = " ".join(entry.split()[:2]) if "ruff" in entry else entry
         assert tool.removeprefix(".venv/bin/") in lint
@@ -195,14 +209,21 @@ def test_colcon_builds_the_package(repository, tmp_path):
     )
     setup = f"{prefix}. install/setup.bash; export PYTHONPATH=$PYTHONPATH:{site};"
     file, version, presets = run(f'{setup} {sys.executable} -S -c "{program}"', tmp_path).split()
-    install = str(tmp_path / "install")
+    install, install_path = str(tmp_path / "install"), str(Path(file).parents[1])
     assert file.startswith(install)
     assert presets.startswith(install)
     assert version == pad_ros.__version__
     executables = tmp_path / "install" / "pad_ros" / "lib" / "pad_ros"
     assert all(os.access(path, os.X_OK) for path in executables.iterdir())
     assert {"cell", "localizer", "train", "inspect"} <= {path.name for path in executables.iterdir()}
-    assert "usage: pad train" in run(f"{setup} {sys.executable} -S {executables / 'train'} --help", tmp_path)
+    # They run by the interpreter of the build, whatever `python3` is, and say in one line what that one lacks.
+    assert {path.read_text().splitlines()[0] for path in executables.iterdir()} == {f"#!{sys.executable}"}
+    assert "usage: pad train" in run(f"{setup} PATH=/usr/bin:/bin {executables / 'train'} --help", tmp_path)
+    bare = subprocess.run(
+        [sys.executable, "-S", executables / "cell"], capture_output=True, text=True, env={"PYTHONPATH": install_path}
+    )
+    assert bare.returncode == 3 and len(bare.stderr.splitlines()) == 1
+    assert f"{sys.executable}: No module named" in bare.stderr
     share = tmp_path / "install" / "pad_ros" / "share" / "pad_ros"
     assert (share / "launch" / "conveyor_cell.launch.py").is_file()
     assert (share / "config" / "conveyor_cell.yaml").is_file()

@@ -26,9 +26,10 @@ from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from ..settings import ScoringSettings
 from .colour import residuals
-from .expectation import on_part, points_and_covariates
+from .expectation import on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, choose_knots, fit_factors
 from .features import feature_difference
+from .good_units import Observation, learned, observe
 from .measurement import Measurement, measure
 from .protocol import Evidence, Sample
 from .state import ComparisonState, no_factors
@@ -107,6 +108,17 @@ class CalibratedComparison:
                 factors[c] = fit_factors(pixels, knots[c])
         return replace(state, knots=knots, factors=factors)
 
+    def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
+        measured = self._measure(sample, state.usual_light)
+        off_part = state.off_part
+        if measured.ground is not None and sample.query.lit_by(sample.rendering).plain:
+            off = measured.residual[_off_part(sample.rendering.alpha)]
+            off_part = tuple(map(float, np.quantile(off, OFF_PART_QUANTILE, axis=0)))
+        return observe(measured, state, renderer, off_part, seed)
+
+    def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
+        return learned(state, observations, level)
+
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), state.usual_light)
         values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
@@ -161,6 +173,8 @@ def excess(
         pixels = np.flatnonzero(part)
         points = points_and_covariates(seen, state.channels, pixels, farthest)
         means = [state.expectation.predict(c, point, covariates) for c, (point, covariates) in enumerate(points)]
+        if (varied := variation_at(seen, state.channels, pixels)) is not None:
+            means = [mean * varied for mean in means]
         bands[first] = band, part, [residual[inside][band][..., c].take(pixels) for c in range(state.channels)], means
 
     def as_part(first: int) -> None:

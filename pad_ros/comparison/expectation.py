@@ -120,6 +120,14 @@ def points_and_covariates(
     return out
 
 
+def variation_at(rendering: ReferenceRendering, channels: int, pixels: NDArray[np.intp]) -> Floats | None:
+    """How many times more than expected good units differ at `pixels` [P]; None where the model knows one part only."""
+    if rendering.features.shape[2] < channels + 2:
+        return None
+    shown = cv2.dilate(np.ascontiguousarray(rendering.features[..., channels + 1]), _NEIGHBOURS).take(pixels)
+    return np.maximum(shown, np.float32(1))  # it is blended with the background, which has none
+
+
 def _steepness(planes: Floats, width: int, pixels: NDArray[np.intp]) -> Floats:
     """Largest gradient magnitude of planes [C, H, width and more] in the pixels' neighbourhoods [P], per pixel."""
     squared = np.empty((planes.shape[1], width), np.float32)

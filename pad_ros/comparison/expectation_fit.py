@@ -46,10 +46,10 @@ def choose_knots(samples: Sequence[PixelSample]) -> Floats:
     return knots.astype(np.float32)
 
 
-def fit_factors(samples: Sequence[PixelSample], knots: Floats) -> Floats:
-    """Logarithms of the factors at the knots, float32 [J, K]; zeros without samples."""
+def fit_factors(samples: Sequence[PixelSample], knots: Floats, ridge: float = RIDGE) -> Floats:
+    """Logarithms of the factors at the knots, float32 [J, K]; zeros without samples. ridge: see RIDGE."""
     count = knots.size
-    normal = np.diag(np.full(count + 1, RIDGE))
+    normal = np.diag(np.full(count + 1, ridge))
     normal[0, 0] = 1e-6
     bend = np.diff(np.eye(KNOTS), 2, axis=0)
     for j in range(len(knots)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..photometry.prepared_query import PreparedQuery
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
+from .good_units import Observation
 from .state import ComparisonState
 
 Floats = NDArray[np.float32]
@@ -52,3 +53,9 @@ class Comparison(Protocol):
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         """The evidence map of a query at the rendering's pose; `rendering` has the channels of `state.features()`."""
+
+    def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
+        """What an image of a good unit shows; `renderer` draws the Gaussians of `state`."""
+
+    def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
+        """The state corrected by observed images of good units; level: evidence that good views usually reach."""

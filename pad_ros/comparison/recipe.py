@@ -17,6 +17,7 @@ from ..photometry.prepared_query import PreparedQuery
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from ..settings import ScoringSettings
+from .good_units import Observation
 from .measurement import measure
 from .protocol import Evidence, Sample
 from .state import ComparisonState
@@ -42,6 +43,13 @@ class RecipeComparison:
         return ComparisonState.without_statistics(len(renderer.gaussians))
 
     def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
+        return state
+
+    def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
+        nothing = np.full(len(renderer.gaussians), np.nan, np.float32)
+        return Observation((), nothing, nothing, ())
+
+    def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
         return state
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:

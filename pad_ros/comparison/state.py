@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..errors import ModelError
 from .expectation import COVARIATES, KNOTS, Expectation
 
 ARRAYS = ("residual_mean", "rarity", "knots", "factors")
+VARIATION = "variation"  # an array that models of one part alone do not have
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,8 @@ class ComparisonState:
     float32 [C, J, K], of the expected residual; deviation: [C], of the residuals over the whole part; off_part: [C],
     residual that the background of good views stays below; usual_light: change of light, as `LitQuery.light_change`,
     that good views stay below, infinite where none was measured; max_evidence: of one pixel and channel, so that the
-    halo of a bright one does not outshine a faint defect.
+    halo of a bright one does not outshine a faint defect; variation: float32 [N], how many times more than that good
+    units differ at the Gaussian (at least 1), [0] where only one part is known.
     """
 
     residual_mean: NDArray[np.float32]
@@ -34,6 +36,7 @@ class ComparisonState:
     off_part: tuple[float, ...]
     usual_light: float = math.inf
     max_evidence: float = math.inf
+    variation: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @staticmethod
     def without_statistics(gaussians: int) -> ComparisonState:
@@ -53,10 +56,13 @@ class ComparisonState:
         return Expectation(self.knots, self.factors)
 
     def features(self) -> NDArray[np.float32]:
-        """[N, C + 1]: what the renderer blends beside the colours; [N, 0] without statistics."""
+        """[N, C + 1], with variation [N, C + 2]: blended beside the colours; [N, 0] without statistics."""
         if not self.channels:
             return self.residual_mean
-        return np.concatenate([self.residual_mean, self.rarity[:, None]], axis=1)
+        parts = [self.residual_mean, self.rarity[:, None]]
+        if len(self.variation):
+            parts.append(self.variation[:, None])
+        return np.concatenate(parts, axis=1)
 
     def check(self, gaussians: int) -> None:
         """ModelError where the arrays do not fit the number of Gaussians or hold impossible values."""
@@ -66,7 +72,9 @@ class ComparisonState:
         expected = (channels, len(COVARIATES))
         if self.knots.shape != self.factors.shape or self.knots.ndim != 3 or self.knots.shape[:2] != expected:
             raise ModelError(f"calibration: factors of shape {self.factors.shape}, expected {expected} and the knots")
-        arrays = (self.residual_mean, self.rarity, self.knots, self.factors)
+        if len(self.variation) not in (0, gaussians) or not (self.variation >= 1).all():
+            raise ModelError("calibration: impossible variation of good units")
+        arrays = (self.residual_mean, self.rarity, self.knots, self.factors, self.variation)
         if not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays):
             raise ModelError("calibration: values that are not finite")
         if (self.residual_mean < 0).any() or (self.rarity < 0).any() or not (np.diff(self.knots) > 0).all():
@@ -81,12 +89,17 @@ class ComparisonState:
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
         values = asdict(self)
-        return {name: values.pop(name) for name in ARRAYS}, values
+        arrays = {name: values.pop(name) for name in (*ARRAYS, VARIATION)}
+        if not len(self.variation):
+            del arrays[VARIATION]
+        return arrays, values
 
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> ComparisonState:
         """The reverse of `to_parts`; KeyError, TypeError or ValueError where something is missing or no number."""
         parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+        if VARIATION in arrays:
+            parts[VARIATION] = arrays[VARIATION]
         parts.update({name: tuple(float(x) for x in values[name]) for name in ("deviation", "off_part")})
         parts.update({name: float(values[name]) for name in ("usual_light", "max_evidence") if name in values})
         return ComparisonState(**parts)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from ..imaging.geometry import Camera, Pose
 from ..imaging.rect import Rect
-from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.renderer import Renderer
 from ..rendering.tensors import GaussianTensors
@@ -55,8 +54,7 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
             continue
         part = residual[window.slices]
         c = residual.shape[2]
-        channels = np.concatenate([part, part**2, np.ones_like(part[..., :1])], axis=2)
-        sums = _spread(renderer.gaussians, camera, pose, window, channels, renderer.device)
+        sums = spread(renderer, camera, pose, window, np.concatenate([part, part**2], axis=2))
         if first is None:
             first, square = np.zeros((n, c)), np.zeros(c)
         first += sums[:, :c]
@@ -73,13 +71,14 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     return ResidualStatistics(*(x.astype(np.float32) for x in (mean, rarity, overall, deviation)))
 
 
-def _spread(
-    gaussians: Gaussians, camera: Camera, pose: Pose, window: Rect, values: Floats, device: str
-) -> NDArray[np.float64]:
+def spread(renderer: Renderer, camera: Camera, pose: Pose, window: Rect, values: Floats) -> NDArray[np.float64]:
+    """For each Gaussian [N, C + 1] the sum of `values` [h, w, C] over a window of the image, weighted by its share of
+    the pixels, and the sum of these weights."""
+    channels = np.concatenate([values, np.ones_like(values[..., :1])], axis=2).astype(np.float32)
     viewmat, K, pixels = (
-        torch.from_numpy(x.astype(np.float32))[None].to(device) for x in (pose.matrix, camera.K, values)
+        torch.from_numpy(x.astype(np.float32))[None].to(renderer.device) for x in (pose.matrix, camera.K, channels)
     )
-    sums = gathered(GaussianTensors.of(gaussians, device), viewmat, K, camera, window, pixels)
+    sums = gathered(GaussianTensors.of(renderer.gaussians, renderer.device), viewmat, K, camera, window, pixels)
     return np.asarray(sums.cpu().double().numpy())
 
 

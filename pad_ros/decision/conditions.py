@@ -52,6 +52,13 @@ class ConditionLimits:
             RESOLUTION_ALLOWANCE * min(resolutions, default=0.0), SHARPNESS_ALLOWANCE * min(sharpness, default=0.0)
         )
 
+    def widened(self, conditions: Sequence[Conditions]) -> ConditionLimits:
+        """The limits that these good images keep as well."""
+        of_them = ConditionLimits.of(conditions)
+        return ConditionLimits(
+            min(self.min_resolution, of_them.min_resolution), min(self.min_sharpness, of_them.min_sharpness)
+        )
+
     def problem(self, found: Conditions, min_view_share: float) -> tuple[Reason, str] | None:
         """Why an image without a defect cannot be passed under its conditions, None if it can."""
         if not found.light_known:

@@ -71,6 +71,40 @@ def bare_pose(make: Make, pose: Pose | None) -> Any:
     return make("geometry_msgs/msg/Pose", position=position, orientation=orientation)
 
 
+def transforms(make: Make, header: Any, part_frame: str, pose: Pose) -> Any:
+    """TFMessage: camera (the header's frame) -> part."""
+    there = bare_pose(make, pose)
+    x, y, z = (float(v) for v in pose.translation)
+    moved = make("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
+    transform = make("geometry_msgs/msg/Transform", translation=moved, rotation=there.orientation)
+    stamped = make(
+        "geometry_msgs/msg/TransformStamped", header=header, child_frame_id=part_frame, transform=transform
+    )  # fmt: skip
+    return make("tf2_msgs/msg/TFMessage", transforms=[stamped])
+
+
+def detections(make: Make, inspection: Inspection, header: Any, part_id: str) -> Any:
+    """Detection2DArray of the defects, the largest evidence first as in `defects`.
+
+    Its scores are to lie in [0, 1]: peak / (peak + threshold), so .5 at the threshold. Ids are unique among all
+    images: part_id where there is one, the image's stamp, and a number. Classes are the names of DefectKind.
+    """
+    name = f"{part_id}{'/' if part_id else ''}{header.stamp.sec}.{header.stamp.nanosec:09d}"
+    found = []
+    for number, defect in enumerate(inspection.defects, 1):
+        x, y, width, height = defect.box
+        score = 1 / (1 + inspection.threshold / defect.peak_score)
+        hypothesis = make("vision_msgs/msg/ObjectHypothesis", class_id=defect.kind.name, score=float(score))
+        result = make("vision_msgs/msg/ObjectHypothesisWithPose", hypothesis=hypothesis, pose=pose_message(make, None))
+        middle = make("vision_msgs/msg/Point2D", x=x + width / 2, y=y + height / 2)
+        centre = make("vision_msgs/msg/Pose2D", position=middle, theta=0.0)
+        box = make("vision_msgs/msg/BoundingBox2D", center=centre, size_x=float(width), size_y=float(height))
+        found.append(
+            make("vision_msgs/msg/Detection2D", header=header, results=[result], bbox=box, id=f"{name}/{number}")
+        )
+    return make("vision_msgs/msg/Detection2DArray", header=header, detections=found)
+
+
 def _defect(make: Make, defect: DefectRegion) -> Any:
     x, y, width, height = (int(v) for v in defect.box)
     cx, cy, cz = (float(v) for v in defect.centroid or (math.nan,) * 3)

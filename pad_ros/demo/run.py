@@ -15,18 +15,23 @@ from ..errors import ImageError, InputError, MissingDependencyError
 from ..imaging import images
 from ..imaging.geometry import Camera
 from ..inspector import Inspector
+from ..io.good_images import read_good_images
 from ..io.read_views import read_views
 from ..methods.presets import load_method
+from ..model import ReferenceModel
 from ..progress import Progress
 from ..reporting.gallery import GalleryEntry, data_uris, write_gallery
 from ..reporting.pictures import heatmap_image, inspection_tiles
+from ..training.line_calibration import calibrate_on_line
 from ..training.train import train
 from ..verdicts import Reason, Verdict
-from .generator import CAMERA_ANGLE_X, Conditions, make_black, make_dataset, make_foreign
+from .generator import CAMERA_ANGLE_X, Conditions, make_black, make_dataset, make_foreign, make_good_units
+from .variation import Variation
 
 MARKER = ".pad_demo"  # says that a folder is ours to clear
 VIEWS, SIZE = 64, 400
 LOWEST = 10.0  # degrees: the demo's camera hangs above the part, as in a cell
+UNITS = 8  # good ones that differ, from which the model then learns
 QUERIES = {"good": 4, "Burrs": 2, "Missing": 2, "Stains": 2, "WrongColour": 1}
 EXPECTED = {"good": Verdict.PASS, "foreign": Verdict.HOLD, "black": Verdict.HOLD, "truncated": Verdict.HOLD}
 
@@ -48,9 +53,9 @@ Report = Callable[[Path, Shown, GalleryEntry, images.Image | None], None]
 
 
 def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
-    """Everything below `out`: dataset/, model/, overlays/, index.html, results.json. Returns 0.
+    """Everything below `out`: dataset/, model/, overlays/, units/, model_calibrated/, index.html, results.json.
 
-    ros: three node processes and messages between them; else the same stages in this process.
+    Returns 0. ros: three node processes and messages between them; else the same stages in this process.
     """
     if ros:
         _require_ros()
@@ -59,7 +64,7 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     dataset, model_folder = out / "dataset", out / "model"
     queries = _make_images(dataset, part)
     model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=0.02)
-    model.save(model_folder)
+    model = model.save(model_folder)
     camera = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)
     print(f"\n{'image':<28} {'shows':<12} {'verdict':<8} {'score':>7}  {'ms':>6}  reason", flush=True)
     shown: list[Shown] = []
@@ -73,12 +78,32 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
 
     inspect = _inspect_with_ros if ros else _inspect_here
     inspect(model_folder, queries, camera, report)
+    _show_calibration(model, part, out)
     write_gallery(entries, out / "index.html", f"pad demo: {part}", "query, reference rendering, heatmap, verdict")
     (out / "results.json").write_text(json.dumps([dataclasses.asdict(row) for row in shown], indent=1) + "\n")
     right = sum(row.verdict == row.expected for row in shown)
     print(f"\n{right} of {len(shown)} verdicts as they should be; {time.monotonic() - began:.0f} s in all")
     print(f"look at {out / 'index.html'} and {out / 'overlays'}")
     return 0
+
+
+def _show_calibration(model: ReferenceModel, part: str, out: Path) -> None:
+    """One more line: a good unit that differs from the trained one, before and after `pad calibrate` with others."""
+    varied = Conditions(lowest=LOWEST, variation=Variation())
+    make_good_units(out / "units", part, units=UNITS + 1, images_per_unit=1, views=VIEWS, size=SIZE, conditions=varied)
+    last = out / "units" / "good" / str(UNITS)
+    shown = images.load(last.rename(out / "units" / "one_more") / "0.png")
+    row = f"{'units/one_more/0.png':<28} {'good unit':<12}"
+    try:
+        learned = calibrate_on_line(model, read_good_images(out / "units")).model.save(out / "model_calibrated")
+    except InputError as error:  # a model from a short training may find too few of them
+        print(f"{row} not shown: {error}")
+        return
+    before, after = (Inspector(each).inspect(shown) for each in (model, learned))
+    print(
+        f"{row} {after.verdict.name:<8} {after.score:7.2f}  after `pad calibrate` with {UNITS} other good units "
+        f"({after.reason_text}); before: {before.verdict.name} ({before.reason_text})"
+    )
 
 
 def _require_ros() -> None:

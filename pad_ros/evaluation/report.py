@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from ..decision.calibration import Calibration
 from ..reporting.charts import Marker, curve_chart, histogram_chart
 from ..reporting.gallery import GalleryEntry, page
 from ..reporting.output import write_text
@@ -37,6 +38,7 @@ def write_report(
     judged: Sequence[Judged],
     counts: PixelCounts,
     entries: Sequence[GalleryEntry],
+    calibration: Calibration | None,
     out: Path,
 ) -> None:
     """Write the report to the file `out`.
@@ -53,7 +55,7 @@ def write_report(
             machine=machine_line(metrics["machine"]),
             systems=[(f"{metrics['method']}", metrics), *metrics["baselines"].items()],
             figures=FIGURES,
-            charts=_charts(metrics, judged, counts),
+            charts=[*_charts(metrics, judged, counts), *_calibration_chart(calibration)],
             pose_charts=_pose_charts(metrics),
             timing_chart=_timing_chart(metrics),
             worst=_worst(entries),
@@ -90,6 +92,22 @@ def _charts(metrics: Mapping[str, Any], judged: Sequence[Judged], counts: PixelC
     marker = Marker(metrics["threshold"], "threshold")
     charts.append(("Scores", "images left of the threshold pass", histogram_chart(groups, "image score", marker)))
     return [chart for chart in charts if chart[2]]
+
+
+def _calibration_chart(calibration: Calibration | None) -> list[tuple[str, str, Markup]]:
+    """Where the threshold comes from, and what others would do."""
+    if calibration is None or not (thresholds := calibration.thresholds()):
+        return []
+    groups = [("good parts", calibration.scores.astype(np.float64))]
+    chart = histogram_chart(groups, "image score", Marker(calibration.threshold, "threshold"))
+    rates = ", ".join(f"{100 * rate:g} % at {value:.2f}" for rate, value in thresholds)
+    return [
+        (
+            "Calibration",
+            f"scores that the threshold comes from; good parts rejected at other thresholds: {rates}",
+            chart,
+        )
+    ]
 
 
 def _pose_charts(metrics: Mapping[str, Any]) -> list[tuple[str, str, Markup]]:

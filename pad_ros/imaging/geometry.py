@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,7 +94,12 @@ class Camera:
         pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         if self.distorted:
             coefficients = np.array(self.distortion)
-            xy = cv2.undistortPoints(pixels[:, None], self.K, coefficients, criteria=UNDISTORT_CRITERIA)[:, 0]
+            points = pixels[:, None], self.K, coefficients
+            opencv: Any = cv2
+            if hasattr(cv2, "undistortPointsIter"):  # OpenCV 4
+                xy = opencv.undistortPointsIter(*points, None, None, UNDISTORT_CRITERIA)[:, 0]
+            else:
+                xy = opencv.undistortPoints(*points, criteria=UNDISTORT_CRITERIA)[:, 0]
         else:
             xy = (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         return np.concatenate([xy, np.ones((len(xy), 1))], axis=1)

@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,8 @@ BEHIND_ALPHA = (255.0, 255.0, 255.0)  # what is transparent is put on this
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # OpenCV's remarks on damaged files would come on top of the one line that the user gets.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_opencv: Any = cv2
+(_opencv if hasattr(cv2, "setLogLevel") else _opencv.utils.logging).setLogLevel(0)  # OpenCV 4, or 5
 
 
 def validate(image: object, where: str = "image") -> Image:

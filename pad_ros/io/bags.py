@@ -1,7 +1,7 @@
 """Images out of a rosbag2 (mcap or sqlite3), without ROS.
 
-Messages are read as Jazzy defines them: what a bag says about its types is not parsed, so that neither odd
-definitions nor topics that nobody asked for stop it.
+Messages are read as Jazzy and this package define them: what a bag says about its types is not parsed, so that
+neither odd definitions nor topics that nobody asked for stop it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ..errors import ImageError, InputError, PadError, first_line, located
@@ -25,12 +25,14 @@ from ..imaging import images
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
 from ..imaging.views import ReferenceViews, View
+from ..resources import resource_folder
 from . import bag_limits
 from .encodings import camera_from_info, image_to_rgb
 from .loading import collect, guess_camera, make_view, with_guess
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STRING_TYPE = "std_msgs/msg/String"
+RESULT_TYPE = "pad_ros/msg/InspectionResult"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 BAG_SUFFIXES = (".mcap", ".db3")
 MAX_METADATA_BYTES = 10_000_000
@@ -57,12 +59,15 @@ def is_bag(path: Path) -> bool:
     return path.suffix.lower() in BAG_SUFFIXES
 
 
-def read_images(path: Path, topic: str | None = None, limit: int | None = None) -> Iterator[BagImage]:
+def read_images(
+    path: Path, topic: str | None = None, limit: int | None = None, guess: bool = False
+) -> Iterator[BagImage]:
     """The images on `topic` (None: the only image topic) in the order they were recorded.
 
     limit: no more than this many, evenly spread over the recording. An image that cannot be decoded is
     handed on as an ImageError, so that none vanishes. The camera is that of the first camera_info next to
-    the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics.
+    the topic. Raises InputError for a bag that is missing, damaged, or has no or several image topics, and unless
+    `guess` for a camera_info without intrinsics, as the cell does not judge images with one.
     """
     with closing(_open(path)) as reader:
         connections = _image_connections(reader, path, topic)
@@ -72,6 +77,8 @@ def read_images(path: Path, topic: str | None = None, limit: int | None = None) 
         with _damage(path):
             first_info = next(reader.messages(infos), None) if infos else None
             camera = None if first_info is None else camera_from_info(_message(first_info[2], INFO_TYPE))
+            if first_info is not None and camera is None and not guess:
+                raise InputError("camera_info is uncalibrated (K is zero); record it from a calibrated camera")
             for i, (connection, time_ns, raw) in enumerate(reader.messages(connections)):
                 if i in wanted:
                     yield _decode(connection, time_ns, raw, camera)
@@ -95,6 +102,14 @@ def read_strings(path: Path, topic: str) -> list[tuple[int, str]]:
             return [(time_ns, str(_message(raw, STRING_TYPE).data)) for _, time_ns, raw in reader.messages(connections)]
 
 
+def read_part_ids(path: Path) -> dict[int, str]:
+    """The part_id that an InspectionResult in the bag names, by the stamp [ns] of its image; without empty ones."""
+    with closing(_open(path)) as reader, _damage(path):
+        connections = [c for c in reader.connections if c.msgtype == RESULT_TYPE]
+        results = [_message(raw, RESULT_TYPE) for _, _, raw in (reader.messages(connections) if connections else ())]
+    return {_stamp_ns(result): str(result.part_id) for result in results if result.part_id}
+
+
 def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
     """Reference views without poses from the only image topic of a bag, at most MAX_VIEWS of them.
 
@@ -107,7 +122,7 @@ def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
 
 
 def _views(path: Path, max_side: int | None) -> Iterator[View]:
-    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS)):
+    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS, guess=True)):
         if isinstance(frame.image, ImageError):
             print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
             continue
@@ -128,6 +143,8 @@ def _open(path: Path) -> Reader:
     if not path.exists():
         raise InputError(f"{path}: no such bag")
     if not is_bag(path):
+        if path.suffix == ".zstd":
+            raise InputError(f"{path}: a compressed file of a bag; name the bag's folder, or unpack it by `zstd -d`")
         raise InputError(f"{path}: not a rosbag2 (a folder with metadata.yaml, an .mcap or a .db3 file)")
     metadata = path / "metadata.yaml"
     if path.is_dir() and not metadata.is_file():
@@ -184,14 +201,24 @@ def _image_connections(reader: Reader, path: Path, topic: str | None) -> list[An
 
 
 @cache
-def _types() -> Typestore:
-    return get_typestore(Stores.ROS2_JAZZY)
+def typestore() -> Typestore:
+    """ROS 2 Jazzy's messages and ours."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for path in sorted(resource_folder("msg", "InspectionResult.msg").glob("*.msg")):
+        types.update(get_types_from_msg(path.read_text(encoding="utf-8"), f"pad_ros/msg/{path.stem}"))
+    store.register(types)
+    return store
+
+
+def _stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
 def _message(raw: bytes, kind: str) -> Any:
     if len(raw) > bag_limits.MAX_UNPACKED_BYTES:
         raise ImageError(f"a message of more than {bag_limits.MAX_UNPACKED_BYTES // 10**6} MB")
-    return _types().deserialize_cdr(raw, kind)
+    return typestore().deserialize_cdr(raw, kind)
 
 
 def _decode(connection: Any, time_ns: int, raw: bytes, camera: Camera | None) -> BagImage:
@@ -200,7 +227,7 @@ def _decode(connection: Any, time_ns: int, raw: bytes, camera: Camera | None) ->
     image: Image | ImageError
     try:
         message = _message(raw, connection.msgtype)
-        stamp, frame = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message.header.frame_id
+        stamp, frame = _stamp_ns(message), message.header.frame_id
         if connection.msgtype.endswith("CompressedImage"):
             image = images.decode(bytes(message.data), "compressed image message")[0]
         else:

@@ -1,6 +1,6 @@
 """What ROS messages hold, without ROS: raw pixels to RGB, camera_info, covariances. Nodes and bags share it.
 
-One small converter of our own: cv_bridge is missing outside ROS installs, and breaks where its NumPy is not ours.
+One small converter of our own: cv_bridge (which nodes use where they can) is missing outside ROS installs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def image_to_rgb(msg: ImageMessage) -> Image:
     Raises ImageError for an unknown encoding, an impossible size or step, or missing data.
     """
     if msg.encoding not in ENCODINGS:
-        raise ImageError(f"encoding '{msg.encoding}' is not supported; use one of {', '.join(ENCODINGS)}")
+        raise ImageError(f"encoding '{msg.encoding[:40]}' is not supported; use one of {', '.join(ENCODINGS)}")
     sample, channels, conversion = ENCODINGS[msg.encoding]
     pixels = message_pixels(msg, sample, channels)
     if channels == 2 and msg.width % 2:
@@ -74,8 +74,8 @@ def camera_from_info(info: CameraInfo) -> Camera | None:
     coefficients = np.asarray(info.d, np.float64)
     if coefficients.any() and (info.distortion_model not in DISTORTIONS or coefficients[8:].any()):
         raise CameraError(
-            f"camera_info: distortion '{info.distortion_model}' {coefficients.tolist()} is not supported; calibrate "
-            f"with {' or '.join(DISTORTIONS)}, or rectify the images first"
+            f"camera_info: distortion '{info.distortion_model[:40]}' {coefficients[:16].tolist()} is not supported; "
+            f"calibrate with {' or '.join(DISTORTIONS)}, or rectify the images first"
         )
     padded = (*coefficients[:8].tolist(), *(0.0,) * 8)
     camera = Camera(
@@ -106,7 +106,7 @@ def message_pixels(msg: ImageMessage, sample: str, channels: int) -> NDArray[Any
     if height * width > images.MAX_PIXELS:
         raise ImageError(f"image message: {width}x{height} is more than {images.MAX_PIXELS // 10**6} Mpx")
     shape, strides = (height, width, channels), (step, channels * dtype.itemsize, dtype.itemsize)
-    view = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
+    view: NDArray[Any] = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
     return view.astype(dtype.newbyteorder("="), copy=False)
 
 

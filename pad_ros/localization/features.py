@@ -65,19 +65,25 @@ class SiftFeatures(LocalFeatures):
     similarity = 0.85
 
     def __init__(self, limit: int = 1500, contrast_threshold: float = 0.02, octave_layers: int = 3) -> None:
-        # Without the precise upscale all keypoints lie a quarter of a pixel off.
-        self._sift = cv2.SIFT.create(
-            limit, octave_layers, contrastThreshold=contrast_threshold, enable_precise_upscale=True
-        )
+        self._limit = limit
+        edge_threshold, sigma = 10.0, 1.6  # OpenCV's own
+        numbers = limit, octave_layers, contrast_threshold, edge_threshold, sigma
+        try:
+            self._sift, self._shift = cv2.SIFT.create(*numbers, enable_precise_upscale=True), 0.0
+        except cv2.error:  # OpenCV before 4.8: all keypoints lie a quarter of a pixel off
+            self._sift, self._shift = cv2.SIFT.create(*numbers), -0.25
 
     def quick(self) -> LocalFeatures:
         return SiftFeatures(limit=200, octave_layers=2)
 
     def extract(self, image: Image) -> Features:
         keypoints, raw = self._sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+        if len(keypoints) > self._limit:  # OpenCV keeps those as good as the last
+            best = np.argsort([-k.response for k in keypoints], kind="stable")[: self._limit]
+            keypoints, raw = [keypoints[i] for i in best], raw[best]
         if not keypoints:
             return Features(np.zeros((0, 2)), np.zeros((0, 128), np.uint8), np.zeros(0, np.float32))
-        points = keypoints_from_opencv(np.array([k.pt for k in keypoints]))
+        points = keypoints_from_opencv(np.array([k.pt for k in keypoints]) + self._shift)
         scores = np.array([k.response for k in keypoints], np.float32)
         root = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-6))
         descriptors = np.clip(np.rint(512 * root), 0, 255).astype(np.uint8)

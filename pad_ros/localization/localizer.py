@@ -176,7 +176,7 @@ class Localizer:
             pairs = self._match(features, image[frame.slices])
             first = self._first_pose(features, pairs, camera)
         if first is None:
-            window = self._densest_window(features, pairs, image.shape[:2])
+            window = self._densest_window(features, pairs, (image.shape[0], image.shape[1]))
         else:
             low, high = self._extent(first.pose, camera)
             extent = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)

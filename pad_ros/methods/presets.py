@@ -110,7 +110,7 @@ def _yaml(text: str) -> Any:
     if len(text) > MAX_YAML_CHARACTERS:
         raise ValueError(f"more than {MAX_YAML_CHARACTERS} characters")
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _Loader)  # nosec B506  # a SafeLoader
     except Exception as error:  # PyYAML's constructors raise anything on an odd tag
         raise ValueError(first_line(error)) from error
 

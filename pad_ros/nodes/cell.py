@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from concurrent.futures import Future, wait
+from pathlib import Path
+
+from rclpy.parameter import Parameter
 
 from pad_ros.msg import InspectionResult
 from pad_ros.srv import Inspect
@@ -12,7 +15,9 @@ from pad_ros.srv import Inspect
 from ..inspector import Inspector
 from ..verdicts import Reason
 from .support.camera_stage import CameraStage
+from .support.collecting import Collector
 from .support.convert import camera_from_info
+from .support.limits import shortened
 from .support.messages import result_msg
 from .support.outputs import LocalizerOutput, RendererOutput, ScorerOutput
 from .support.spin import BlockingCallbacks, run
@@ -28,6 +33,27 @@ class CellNode(CameraStage):
     """One inspection cell: exactly one result for each accepted image or trigger, and the `inspect` service."""
 
     node_name, load_model_service = "cell", "load_model"
+
+    def set_up(self) -> None:
+        super().set_up()
+        self._collector: Collector | None = None
+        self._collect(self.parameters["collect"])
+        self.add_post_set_parameters_callback(self._on_parameters)
+
+    def close(self) -> None:
+        self._collect("")
+        super().close()
+
+    def _on_parameters(self, parameters: list[Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.name == "collect":
+                self._collect(parameter.value)
+
+    def _collect(self, folder: str) -> None:
+        """Keep the images from now on in this folder; "": none."""
+        before, self._collector = self._collector, Collector(self, Path(folder)) if folder else None
+        if before is not None:
+            before.close()
 
     def open_outputs(self) -> None:
         part_frame, self._deadline = self.parameters["part_frame"], self.parameters["deadline"]
@@ -58,6 +84,8 @@ class CellNode(CameraStage):
         frame = render(inspector, frame)
         self._rendered.publish(frame)
         self._finish(inspector, frame)
+        if (collector := self._collector) is not None:
+            collector.offer(frame)
         self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)
 
     def _finish(self, inspector: Inspector | None, frame: Frame) -> None:
@@ -66,7 +94,7 @@ class CellNode(CameraStage):
         self.health.answered(inspection, frame.model_hash)
 
     def _on_inspect(self, request: Inspect.Request, response: Inspect.Response) -> Inspect.Response:
-        query = Query(request.image, request.image.header, request.part_id, time.monotonic_ns())
+        query = Query(request.image, request.image.header, shortened(request.part_id), time.monotonic_ns())
         answer: Future[InspectionResult] = Future()
 
         def job() -> None:

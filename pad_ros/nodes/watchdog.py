@@ -20,17 +20,21 @@ from pad_ros.msg import InspectionResult, Trigger
 from ..decision.inspection import Inspection
 from ..verdicts import Reason, Verdict
 from .support.health import Reporter, graded
+from .support.limits import shortened
 from .support.line import LineOutputs
 from .support.messages import result_msg
 from .support.outputs import answer_key
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
-from .support.qos import image_topic, latched, reliable, result_qos, watched_subscription
+from .support.qos import image_topic, latched, result_qos, trigger_qos, watched_subscription
 from .support.spin import run
 from .support.stages import Query, rejected, stamp_msg, stamp_ns
+from .support.stalls import Stalls
 from .support.stamps import Stamps
 
 CHECK = 0.02  # seconds between looks at the clock
+SETTLING = 4.0  # seconds after the start: on a busy machine the cell may be heard that much later than triggers
+AFTER_STALL = 0.3  # seconds
 REMEMBERED = 256  # answers
 NAMELESS = "_NODE_NAME_UNKNOWN_"  # rmw's word for a publisher whose node is not announced yet
 PUBLISHER_MEMORY = 5.0  # seconds for which one that has left still counts: its last results may be on their way
@@ -52,9 +56,10 @@ class Question:
 class WatchdogNode(Node):
     """Watches triggers, or images where the cell runs free, and the results to them. Time is the steady clock's.
 
-    A process of its own: it answers even where a stage has died. What it says on `line/...` is for each question the
-    first answer. PASS counts only while none but the nodes of `result_nodes` publish results. InputError for a wrong
-    parameter.
+    A process of its own: it answers even where a stage has died. In its first seconds it is patient: it may not have
+    found the node yet that answers, and a second answer must not follow the first. What it says on `line/...` is for
+    each question the first answer. PASS counts only while none but the nodes of `result_nodes` publish results.
+    InputError for a wrong parameter.
     """
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
@@ -73,9 +78,11 @@ class WatchdogNode(Node):
         self.line = LineOutputs(self)
         self.health = WatchdogHealth(self)
         self._began_ns = time.time_ns()
-        self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(50))
+        self._stalls = Stalls()
+        self._silent_until_ns = time.monotonic_ns() + int(1e9 * (SETTLING + self.deadline))
+        self._results = self.create_subscription(InspectionResult, "result", self._on_result, latched(200))
         if self.triggered:
-            self.create_subscription(Trigger, "trigger", self._on_trigger, reliable(10))
+            self.create_subscription(Trigger, "trigger", self._on_trigger, trigger_qos())
         else:
             kind, topic, qos = image_topic(self.parameters, 10)
             watched_subscription(self, kind, topic, self._on_image, qos, "image")
@@ -86,8 +93,8 @@ class WatchdogNode(Node):
         return max(0, int(self.count_publishers("result")) - 1)
 
     def _on_trigger(self, msg: Trigger) -> None:
-        stamp = stamp_ns(msg.header.stamp)
-        self._ask(Question((msg.part_id, stamp, 0), msg.part_id, stamp, stamp, time.monotonic_ns()))
+        stamp, part_id = stamp_ns(msg.header.stamp), shortened(msg.part_id)
+        self._ask(Question((part_id, stamp, 0), part_id, stamp, stamp, time.monotonic_ns()))
 
     def _on_image(self, msg: ImageMsg | CompressedImage) -> None:
         self.last_image_ns = time.monotonic_ns()
@@ -114,7 +121,7 @@ class WatchdogNode(Node):
         trigger = stamp_ns(msg.trigger_stamp)
         key = answer_key(msg.part_id, trigger, stamp_ns(msg.header.stamp))
         if self.triggered:
-            key = (msg.part_id, trigger, 0)
+            key = (shortened(msg.part_id), trigger, 0)
         if self._answer(key, verdict):
             return
         if key in self._held:
@@ -130,7 +137,8 @@ class WatchdogNode(Node):
         problem = self.publishers_of_results.problem()
         wanted = self.parameters["model_hash"]
         if not msg.model_hash or (wanted and msg.model_hash != wanted):
-            problem = f"PASS of part {msg.part_id!r} by model {msg.model_hash[:12] or '(none)'}, not the one to be used"
+            model = msg.model_hash[:12] or "(none)"
+            problem = f"PASS of part {shortened(msg.part_id)!r} by model {model}, not the one to be used"
         if problem:
             self.get_logger().error(f"{problem}: PASS counts as HOLD")
             self.health.count("untrusted")
@@ -151,6 +159,10 @@ class WatchdogNode(Node):
     def _check(self) -> None:
         now = time.monotonic_ns()
         self.publishers_of_results.look()
+        if self._stalls.tick(now):  # what has arrived meanwhile needs a moment to get here
+            self._silent_until_ns = max(self._silent_until_ns, now + int(1e9 * AFTER_STALL))
+        if now < self._silent_until_ns:
+            return
         while self.questions and now - self.questions[0].since_ns > 1e9 * self.deadline:
             if self._take_arrived():
                 continue

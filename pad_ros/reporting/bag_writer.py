@@ -9,53 +9,43 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from ..decision.inspection import Inspection
 from ..decision.result_message import result_message
 from ..errors import InputError
-from ..resources import resource_folder
+from ..io.bags import typestore
+from .output import written
 from .pictures import heatmap_overlay
 
 if TYPE_CHECKING:
     from ..model import ReferenceModel
 
 
-def typestore() -> Typestore:
-    """ROS 2 Jazzy's messages and ours."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types: dict[str, Any] = {}
-    for path in sorted(resource_folder("msg", "InspectionResult.msg").glob("*.msg")):
-        types.update(get_types_from_msg(path.read_text(encoding="utf-8"), f"pad_ros/msg/{path.stem}"))
-    store.register(types)
-    return store
-
-
 class BagWriter(AbstractContextManager["BagWriter"]):
-    """Serialized messages into a new mcap bag, in the order of writing. InputError where it cannot be made."""
+    """Serialized messages into a new mcap bag, in the order of writing. InputError where it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         if path.exists():
             raise InputError(f"{path}: exists already; name a new bag")
         self.types = typestore()
-        try:
+        self._path = path
+        with written(path, "made a bag"):
             self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be made a bag ({error.strerror or error})") from error
         self._connections: dict[str, Any] = {}
         self._last_ns = 0
 
     def write(self, topic: str, kind: str, data: bytes, time_ns: int) -> None:
         """One message of type `kind` (e.g. "std_msgs/msg/String") as CDR; times that do not rise are moved on."""
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self.types)
-        self._last_ns = max(time_ns, self._last_ns + 1)
-        self._writer.write(self._connections[topic], self._last_ns, data)
+        with written(self._path):
+            if topic not in self._connections:
+                self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self.types)
+            self._last_ns = max(time_ns, self._last_ns + 1)
+            self._writer.write(self._connections[topic], self._last_ns, data)
 
     def close(self) -> None:
-        self._writer.close()
+        with written(self._path):
+            self._writer.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -8,15 +8,20 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..decision.calibration import Calibration
 from ..decision.inspection import Inspection
 from ..decision.result_message import plain_result
-from ..decision.threshold import tail_threshold
+from ..decision.threshold import choose_threshold
 from ..imaging import images
 from ..model import ReferenceModel
 from ..verdicts import Verdict
 from .gallery import GalleryEntry, write_gallery
 from .output import write_json
 from .pictures import heatmap_image, heatmap_overlay
+
+BARS, BAR_WIDTH = 10, 40
 
 
 class InspectionWriter(AbstractContextManager["InspectionWriter"]):
@@ -90,14 +95,34 @@ def model_summary(model: ReferenceModel) -> list[str]:
     if calibration is None or not math.isfinite(calibration.threshold):
         lines.append("threshold   none: every verdict will be HOLD")
     else:
-        _, error = tail_threshold(calibration.scores, calibration.false_reject_rate)
-        rests_on = f"enough to promise {100 * calibration.promised_rate:.1f} %"
-        if math.isfinite(error):
-            rests_on = f"an estimate, standard error {error:.2f}"
+        chosen = choose_threshold(calibration.scores, calibration.reference_scores, calibration.false_reject_rate)
+        rests_on = f"enough to promise {100 * chosen.promised_rate:.1f} %"
+        if math.isfinite(chosen.error):
+            rests_on = f"an estimate, standard error {chosen.error:.2f}"
+        what = "good units" if len(calibration.reference_scores) else "reference views"
         lines.append(
             f"threshold   {calibration.threshold:.3f} for {100 * calibration.false_reject_rate:g} % false rejects, "
-            f"from {len(calibration.scores)} reference views ({rests_on})"
+            f"from {len(calibration.scores)} {what} ({rests_on})"
         )
+        lines += [f"            {line}" for line in score_lines(calibration)]
+    lines += [
+        f"calibrated  from {entry['units']} good units of {entry['source']} (newest image {entry['newest_image']})"
+        for entry in training.get("line_calibrations", [])
+    ]
     if "seconds" in training:
         lines.append(f"training    {training['seconds']} s on {training.get('device', '?')}")
     return lines
+
+
+def score_lines(calibration: Calibration) -> list[str]:
+    """A histogram of the scores of good parts, the threshold in it, and what other thresholds would reject."""
+    scores, threshold = calibration.scores, calibration.threshold
+    edges = np.linspace(0, max(float(scores.max()), threshold) * 1.001, BARS + 1)
+    counts = np.histogram(scores, edges)[0]
+    lines = ["scores of good parts:"]
+    for count, low, high in zip(counts, edges, edges[1:]):
+        bar = "#" * math.ceil(BAR_WIDTH * count / max(int(counts.max()), 1))
+        mark = "  <- threshold" if low <= threshold < high else ""
+        lines.append(f"{low:6.2f} to {high:5.2f} {count:5d} {bar}{mark}")
+    rates = ", ".join(f"{100 * rate:g} %: {value:.2f}" for rate, value in calibration.thresholds())
+    return [*lines, f"threshold by false rejects: {rates}"]

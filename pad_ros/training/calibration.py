@@ -22,7 +22,6 @@ from ..comparison.state import ComparisonState
 from ..compute.threads import only_our_threads
 from ..decision.calibration import Calibration
 from ..decision.conditions import ConditionLimits, measure_conditions
-from ..decision.threshold import conformal_threshold, tail_threshold
 from ..imaging.background import Background, mask_box
 from ..imaging.geometry import Pose, largest_cosine, rotation_angle
 from ..imaging.views import View
@@ -44,8 +43,7 @@ EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
 WRONG_POSE_DEG = 3.0  # a held-out view that is found farther from its pose than this says nothing about good views
 SMALLEST_SCALE = 0.1  # renderings that show no difference at all must not make noise a defect
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
-PIXEL_EVIDENCE = 10.0  # that one pixel may bring,
-REGION_EVIDENCE = 2.0  # but so much that a region full of it scores this many times the threshold
+NO_SCORES = np.zeros(0, np.float32)
 PHOTOGRAPH_MARGIN = 4  # px around the part that a photograph keeps
 
 
@@ -84,13 +82,14 @@ def calibrate(
         say(f"calibration: {len(queries)} of {len(held_out)} held-out views were localized and count")
     calibration, scores = _adapted(calibration, comparison, [query.sample for query in queries], seed)
     if not len(scores):  # no held-out view was found: there is no scale to judge others by
-        return _with_threshold(calibration, scores)
+        return calibration.with_scores(scores, NO_SCORES, false_reject_rate)
     more = []
     for found in _localized(model, calibration, fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1], device):
         with only_our_threads():
             evidence = comparison.evidence(found.sample.query, found.sample.rendering, calibration.state)
         more.append(evidence.values.max() / calibration.scale)
-    return _with_threshold(calibration, np.concatenate([scores, np.array(more, np.float32)]))
+    scores = np.concatenate([scores, np.array(more, np.float32)])
+    return calibration.with_scores(scores, NO_SCORES, false_reject_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,19 +132,6 @@ def _adapted(
     max_expected = EXPECTED_ALLOWANCE * float(expected.max(initial=0.0)) or math.inf
     adapted = replace(calibration, state=comparison.adapt(state, samples, seed), scale=scale, max_expected=max_expected)
     return adapted, (peaks / np.float32(scale)).astype(np.float32)
-
-
-def _with_threshold(calibration: Calibration, scores: NDArray[np.float32]) -> Calibration:
-    """The threshold that the stated share of good views exceeds."""
-    rate = calibration.false_reject_rate
-    threshold, promised = conformal_threshold(scores, rate)
-    tail, _ = tail_threshold(scores, rate)
-    if math.isfinite(tail):
-        threshold = tail
-    # Views are scored without the bound on evidence. With it they score no higher, so the threshold still holds.
-    most = max(PIXEL_EVIDENCE, REGION_EVIDENCE * threshold * calibration.scale)
-    state = replace(calibration.state, max_evidence=most if math.isfinite(most) else PIXEL_EVIDENCE)
-    return replace(calibration, state=state, scores=scores, threshold=threshold, promised_rate=promised)
 
 
 def _fitted_samples(

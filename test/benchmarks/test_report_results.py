@@ -18,10 +18,10 @@ def report():
 
 
 def test_the_page_shows_every_result_in_order(report, tmp_path):
-    for name in ("zebra", "methods_loader", "accuracy", "ros_soak_cell"):
+    for name in ("zebra", "methods_loader", "accuracy", "ros_faults_cell"):
         (tmp_path / f"{name}.json").write_text(json.dumps({**WHOLE, "title": name}))
     page = report.document(report.read_results(tmp_path))
-    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["accuracy", "ros_soak_cell", "methods_loader", "zebra"]
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["accuracy", "ros_faults_cell", "methods_loader", "zebra"]
     assert "| part | AUROC |\n| --- | --- |\n| cube | 0.9876 |\n| ball |  |\n\nTwo.\n" in page
     assert "`x` · d · commit c · m" in page
 

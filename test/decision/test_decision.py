@@ -8,10 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from model_factory import make_calibration
 
 from pad_ros.decision.inspection import DefectKind
 from pad_ros.decision.regions import find_defects
-from pad_ros.decision.threshold import conformal_threshold, p_value, tail_threshold
+from pad_ros.decision.threshold import (
+    choose_threshold,
+    conformal_threshold,
+    largest_rate,
+    p_value,
+    tail_threshold,
+    units_needed,
+)
+from pad_ros.errors import InputError
 from pad_ros.imaging.background import Background, background_mask
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.result import ReferenceRendering
@@ -214,3 +223,57 @@ def test_the_tail_is_found_again_and_one_outlier_changes_it_little():
 def test_few_views_or_a_large_rate_have_no_tail():
     assert math.isnan(tail_threshold(np.ones(20, np.float32), 0.01)[0])
     assert math.isnan(tail_threshold(np.ones(100, np.float32), 0.3)[0])
+
+
+# --- good units of a line ---
+
+
+def lognormal(count, middle, spread, seed=0):
+    return (middle * np.exp(spread * np.random.default_rng(seed).normal(size=count))).astype(np.float32)
+
+
+def test_units_that_show_none_above_the_threshold_bound_the_rate():
+    assert [units_needed(rate) for rate in (0.1, 0.05, 0.02, 0.01)] == [29, 59, 149, 299]
+    for rate in (0.1, 0.05, 0.02, 0.01):
+        assert largest_rate(0, units_needed(rate)) <= rate < largest_rate(0, units_needed(rate) - 1)
+    assert largest_rate(5, 5) == 1.0 and largest_rate(1, 20) == pytest.approx(0.216, abs=1e-3)
+
+
+def test_many_units_give_the_threshold_by_themselves():
+    units = lognormal(150, 2.0, 0.2)
+    found = choose_threshold(units, lognormal(100, 1.0, 0.5, 1), 0.01)
+    assert (found.value, found.promised_rate) == conformal_threshold(units, 0.01)
+    assert math.isnan(found.error)
+
+
+@pytest.mark.parametrize("middle, spread", [(2.0, 0.1), (0.5, 0.3), (1.0, 0.6)])
+def test_few_units_move_and_stretch_the_reference_views_distribution(middle, spread):
+    """On average the threshold lies near the quantile that the units' own distribution has."""
+    reference = lognormal(2000, 1.0, 0.4, 1)
+    found = [choose_threshold(lognormal(12, middle, spread, seed), reference, 0.01).value for seed in range(40)]
+    expected = middle * math.exp(2.326 * spread)
+    assert np.median(found) == pytest.approx(expected, rel=0.25)
+    assert choose_threshold(lognormal(12, middle, spread), reference, 0.01).promised_rate == pytest.approx(1 / 13)
+
+
+@given(scores_strategy, st.integers(0, 40), rates)
+def test_any_scores_give_a_threshold(reference, count, rate):
+    units = lognormal(count, 1.0, 0.3)
+    found = choose_threshold(units, reference, rate)
+    assert math.isfinite(found.value) == (count > 0) and (count == 0 or found.value >= 0)
+    assert count == 0 or rate <= found.promised_rate <= 1
+
+
+def test_a_calibration_gives_the_threshold_of_another_rate():
+    calibration = make_calibration().with_scores(lognormal(100, 1.0, 0.4), np.zeros(0, np.float32), 0.01)
+    looser = calibration.at_rate(0.1)
+    assert looser.threshold < calibration.threshold and looser.false_reject_rate == 0.1
+    assert looser.at_rate(0.01).threshold == calibration.threshold
+    looser.check(20)
+    table = dict(calibration.thresholds())
+    assert list(table) == [0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001] and table[0.01] == calibration.threshold
+    assert sorted(table.values()) == list(table.values())
+    with pytest.raises(InputError, match="100 scores of good parts support 0.00099 to 0.5"):
+        calibration.at_rate(0.0001)
+    with pytest.raises(InputError, match="0.7"):
+        calibration.at_rate(0.7)

@@ -84,7 +84,7 @@ def test_the_report_is_one_whole_page_without_network(dataset, tmp_path):
     evaluate(FakeInspector(hold=[2]), dataset, tmp_path)
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
-    assert page.tags.count("svg") == 7  # ROC, PRO, precision-recall, scores, two pose errors, time
+    assert page.tags.count("svg") == 8  # ROC, PRO, precision-recall, scores, calibration, two pose errors, time
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert "script" not in page.tags and "link" not in page.tags
     assert not re.search(r"https?://|url\(", text)

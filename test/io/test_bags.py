@@ -106,6 +106,22 @@ def test_unusable_camera_info(tmp_path):
         list(read_images(bag))
 
 
+def test_a_camera_info_without_intrinsics_is_refused_as_by_the_cell(tmp_path):
+    """But photographs of an uncalibrated camera can be learned from."""
+    info = camera_info()
+    info.k[:] = 0
+    bag = write_bag(tmp_path / "bag", [("/image", raw(0, 1)), ("/camera_info", info)])
+    with pytest.raises(InputError, match="camera_info is uncalibrated"):
+        list(read_images(bag))
+    assert [frame.camera for frame in read_images(bag, guess=True)] == [None]
+
+
+def test_a_compressed_file_alone_is_named(tmp_path):
+    (tmp_path / "bag_0.db3.zstd").write_bytes(b"")
+    with pytest.raises(InputError, match="name the bag's folder, or unpack it by `zstd -d`"):
+        list(read_images(tmp_path / "bag_0.db3.zstd"))
+
+
 def test_not_a_bag(tmp_path):
     with pytest.raises(InputError, match="nothing: no such bag"):
         list(read_images(tmp_path / "nothing"))

@@ -13,7 +13,6 @@ from torch import Tensor
 from pad_ros.errors import InputError, ModelError
 from pad_ros.localization.features import Features
 from pad_ros.localization.netvlad import NetVlad
-from pad_ros.localization.retrieval import most_similar
 from pad_ros.networks.netvlad_file import VGG16, VLAD, WHITENING, read_matlab
 
 NO_FEATURES = Features(np.zeros((0, 2)), np.zeros((0, 1), np.float32), np.zeros(0, np.float32))
@@ -73,7 +72,8 @@ def test_vectors_have_unit_length_and_tell_views_apart(state: dict[str, Tensor])
     np.testing.assert_allclose(np.linalg.norm(views, axis=1), 1, atol=1e-5)
     again = retrieval.describe(draw(poses[3])[64:256, 64:256], NO_FEATURES)
     np.testing.assert_array_equal(again, views[1])
-    assert most_similar(again, views, 1)[0] == 1
+    apart = np.linalg.norm(views - again, axis=1)  # random weights: too little for a product in single precision
+    assert apart[1] == 0 < min(apart[0], apart[2])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 90), (31, 33)])

@@ -21,6 +21,8 @@ from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
+from pad_ros.nodes import watchdog  # noqa: E402
+from pad_ros.nodes.support import base  # noqa: E402
 from pad_ros.nodes.support.convert import rgb_to_image  # noqa: E402
 from pad_ros.nodes.support.spin import NodeExecutor  # noqa: E402
 
@@ -46,10 +48,14 @@ class Graph:
         self._thread.start()
 
     def _spin(self) -> None:
-        """As `spin.run` does: what is destroyed while rclpy gathers it makes `spin` raise."""
+        """As `spin.run` does: what is destroyed while rclpy gathers it, or an odd request, makes `spin` raise."""
         while self.executor.context.ok() and not self._closing:
-            with contextlib.suppress(ExternalShutdownException, InvalidHandle):
+            try:
                 self.executor.spin()
+            except (ExternalShutdownException, InvalidHandle):
+                continue
+            except Exception as error:
+                self.tester.get_logger().error(f"{type(error).__name__}: {error}")
 
     def add(self, node_class: type, namespace: str = "", **overrides: object) -> Node:
         overrides.setdefault("model", str(self.model))
@@ -159,6 +165,13 @@ class Graph:
         self.tester.destroy_node()
         for context in self._others:
             context.try_shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that have found each other."""
+    monkeypatch.setattr(watchdog, "SETTLING", 0.0)
+    monkeypatch.setattr(base, "SETTLING", 0.0)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The image and camera_info converter: encodings, damaged messages, conventions."""
 
 import array
+import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -174,3 +176,60 @@ def test_impossible_intrinsics_are_refused():
     info.k[4] = float("nan")
     with pytest.raises(InputError, match="impossible"):
         convert.camera_from_info(info)
+
+
+class Bridge:
+    """Stands in for cv_bridge.CvBridge: what it is asked for, answered by another colour."""
+
+    def imgmsg_to_cv2(self, msg, encoding):
+        return np.full((msg.height, msg.width, 3), 7, np.uint8)
+
+    def cv2_to_imgmsg(self, pixels, encoding, header):
+        return Image(header=header, encoding=f"bridged {encoding}")
+
+
+@pytest.mark.parametrize(
+    "encoding, bridged", [("rgb8", True), ("bayer_rggb8", True), ("mono16", False), ("8UC3", False)]
+)
+def test_cv_bridge_converts_what_it_does_as_we_do(monkeypatch, encoding, bridged):
+    monkeypatch.setattr(convert, "_bridge", Bridge())
+    sample, channels, _ = convert.encodings.ENCODINGS[encoding]
+    pixels = np.full((40, 50, channels), 9, sample)
+    assert (convert.image_to_rgb(message(pixels, encoding)) == 7).all() == bridged
+
+
+def test_cv_bridge_gets_no_damaged_message(monkeypatch):
+    monkeypatch.setattr(convert, "_bridge", Bridge())
+    for msg in damaged().values():
+        with pytest.raises(ImageError):
+            convert.image_to_rgb(msg)
+
+
+def test_cv_bridge_makes_messages_of_up_to_four_channels(monkeypatch):
+    monkeypatch.setattr(convert, "_bridge", Bridge())
+    assert convert.rgb_to_image(picture(), HEADER).encoding == "bridged rgb8"
+    assert convert.floats_to_image(np.zeros((6, 7), np.float32), HEADER).encoding == "bridged 32FC1"
+    assert convert.floats_to_image(np.zeros((6, 7, 5), np.float32), HEADER).encoding == "32FC5"
+
+
+def test_cv_bridge_gives_the_pixels_of_our_own_converter():
+    """Where it is installed, with the versions that it needs: a ROS machine with constraints-jazzy.txt."""
+    bridge = convert.find_bridge()
+    if bridge is None:
+        pytest.skip("cv_bridge is not installed, or not for this NumPy and OpenCV")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 4), dtype=np.uint8)
+    for encoding in sorted(convert.BRIDGED_ENCODINGS):
+        sample, channels, _ = convert.encodings.ENCODINGS[encoding]
+        msg = message(noise[..., :channels], encoding, padding=6)
+        assert bridge is not None and sample == "u1"
+        np.testing.assert_array_equal(convert.image_to_rgb(msg), convert.encodings.image_to_rgb(msg), encoding)
+    for values in (noise[..., 0].astype(np.float32), noise[..., :3].astype(np.float32)):
+        np.testing.assert_array_equal(convert.image_to_floats(convert.floats_to_image(values, HEADER)), values)
+
+
+@pytest.mark.parametrize("numpy, opencv", [("2.4.6", "4.11.0"), ("1.26.4", "5.0.0")])
+def test_cv_bridge_is_left_alone_beside_versions_that_it_was_not_built_for(monkeypatch, numpy, opencv):
+    monkeypatch.setattr(np, "__version__", numpy)
+    monkeypatch.setattr(cv2, "__version__", opencv)
+    monkeypatch.setitem(sys.modules, "cv_bridge", SimpleNamespace(CvBridge=Bridge))
+    assert convert.find_bridge() is None

@@ -40,7 +40,7 @@ def cell_and_fusion(graph, monkeypatch):
         cell = graph.add(CellNode, triggered=True, trigger_timeout=20.0)
         node = graph.add(FusionNode, **parameters)
         for each in (cell, node):
-            each.inspector.model.calibration = SimpleNamespace(threshold=1.0, scores=[])
+            each.inspector.model.calibration = SimpleNamespace(threshold=1.0, false_reject_rate=0.01, scores=[])
         parts = graph.listen(PartResult, "part_result")
         graph.results()
         graph.wait_matched("result")

@@ -8,7 +8,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from fake_inspector import CAMERA, POSE, FakeInspector, write_bundle
+from fake_inspector import CAMERA, POSE, THRESHOLD, FakeInspector, write_bundle
 
 pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
@@ -27,6 +27,7 @@ from pad_ros.nodes.renderer import RendererNode  # noqa: E402
 from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
 from pad_ros.nodes.support.convert import camera_to_info, image_to_floats, image_to_rgb  # noqa: E402
 from pad_ros.nodes.support.messages import pose_from_msg  # noqa: E402
+from pad_ros.reporting.pictures import heatmap_image  # noqa: E402
 from pad_ros.verdicts import Reason  # noqa: E402
 
 GOOD, DEFECT, CRASH, EMPTY = 75, 200, 255, 0
@@ -158,6 +159,7 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
         "reference": Image,
         "reference/depth": Image,
         "heatmap": Image,
+        "heatmap/colour": Image,
         "heatmap_overlay": Image,
         "anomaly_cloud": PointCloud2,
         "defect_markers": MarkerArray,
@@ -178,9 +180,46 @@ def test_every_topic_carries_the_stamp_of_the_query(line):
     heatmap = image_to_floats(line.received["heatmap"][0])
     assert heatmap.shape == (48, 64)
     assert heatmap[13, 24] == pytest.approx(DEFECT / 150)
+    colour = line.received["heatmap/colour"][0]
+    assert colour.encoding == "rgb8"
+    np.testing.assert_array_equal(image_to_rgb(colour), heatmap_image(heatmap, THRESHOLD))
     assert line.received["heatmap_overlay"][0].encoding == "rgb8"
     assert image_to_rgb(line.received["reference"][0]).shape == (48, 64, 3)
     assert line.received["anomaly_cloud"][0].width == 20 * 20
+
+
+def test_tf_leads_from_the_camera_to_the_part(line):
+    """The same pose as `pose`; also without ROS's messages in test_result_message.py."""
+    tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is part of ROS installs, not of the PyPI wheels")
+    transforms, poses = line.listen(tf2_msgs.TFMessage, "/tf"), line.listen(PoseWithCovarianceStamped, "pose")
+    line.wait_matched("/tf")
+    line.wait_matched("pose")
+    message = line.image(GOOD)
+    inspect(line, message)
+    line.wait(lambda: transforms and poses, "pose and transform")
+    (stamped,) = transforms[0].transforms
+    assert (stamped.header.stamp, stamped.header.frame_id) == (message.header.stamp, "camera")
+    assert stamped.child_frame_id == "part"
+    pose, move = poses[0].pose.pose, stamped.transform
+    assert move.rotation == pose.orientation
+    moved, position = move.translation, pose.position
+    assert (moved.x, moved.y, moved.z) == (position.x, position.y, position.z)
+
+
+def test_defects_are_detections(line):
+    vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed, nor in the PyPI wheels")
+    found = line.listen(vision_msgs.Detection2DArray, "defects")
+    line.wait_matched("defects")
+    message = line.image(DEFECT)
+    inspect(line, message)
+    line.wait(lambda: found, "detections")
+    (detection,) = found[0].detections
+    assert found[0].header == detection.header == message.header
+    assert detection.results[0].hypothesis.class_id == "ADDED"
+    assert detection.results[0].hypothesis.score == pytest.approx(DEFECT / 150 / (DEFECT / 150 + THRESHOLD))
+    assert detection.id == f"{message.header.stamp.sec}.{message.header.stamp.nanosec:09d}/1"
+    size, centre = (detection.bbox.size_x, detection.bbox.size_y), detection.bbox.center.position
+    assert (*size, centre.x, centre.y) == (6, 4, 25, 14)
 
 
 def test_namespace_makes_a_second_cell(graph):

@@ -20,6 +20,7 @@ import yaml
 from fake_inspector import FakeInspector
 
 from pad_ros.errors import InputError
+from pad_ros.nodes import support
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make setup)")
 
@@ -68,9 +69,15 @@ def launch(monkeypatch):
             setattr(module, kind, recorder(kind))
         monkeypatch.setitem(sys.modules, module_name, module)
     monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
-    sys.modules.pop("pad_ros.nodes.support.launching", None)
+    forget_launching()
     yield lambda path: runpy.run_path(str(path))["generate_launch_description"]().arguments[0]
-    sys.modules.pop("pad_ros.nodes.support.launching", None)  # it holds the recorders
+    forget_launching()
+
+
+def forget_launching():
+    """The module holds the recorders."""
+    sys.modules.pop("pad_ros.nodes.support.launching", None)
+    vars(support).pop("launching", None)
 
 
 @pytest.fixture
@@ -166,9 +173,14 @@ def test_cmake_installs_every_command(repository, capsys):
 CELLS = ("conveyor_cell", "robot_cell", "replay")
 
 
+@pytest.fixture
+def rviz2(monkeypatch):
+    monkeypatch.setattr("ament_index_python.packages.get_package_prefix", lambda name: "/opt/ros")
+
+
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("prefix", ["", "cell_left/"])
-def test_launch_files_name_only_what_exists(name, prefix, actions, interfaces):
+def test_launch_files_name_only_what_exists(name, prefix, actions, interfaces, rviz2):
     started = actions(name, replay="images", rviz="true", frame_prefix=prefix, views="3")
     found = nodes_of(started)
     assert "cell" in found or "localizer" in found
@@ -235,9 +247,50 @@ def test_wrong_arguments_end_the_launch_with_one_line(actions, name, argument, t
 
 def test_a_node_that_refuses_its_parameters_ends_the_launch(actions):
     ended = nodes_of(actions("conveyor_cell"))["cell"]["on_exit"]
-    (shutdown,) = ended(SimpleNamespace(returncode=2), None)
-    assert shutdown.kind == "Shutdown"
+    for status in (2, 3):
+        (said, shutdown) = ended(SimpleNamespace(returncode=status), None)
+        assert (said.kind, shutdown.kind) == ("LogInfo", "Shutdown")
     assert ended(SimpleNamespace(returncode=-9), None) is None  # a killed one is started again
+
+
+def test_a_node_that_ends_again_and_again_ends_the_launch(actions, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    nodes = nodes_of(actions("conveyor_cell", replay="images"))
+    assert nodes["cell"]["respawn_delay"] > 0
+    cell, watchdog, replay = (nodes[name]["on_exit"] for name in ("cell", "watchdog", "camera_replay"))
+    crashed = SimpleNamespace(returncode=1)
+    for now in (0.0, 10.0, 20.0, 30.0, 65.0, 72.0):  # noqa: B007  (read by the clock above)
+        assert cell(crashed, None) is None and replay(crashed, None) is None
+    assert watchdog(crashed, None) is None
+    now = 79.0
+    (said, shutdown) = cell(crashed, None)
+    assert said.options["msg"] == shutdown.options["reason"] == "cell has ended 5 times within 60 s"
+
+
+def test_a_replay_ends_with_its_last_image(actions):
+    (said, shutdown) = nodes_of(actions("replay"))["camera_replay"]["on_exit"](SimpleNamespace(returncode=0), None)
+    assert said.options["msg"] == shutdown.options["reason"] == "camera_replay is done"
+
+
+def test_rviz_is_asked_for_where_there_is_none(actions, monkeypatch):
+    def missing(name: str) -> str:
+        raise LookupError(name)
+
+    monkeypatch.setattr("ament_index_python.packages.get_package_prefix", missing)
+    with pytest.raises(InputError, match="rviz:=true: rviz2 is not installed"):
+        actions("conveyor_cell", rviz="true")
+
+
+@pytest.mark.parametrize("manifest, most", [
+    ('{"calibration": {"threshold": 1.75}}', 3.5), ('{"calibration": null}', 4), ("{", 4), (None, 4),
+])  # fmt: skip
+def test_rviz_colours_clouds_up_to_twice_the_threshold_of_the_model(actions, rviz2, tmp_path, manifest, most):
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    shown = nodes_of(actions("conveyor_cell", rviz="true", model=str(tmp_path)))["rviz2"]["arguments"][1]
+    displays = yaml.safe_load(Path(shown).read_text())["Visualization Manager"]["Displays"]
+    assert [d["Max Intensity"] for d in displays if "Max Intensity" in d] == [most]
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -292,16 +345,6 @@ def test_nodes_start_with_the_parameter_files(path, bundle, tmp_path):
             (node.close if hasattr(node, "close") else node.destroy_node)()
         finally:
             rclpy.try_shutdown()
-
-
-def test_rviz_shows_topics_that_exist(interfaces, repository):
-    topics = set().union(*(topics for _, topics in interfaces.values()))
-    assert {path.name for path in (repository / "rviz").glob("*.rviz")} == {"inspection.rviz", "part.rviz"}
-    for path in (repository / "rviz").glob("*.rviz"):
-        displays = yaml.safe_load(path.read_text())["Visualization Manager"]["Displays"]
-        named = {display["Topic"]["Value"] for display in displays if "Topic" in display}
-        assert named
-        assert named <= topics
 
 
 def test_the_guide_names_every_topic_and_parameter(interfaces, repository):

@@ -223,7 +223,9 @@ def test_a_drifting_score_is_reported(graph):
 
     cell = graph.add(CellNode)
     assert cell.health.drift() != cell.health.drift()  # NaN: no calibration
-    cell.inspector.model.calibration = SimpleNamespace(scores=[0.3, 0.4, 0.5, 0.6])
+    cell.inspector.model.calibration = SimpleNamespace(
+        threshold=1.0, false_reject_rate=0.01, scores=[0.3, 0.4, 0.5, 0.6]
+    )
     images, results = graph.publisher(Image, "image_raw"), graph.results()
     graph.wait_matched("result")
     for i in range(20):

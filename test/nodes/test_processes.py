@@ -107,6 +107,40 @@ def test_a_node_with_a_damaged_model_lives_and_ends_cleanly(tmp_path, number):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("node", ["cell", "watchdog"])
+def test_further_interrupts_do_not_disturb_the_end(tmp_path, node):
+    """As Ctrl+C in the terminal of `ros2 launch`, which passes it on to a node that has got it already."""
+    write_bundle(tmp_path / "model")
+    model = ["-p", f"model:={tmp_path / 'model'}"] if node == "cell" else []
+    command = [sys.executable, "-m", f"pad_ros.nodes.{node}", "--ros-args", *model]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert f"/{node} ready" in process.stdout.readline()
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in errors and "Exception" not in errors
+
+
+@pytest.mark.slow
+def test_an_interrupt_while_the_model_is_read_ends_quietly(bundle):
+    waiting = (
+        "import sys, time; sys.path.insert(0, sys.argv[1]); from fake_inspector import FakeInspector\n"
+        "from pad_ros.nodes.cell import CellNode; from pad_ros.nodes.support.spin import run\n"
+        "def load(*_):\n print('reading', flush=True); time.sleep(60)\n"
+        "sys.exit(run(lambda: CellNode(load=load, overrides={'model': sys.argv[2]})))"
+    )
+    command = [sys.executable, "-c", waiting, str(FAKE.parent), str(bundle)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
 def test_wrong_parameters_are_refused_in_one_line(bundle):
     for parameter in ("device:=gpu", "queue_size:=0", "depth:=many"):
         command = [*fake_command("scorer"), "--ros-args", "-p", f"model:={bundle}", "-p", parameter]
@@ -197,6 +231,20 @@ def test_replay_on_a_full_disk_ends_with_one_line(tmp_path, graph):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     refused = [line for line in done.stderr.splitlines() if line.startswith("pad_ros: ")]
     assert refused == ["pad_ros: /dev/full: cannot be written (No space left on device)"]
+
+
+@pytest.mark.slow
+def test_recording_on_a_full_disk_ends_with_one_line(tmp_path, graph, file_size_limit):
+    for i in range(20):
+        write_image(tmp_path / "set" / f"{i}.png", i)
+    graph.listen(Image, "image_raw")
+    command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args", "-p", f"images:={tmp_path / 'set'}"]
+    command += ["-p", f"record:={tmp_path / 'bag'}", "-p", "rate:=50.0"]
+    file_size_limit(60_000)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    refused = [line for line in done.stderr.splitlines() if line.startswith("pad_ros: ")]
+    assert refused == [f"pad_ros: {tmp_path / 'bag'}: cannot be written (File too large)"]
 
 
 @pytest.mark.parametrize("name", ["log", "record"])

@@ -99,6 +99,28 @@ def test_without_stamps_the_next_image_counts_unless_one_came_just_before():
         ("A", Reason.DROPPED), ("B", "i"),
     ]  # fmt: skip
     assert play([trigger("A", 1000, 1000), image("unstamped", 0, 1010)]) == [("A", Reason.DROPPED)]
+    assert play([trigger("A", 0, 1000), image("i", 0, 1390)]) == [("A", "i")], "its image came within the time"
+
+
+def test_an_unstamped_trigger_leaves_an_image_to_the_trigger_that_follows():
+    """The image of A was lost, and that of B overtakes B's trigger."""
+    lost = [trigger("A", 0, 1000), image("b", 1700, 1710)]
+    assert play([*lost, trigger("B", 1700, 1730)], matching(timeout=1.0)) == [("A", Reason.DROPPED), ("B", "b")]
+    assert play([*lost, trigger("B", 0, 1730)], matching(timeout=1.0)) == [
+        ("A", Reason.DROPPED), ("B", Reason.BAD_STAMP),
+    ]  # fmt: skip
+    assert play([trigger("A", 1000, 1000), trigger("B", 0, 1300), image("a", 1010, 1310)]) == [
+        ("A", "a"), ("B", Reason.DROPPED),
+    ]  # fmt: skip
+
+
+def test_a_standstill_is_no_time_in_which_a_trigger_could_have_been_taken():
+    """The image of A was lost, that of B is taken; then the node has no turn for .3 s, and B's trigger has arrived."""
+    rule = matching(timeout=1.0)
+    assert rule.add_trigger(trigger("A", 0, 1000)) == [] == rule.add_image(image("b", 1010, 1010))
+    assert rule.settle(1310 * MS) == []  # timers have the first turn
+    found = rule.add_trigger(trigger("B", 1005, 1310))
+    assert [(m.trigger.part_id, m.image and m.image.message) for m in found] == [("A", None), ("B", "b")]
 
 
 def test_a_flood_of_triggers_stays_bounded():

@@ -16,12 +16,17 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Bool, UInt32  # noqa: E402
+from std_msgs.msg import Bool, Header, UInt32  # noqa: E402
 
+from pad_ros.decision.inspection import Inspection  # noqa: E402
+from pad_ros.nodes import watchdog as watchdog_module  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.scorer import ScorerNode  # noqa: E402
+from pad_ros.nodes.support.outputs import ScorerOutput  # noqa: E402
 from pad_ros.nodes.support.qos import latched  # noqa: E402
+from pad_ros.nodes.support.stages import Query, rejected  # noqa: E402
 from pad_ros.nodes.watchdog import WatchdogNode  # noqa: E402
+from pad_ros.verdicts import Reason  # noqa: E402
 
 
 def add(graph, **overrides):
@@ -209,6 +214,19 @@ def test_what_was_answered_before_the_watchdog_began_answers_nothing(graph):
     graph.wait(lambda: any(r.reason == R.TIMEOUT for r in results), "HOLD")
 
 
+def test_a_watchdog_that_has_just_begun_is_patient(graph, monkeypatch):
+    """It may hear triggers seconds before it hears the cell, and must not answer what the cell has answered."""
+    monkeypatch.setattr(watchdog_module, "SETTLING", 600.0)
+    watchdog = add(graph, deadline=0.05, triggered=True, result_nodes="tester")
+    results = graph.results()
+    ask(graph, "A1")
+    graph.wait(lambda: bool(watchdog.questions), "the question")
+    graph.settle()
+    graph.tester.create_publisher(R, "result", latched(10)).publish(answer("A1"))
+    graph.wait(lambda: not watchdog.questions, "the answer")
+    assert [r.reason for r in results] == [R.NONE]
+
+
 def test_repeated_images_are_no_questions(graph):
     watchdog = add(graph, deadline=5.0)
     images = graph.publisher(Image, "image_raw")
@@ -376,6 +394,29 @@ def test_a_verdict_so_late_that_answers_would_cross_is_left_to_the_watchdog(grap
     graph.wait(lambda: bool(results), "the watchdog's answer")
     graph.settle()
     assert [(r.verdict, r.reason, r.model_hash) for r in results] == [(R.HOLD, R.TIMEOUT, "")]
+
+
+def test_an_answer_of_the_watchdog_that_has_not_had_its_turn_is_heard(graph):
+    """On a busy machine the executor may be a second behind the thread that gives the verdict."""
+    node = Node("scorer")  # nobody spins it
+    output = ScorerOutput(node, "part", 5, 0.0)
+    results = graph.results()
+    graph.wait_matched("result")
+    answered, other = R(part_id="A1", reason=R.TIMEOUT), R(part_id="A2", verdict=R.REJECT)
+    answered.trigger_stamp.sec = 7
+    publisher = graph.tester.create_publisher(R, "result", latched(10))
+    graph.wait(lambda: publisher.get_subscription_count() == 2, "scorer and tester")
+    for message in (answered, other):
+        publisher.publish(message)
+    graph.wait(lambda: len(results) == 2, "both")
+    graph.settle()
+    for part in ("A1", "A3"):
+        frame = rejected(Query(None, Header(), part, trigger_ns=7 * 10**9), Reason.DROPPED, "late")
+        output.publish(frame, Inspection.hold(Reason.DROPPED, "late"), None)
+    graph.wait(lambda: len(results) == 3, "the scorer's answer")
+    graph.settle()
+    assert [r.part_id for r in results] == ["A1", "A2", "A3"]
+    node.destroy_node()
 
 
 def test_the_watchdog_starts_without_the_libraries_of_the_method():

@@ -34,6 +34,13 @@ def test_colours_depend_on_the_threshold_and_not_on_the_image():
         assert (draw(values * 8, 4.0) == draw(values, 0.5)).all()
 
 
+def test_the_threshold_is_the_middle_of_the_scale():
+    values = np.array([[0.0, 2.0, 4.0, 9.0]], np.float32)
+    ramp = np.linspace(0, 4, 256, dtype=np.float32)[None]
+    scale = pictures.heatmap_image(ramp, 2.0)[0]
+    np.testing.assert_array_equal(pictures.heatmap_image(values, 2.0)[0], scale[[0, 128, 255, 255]])
+
+
 @settings(deadline=None)
 @given(arrays(np.float32, (60, 80)), st.sampled_from([float("nan"), -1.0, 0.0, 1e-30, 2.0, float("inf")]))
 def test_any_values_and_threshold_give_a_picture(values, threshold):

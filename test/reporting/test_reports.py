@@ -112,6 +112,18 @@ def test_the_summary_says_what_the_model_promises():
     for words in ("ball", "64x48", "3 views", "12 landmarks", "20, SH degree 1", "30.0 dB", "25.0 dB on the part"):
         assert words in text
     assert "1.600 for 1 % false rejects, from 9 reference views (enough to promise 10.0 %)" in text
+    assert text.count(" to ") >= 10 and text.count("<- threshold") == 1 and "10 %: " in text and "2 %: " in text
+
+
+def test_the_summary_of_a_model_calibrated_on_a_line_says_so():
+    model = make_model()
+    scores = np.linspace(0.5, 1.2, 20).astype(np.float32)
+    entry = {"units": 20, "source": "good_parts", "newest_image": "2026-11-28T10:00:00+00:00"}
+    calibration = model.calibration.with_scores(scores, model.calibration.scores, 0.05)
+    training = {**model.training, "line_calibrations": [entry]}
+    text = "\n".join(model_summary(replace(model, calibration=calibration, training=training)))
+    assert "1.200 for 5 % false rejects, from 20 good units (enough to promise 5.0 %)" in text
+    assert "from 20 good units of good_parts (newest image 2026-11-28T10:00:00+00:00)" in text
 
 
 @pytest.mark.parametrize("calibration", [None, replace(make_calibration(), threshold=math.nan)])

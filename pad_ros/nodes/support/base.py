@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -15,15 +17,22 @@ from rclpy.parameter import Parameter
 from pad_ros.srv import LoadModel
 
 from ...errors import ModelError, PadError
+from ...imaging.images import MAX_PIXELS
 from ...imaging.scene import Scene, parse_region
 from ...inspector import Inspector
 from .health import Health
+from .limits import MAX_PATH
 from .parameter_tables import NODES
 from .parameters import Parameters, as_parameters
 from .spin import BlockingCallbacks
 from .worker import Worker
 
+# Seconds that a node exists before it takes its first trigger. On a busy machine the watchdog finds it that much later
+# than the light barrier does, and would answer once more what it answers in between. Loading a model takes as long.
+SETTLING = 3.0
+
 Load = Callable[[Path, str, Scene], Inspector]
+RATE = "false_reject_rate"
 
 
 def transition(work: Callable[[Any], None]) -> Callable[[Any, LifecycleState], TransitionCallbackReturn]:
@@ -57,21 +66,25 @@ class StageNode(LifecycleNode):
         self, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
     ) -> None:
         super().__init__(self.node_name, parameter_overrides=as_parameters(overrides), namespace=namespace)
+        made = time.monotonic()
         self.parameters = Parameters(self, NODES[self.node_name])
         self._load = load
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
         self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
         self._autostart = self.parameters["autostart"]
+        self._loaded: Inspector | None = None  # with the model's own threshold
         self.inspector: Inspector | None = None
         self.worker: Worker | None = None
         self.problem = ""  # why the last transition failed
         self.health = Health(self, self)
         self._configured: Entities | None = None
         self._activated: Entities | None = None
+        self.add_on_set_parameters_callback(self._check_rate)
+        self.add_post_set_parameters_callback(self._apply_rate)
         self.create_service(LoadModel, self.load_model_service, self._on_load_model, callback_group=BlockingCallbacks())
         self.set_up()
         if self._autostart:
-            self._start()
+            self._start(made + SETTLING)
 
     # ---- what a stage adds ----
 
@@ -93,8 +106,8 @@ class StageNode(LifecycleNode):
 
     # ---- life cycle ----
 
-    def _start(self) -> None:
-        """Configure and activate."""
+    def _start(self, earliest: float) -> None:
+        """Configure, and activate at `earliest` (steady clock, s)."""
         if not self.parameters["model"]:
             name = self.get_name()
             self.destroy_node()
@@ -103,6 +116,7 @@ class StageNode(LifecycleNode):
             )
         self.trigger_configure()
         if self.state == "inactive":
+            time.sleep(max(0.0, earliest - time.monotonic()))
             self.trigger_activate()
         self._autostart = False  # from here on a manager's calls succeed or fail as they do for any managed node
 
@@ -147,7 +161,7 @@ class StageNode(LifecycleNode):
         if self._configured is not None:
             self._configured.destroy()
             self._configured = None
-        self.inspector = None
+        self.inspector = self._loaded = None
 
     def _close_inputs(self, finish: bool) -> None:
         if self._activated is not None:
@@ -171,14 +185,35 @@ class StageNode(LifecycleNode):
             inspector = self._load(Path(path), self.parameters["device"], scene)
             model = inspector.model
             if expected_hash and model.hash != expected_hash:
-                raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash} was asked for")
+                raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash[:80]} was asked for")
             model.name.encode()  # a name that is not UTF-8 fits into no message
             self.prepare(inspector)
+            at_rate = _at_rate(inspector, self.parameters.get(RATE, 0.0))
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
             return _text(error).encode(errors="backslashreplace").decode()
-        self.inspector = inspector
+        self._loaded, self.inspector = inspector, at_rate
         self.problem = ""
         return ""
+
+    def _check_rate(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == RATE and self._loaded is not None:
+                try:
+                    _at_rate(self._loaded, parameter.value)
+                except PadError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply_rate(self, parameters: list[Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.name == RATE and self._loaded is not None:
+                self.inspector = _at_rate(self._loaded, parameter.value)
+                self.get_logger().info(f"false_reject_rate {parameter.value:g}: {self.describe()}")
+
+    @property
+    def max_query_pixels(self) -> int:
+        """Of the images that are looked at."""
+        return MAX_PIXELS if self.inspector is None else self.inspector.model.max_query_pixels
 
     def describe(self) -> str:
         """One line for people: which model on which device, and the state where that is not `active`."""
@@ -186,14 +221,18 @@ class StageNode(LifecycleNode):
         if self.inspector is None:
             return f"no model{state}"
         model = self.inspector.model
-        return f"model {model.name} ({model.hash[:12]}) on {self.inspector.device}{state}"
+        calibration = model.calibration
+        limit = "no threshold" if calibration is None else f"threshold {calibration.threshold:.3g}"
+        return f"model {model.name} ({model.hash[:12]}) on {self.inspector.device}, {limit}{state}"
 
     def close(self) -> None:
         self._release()
         self.destroy_node()
 
     def _on_load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
-        if self.state in ("inactive", "active"):
+        if len(request.path) > MAX_PATH:
+            problem = f"a path of {len(request.path)} characters"
+        elif self.state in ("inactive", "active"):
             problem = self.load(request.path, request.expected_hash)
         else:
             problem = f"the node is {self.state}: set the parameter `model` and configure it"
@@ -201,7 +240,7 @@ class StageNode(LifecycleNode):
             self.set_parameters([Parameter("model", value=request.path)])
         response.success = not problem
         response.message = problem or self.describe()
-        self.get_logger().info(f"load_model {request.path}: {response.message}")
+        self.get_logger().info(f"load_model {request.path[:MAX_PATH]}: {response.message}")
         if self.inspector is not None:
             response.model_name = self.inspector.model.name
             response.model_hash = self.inspector.model.hash
@@ -239,6 +278,11 @@ def check_location(folder: Path, root: str) -> None:
     for path in chain([folder], folder.rglob("*")):  # the folder first: nothing is read in one outside
         if (path is folder or path.is_symlink()) and not path.resolve().is_relative_to(allowed):
             raise ModelError(f"{path}: leads out of {root}, where models must lie (parameter models_root)")
+
+
+def _at_rate(inspector: Inspector, rate: float) -> Inspector:
+    """With the threshold for this rate of false rejects; 0: the model's own."""
+    return inspector.at_rate(rate) if rate > 0 else inspector
 
 
 def _text(error: Exception) -> str:

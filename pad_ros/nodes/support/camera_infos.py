@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo
 from ...errors import CameraError
 from ...imaging.geometry import Camera
 from .convert import camera_from_info
+from .limits import usable_info
 from .parameters import Parameters
 from .qos import watched_subscription
 from .stages import stamp_ns
@@ -101,6 +102,9 @@ class CameraInfos:
         return "camera_info changes, but none has the stamp of the image (parameter camera_info_sync)"
 
     def _on_info(self, msg: CameraInfo) -> None:
+        if not usable_info(msg):
+            self._node.health.count("bad_camera_infos")
+            return
         stamp = stamp_ns(msg.header.stamp)
         with self._arrived:
             self._settled = self._latest is None or _same(self._latest, msg)

@@ -15,6 +15,12 @@ from ...rendering.result import ReferenceRendering
 from ...reporting.pictures import heatmap_image
 from .convert import packed
 
+try:
+    from sensor_msgs_py.point_cloud2 import create_cloud
+except ImportError:  # part of every ROS install, but not of the PyPI wheels
+    create_cloud = None
+
+CLOUD_FIELDS = ("x", "y", "z", "rgb", "anomaly")
 Points = NDArray[np.float64]
 Values = NDArray[np.float32]
 
@@ -52,20 +58,23 @@ def cloud_message(
     points: NDArray[Any], anomaly: Values, colours: NDArray[np.uint8], stamp: Time, frame: str
 ) -> PointCloud2:
     """Points [N, 3] with colours [N, 3] and anomaly [N]."""
-    data = np.zeros(len(points), dtype=[("xyz", "<f4", 3), ("rgb", "<u4"), ("anomaly", "<f4")])
-    data["xyz"], data["anomaly"] = points, anomaly
+    kind = np.dtype([(name, "<f4") for name in CLOUD_FIELDS])
+    data = np.empty(len(points), kind)
+    for i, name in enumerate("xyz"):
+        data[name] = points[:, i]
     red, green, blue = colours.astype(np.uint32).T
-    data["rgb"] = (red << 16) | (green << 8) | blue
-    cloud = PointCloud2(
-        header=Header(stamp=stamp, frame_id=frame), height=1, width=len(data), point_step=data.itemsize,
-        row_step=data.nbytes, is_dense=True,
-    )  # fmt: skip
-    # rviz expects the packed colour as FLOAT32.
-    cloud.fields = [
-        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate(("x", "y", "z", "rgb", "anomaly"))
+    data["rgb"] = ((red << 16) | (green << 8) | blue).view(np.float32)  # as rviz expects a packed colour
+    data["anomaly"] = anomaly
+    header = Header(stamp=stamp, frame_id=frame)
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate(CLOUD_FIELDS)
     ]
-    cloud.data = packed(data)
+    if create_cloud is not None and len(data):  # it cannot make an empty cloud
+        cloud = create_cloud(header, fields, data)
+    else:
+        cloud = PointCloud2(header=header, fields=fields, height=1, width=len(data))
+        cloud.point_step, cloud.row_step, cloud.data = data.itemsize, data.nbytes, packed(data)
+    cloud.is_dense = True
     return cloud
 
 

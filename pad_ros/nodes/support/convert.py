@@ -1,10 +1,16 @@
-"""Arrays and Cameras as ROS messages, and back where `pad_ros.encodings` (which needs no ROS) does not."""
+"""Arrays and Cameras as ROS messages, and back where `io.encodings` (which needs no ROS) does not.
+
+On a ROS machine cv_bridge converts images, after our own checks: it takes a message whose step is too short. Without
+it, and for what it refuses or rounds differently (16 bits), `io.encodings` does: `pad bag` must judge what the cell
+judged.
+"""
 
 from __future__ import annotations
 
 from array import array
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -15,7 +21,42 @@ from ...errors import ImageError
 from ...imaging import images
 from ...imaging.geometry import Camera
 from ...imaging.images import Image
-from ...io.encodings import camera_from_info, image_to_rgb, message_pixels  # noqa: F401  (offered from here too)
+from ...io import encodings
+from ...io.encodings import camera_from_info, message_pixels  # noqa: F401  (the first offered from here too)
+
+# Of ROS (sensor_msgs/image_encodings.hpp): 8 bits, and known to cv_bridge as colours.
+BRIDGED_ENCODINGS = {
+    "rgb8",
+    "bgr8",
+    "rgba8",
+    "bgra8",
+    "mono8",
+    *(f"bayer_{p}8" for p in ("rggb", "bggr", "gbrg", "grbg")),
+}
+
+
+def find_bridge() -> Any:
+    """A CvBridge; None without cv_bridge, or beside a NumPy or OpenCV other than those that it can be built with."""
+    if int(np.__version__.split(".")[0]) > 1 or int(cv2.__version__.split(".")[0]) > 4:
+        return None
+    try:
+        from cv_bridge import CvBridge
+        from cv_bridge.boost import cv_bridge_boost  # noqa: F401  (loaded late by CvBridge: does it go with this Python?)
+    except ImportError:
+        return None
+    return CvBridge()
+
+
+_bridge = find_bridge()
+
+
+def image_to_rgb(msg: ImageMsg) -> Image:
+    """As `encodings.image_to_rgb`, by cv_bridge where it gives the same."""
+    if _bridge is None or msg.encoding not in BRIDGED_ENCODINGS:
+        return encodings.image_to_rgb(msg)
+    sample, channels, _ = encodings.ENCODINGS[msg.encoding]
+    message_pixels(msg, sample, channels)
+    return images.validate(np.asarray(_bridge.imgmsg_to_cv2(msg, "rgb8"), np.uint8), "image message")
 
 
 def compressed_to_rgb(msg: CompressedImage, max_pixels: int = images.MAX_PIXELS) -> Image:
@@ -70,6 +111,8 @@ def camera_to_info(camera: Camera, header: Header) -> CameraInfo:
 
 
 def _message(pixels: NDArray[Any], encoding: str, header: Header) -> ImageMsg:
+    if _bridge is not None and (pixels.ndim == 2 or pixels.shape[2] <= 4):  # channels that OpenCV has types for
+        return _bridge.cv2_to_imgmsg(pixels, encoding, header)
     msg = ImageMsg(header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
     msg.step = pixels.nbytes // pixels.shape[0]
     msg.data = packed(pixels)

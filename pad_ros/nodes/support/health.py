@@ -28,6 +28,13 @@ DRIFTED = 0.9  # chance that a present score exceeds one of the calibration: 0.5
 TOO_MANY_HOLDS = 0.5
 
 
+def _threshold(inspector: Inspector | None) -> dict[str, Any]:
+    calibration = None if inspector is None else inspector.model.calibration
+    if calibration is None:
+        return {}
+    return {"threshold": round(calibration.threshold, 4), "false_reject_rate": calibration.false_reject_rate}
+
+
 class Stage(Protocol):
     """What the health of a stage shows of it."""
 
@@ -141,6 +148,7 @@ class Health(Reporter):
                 "model": "" if inspector is None else inspector.model.name,
                 "model_hash": "" if inspector is None else inspector.model.hash,
                 "device": "" if inspector is None else inspector.device,
+                **_threshold(inspector),
                 "problem": stage.problem,
                 "rate_hz": round(len(self._arrivals) / WINDOW, 2),
                 **self._counts,

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
+import re
 import shutil
+import tempfile
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from ...errors import InputError
+from ...errors import InputError, MissingDependencyError
 from ...resources import resource_folder
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # read by Fast DDS
 SEGMENT = 32 * 2**20  # bytes of /dev/shm that config/fastdds.xml takes for each process
 RESPAWN_DELAY = 1.0  # seconds
+MOST_ENDS = 5  # of one node within ENDS_WINDOW: to start it once more would not help
+ENDS_WINDOW = 60.0  # seconds
 
 Given = dict[str, str]  # the arguments of the launch file
 
@@ -73,6 +82,11 @@ def number(given: Given, name: str) -> int:
         raise InputError(f"{name}:={given[name]}: expected a whole number") from None
 
 
+def shutdown(reason: str) -> list[Any]:
+    """What ends the launch. Of an ended process launch itself says only that it "was required"."""
+    return [LogInfo(msg=reason), Shutdown(reason=reason)]
+
+
 def camera_topics(given: Given) -> list[tuple[str, str]]:
     """Remappings of what a camera and the line publish. Each name is a remap of its own for ROS."""
     image = given["image"]
@@ -95,6 +109,21 @@ def camera_frame(given: Given) -> dict[str, ParameterValue]:
     return {"camera_frame": text(f"{given['frame_prefix']}camera_optical_frame")} if given["frame_prefix"] else {}
 
 
+def scaled_display(display: str, model: str) -> Path:
+    """A file of rviz/ whose clouds are coloured up to twice the threshold of the model, where that can be read."""
+    path = resource_folder("rviz", display) / display
+    try:
+        manifest = json.loads((Path(model) / "manifest.json").read_text(encoding="utf-8"))
+        most = 2 * float(manifest["calibration"]["threshold"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return path  # no model yet, or one without a threshold
+    folder = Path(tempfile.mkdtemp(prefix="pad_ros_rviz_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    scaled = folder / display
+    scaled.write_text(re.sub(r"(Max Intensity:) \S+", rf"\1 {most:g}", path.read_text(encoding="utf-8")))
+    return scaled
+
+
 class Cell:
     """The nodes of one cell: one namespace, one parameter file. InputError where there is no such file."""
 
@@ -112,12 +141,23 @@ class Cell:
         *parameters: dict[str, Any],
         remappings: Sequence[tuple[str, str]] = (),
         respawn: bool = True,
+        ends_launch: bool = False,
     ) -> Node:
-        """One of our nodes. A wrong parameter or input ends the launch: to start it again would not help."""
+        """One of our nodes. The launch ends where the node refuses its parameters, or ends again and again.
+
+        ends_launch: it ends with the node in any case, as all of its work is then done.
+        """
+        ends: deque[float] = deque(maxlen=MOST_ENDS)
 
         def ended(event: Any, context: Any) -> list[Any] | None:
-            wrong = event.returncode == InputError.exit_status
-            return [Shutdown(reason=f"{executable} refuses its parameters, see above")] if wrong else None
+            if event.returncode in (InputError.exit_status, MissingDependencyError.exit_status):
+                return shutdown(f"{executable} cannot run like this, see above")
+            if ends_launch:
+                return shutdown(f"{executable} is done")
+            ends.append(time.monotonic())
+            if respawn and len(ends) == MOST_ENDS and ends[-1] - ends[0] < ENDS_WINDOW:
+                return shutdown(f"{executable} has ended {MOST_ENDS} times within {ENDS_WINDOW:.0f} s")
+            return None
 
         return Node(
             package="pad_ros",
@@ -133,9 +173,13 @@ class Cell:
         )
 
     def rviz(self, display: str, remappings: Sequence[tuple[str, str]] = ()) -> list[Node]:
-        """display: file in rviz/. Nothing without `rviz:=true`."""
+        """display: file in rviz/. Nothing without `rviz:=true`; InputError with it where there is no rviz2."""
         if not flag(self._given, "rviz"):
             return []
+        try:
+            get_package_prefix("rviz2")
+        except (LookupError, OSError):  # OSError: no workspace is sourced
+            raise InputError("rviz:=true: rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2)") from None
         fixed_frame = f"{self._given.get('frame_prefix', '')}part"
         return [
             Node(
@@ -143,7 +187,7 @@ class Cell:
                 executable="rviz2",
                 name="rviz2",
                 namespace=self._given["namespace"],
-                arguments=["-d", str(resource_folder("rviz", display) / display), "-f", fixed_frame],
+                arguments=["-d", str(scaled_display(display, self._given["model"])), "-f", fixed_frame],
                 remappings=list(remappings),
             )
         ]

@@ -10,7 +10,7 @@ from ...verdicts import Verdict
 from .qos import latched
 
 HEARTBEAT = 0.1  # seconds
-NO_ANSWER = {"valid": False, "pass": False, "fail": False}
+NO_ANSWER = dict.fromkeys(("valid", "pass", "fail"), False)
 
 
 class LineOutputs:

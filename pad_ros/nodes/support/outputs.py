@@ -6,24 +6,24 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image as ImageMsg
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView
 
 from ...decision.inspection import Inspection
-from ...decision.result_message import bare_pose, pose_message
-from ...reporting.pictures import heatmap_overlay
+from ...decision.result_message import detections, pose_message, transforms
+from ...reporting.pictures import heatmap_image, heatmap_overlay
 from ...verdicts import Reason
 from .cloud import anomaly_cloud
 from .convert import floats_to_image, rgb_to_image
+from .limits import shortened
 from .markers import defect_markers
 from .messages import frame_to_localized, frame_to_reference, make, message_class, result_msg
 from .qos import reliable, result_qos
@@ -59,11 +59,7 @@ class LocalizerOutput:
             msg = PoseWithCovarianceStamped(header=frame.header, pose=pose_message(make, frame.localization))
             self._pose.publish(msg)
         if self._tf is not None and _wanted(self._tf):
-            transform = TransformStamped(header=frame.header, child_frame_id=self._part_frame)
-            move = transform.transform
-            move.translation.x, move.translation.y, move.translation.z = (float(v) for v in pose.translation)
-            move.rotation = bare_pose(make, pose).orientation
-            self._tf.publish(make("tf2_msgs/msg/TFMessage", transforms=[transform]))
+            self._tf.publish(transforms(make, frame.header, self._part_frame, pose))
 
 
 class RendererOutput:
@@ -90,8 +86,8 @@ class RendererOutput:
 
 
 class ScorerOutput:
-    """`result` for every frame; `heatmap`, `heatmap_overlay`, `anomaly_cloud`, `defects` and `defect_markers` where
-    there is a map.
+    """`result` for every frame; `heatmap`, `heatmap/colour`, `heatmap_overlay`, `anomaly_cloud`, `defects` and
+    `defect_markers` where there is a map.
 
     A frame that the watchdog has answered meanwhile is not answered again, nor one so late (`deadline`, seconds; 0:
     none) that the two answers would cross.
@@ -104,15 +100,18 @@ class ScorerOutput:
         # A watchdog that finds a restarted node late must get what it has answered by then, or it answers once more.
         self._result = node.create_publisher(InspectionResult, "result", result_qos())
         self._heatmap = node.create_publisher(ImageMsg, "heatmap", reliable(depth))
+        self._colour = node.create_publisher(ImageMsg, "heatmap/colour", reliable(depth))
         self._overlay = node.create_publisher(ImageMsg, "heatmap_overlay", reliable(depth))
         self._cloud = node.create_publisher(PointCloud2, "anomaly_cloud", reliable(depth))
         self._markers = node.create_publisher(MarkerArray, "defect_markers", reliable(depth))
         self._defects = _optional_publisher(node, "vision_msgs/msg/Detection2DArray", "defects", depth)
-        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=64)
-        node.create_subscription(InspectionResult, "result", self._on_result, reliable(10))
+        self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=256)
+        # As deep as that of the triggers: a node that stood still must not answer what was answered meanwhile.
+        self._results = node.create_subscription(InspectionResult, "result", self._on_result, reliable(200))
 
     def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
         key = answer_key(frame.part_id, frame.trigger_ns, stamp_ns(frame.header.stamp))
+        self._take_arrived()
         if key in self._timed_out and any(key):
             self._timed_out.remove(key)
             self._node.get_logger().warning(f"{inspection.reason_text}: already answered with TIMEOUT")
@@ -137,6 +136,8 @@ class ScorerOutput:
         place = frame.header.stamp, self._part_frame
         if _wanted(self._heatmap):
             self._heatmap.publish(floats_to_image(values, frame.header))
+        if _wanted(self._colour):
+            self._colour.publish(rgb_to_image(heatmap_image(values, threshold), frame.header))
         if _wanted(self._overlay):
             overlay = heatmap_overlay(frame.image, values, threshold, inspection.defects)
             self._overlay.publish(rgb_to_image(overlay, frame.header))
@@ -145,12 +146,18 @@ class ScorerOutput:
         if _wanted(self._markers) and rendering is not None:
             self._markers.publish(defect_markers(inspection.defects, rendering.camera, rendering.pose, *place))
         if self._defects is not None and _wanted(self._defects):
-            self._defects.publish(_detections(inspection, frame.header))
+            self._defects.publish(detections(make, inspection, frame.header, frame.part_id))
 
     def _too_late(self, inspection: Inspection) -> bool:
         """Whether a watchdog, which publishes results too, is about to answer."""
         late = self._deadline > 0 and inspection.timings_ms.get("total", 0.0) > 1000 * (self._deadline + GRACE)
         return late and self._node.count_publishers(self._result.topic_name) > 1
+
+    def _take_arrived(self) -> None:
+        """Take the results that have arrived but not had their turn: on a busy machine that may be a second later."""
+        with self._results.handle:
+            while (taken := self._results.handle.take_message(self._results.msg_type, False)) is not None:
+                self._on_result(taken[0])
 
     def _on_result(self, msg: InspectionResult) -> None:
         if msg.reason == Reason.TIMEOUT and not msg.model_hash:  # the watchdog's: it knows no model
@@ -159,22 +166,7 @@ class ScorerOutput:
 
 def answer_key(part_id: str, trigger_ns: int, image_ns: int) -> tuple[str, int, int]:
     """What ties an answer to its question: part and trigger where there is one, else the image's stamp."""
-    return (part_id, trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
-
-
-def _detections(inspection: Inspection, header: Header) -> Any:
-    array = make("vision_msgs/msg/Detection2DArray", header=header)
-    for defect in inspection.defects:
-        x, y, width, height = defect.box
-        detection = make("vision_msgs/msg/Detection2D", header=header)
-        detection.bbox.center.position.x, detection.bbox.center.position.y = x + width / 2, y + height / 2
-        detection.bbox.size_x, detection.bbox.size_y = float(width), float(height)
-        hypothesis = make("vision_msgs/msg/ObjectHypothesisWithPose")
-        hypothesis.hypothesis.class_id = defect.kind.name
-        hypothesis.hypothesis.score = float(defect.peak_score)
-        detection.results.append(hypothesis)
-        array.detections.append(detection)
-    return array
+    return (shortened(part_id), trigger_ns, 0) if part_id or trigger_ns else ("", 0, image_ns)
 
 
 def _hand_on(

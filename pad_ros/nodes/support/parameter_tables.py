@@ -47,6 +47,16 @@ VIEW_SHARE = P(
     "min_view_share", 0.98, "share of the part's surface in view that must be compared for PASS, else PARTIAL_VIEW",
     (0.0, 1.0),
 )  # fmt: skip
+FALSE_REJECT_RATE = P(
+    "false_reject_rate", 0.0,
+    "share of good parts that may be rejected: sets the threshold, within what the model's calibration supports; 0: as "
+    "the model was trained or calibrated", (0.0, 0.5), read_only=False,
+)  # fmt: skip
+COLLECT = P(
+    "collect", "",
+    "folder that gets the images that are inspected, a subfolder per part_id, for `pad calibrate`; empty: none",
+    read_only=False,
+)  # fmt: skip
 VERDICT_DEADLINE = P("deadline", 0.0, "seconds from image to verdict; later is HOLD (TIMEOUT); 0: none", SECONDS)
 IMAGE_TRANSPORT = P("image_transport", "raw", "image_raw, or image_raw/compressed", choices=("raw", "compressed"))
 IMAGE_RELIABILITY = P(
@@ -133,17 +143,29 @@ CAMERA_REPLAY = (
     ),
     P("log", "", "file that gets one JSON line per image: its stamp (ns), its file, what it shows"),
     P("record", "", "new rosbag2 that gets all that is published; empty: none"),
+    P("figures", False, "collect the results and print after the last image what `pad evaluate` prints"),
+    P("figures_wait", 30.0, "seconds after the last image that figures wait for its results", (0.0, 3600.0)),
+    P(
+        "labels", "",
+        "for figures, what the images of a bag show: CSV or JSON lines, or a topic, as `pad bag --labels`; "
+        "a data set has its own",
+    ),
 )  # fmt: skip
 
+# fmt: off
 NODES: dict[str, tuple[ParameterSpec, ...]] = {
-    "cell": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, VIEW_SHARE, VERDICT_DEADLINE, *IMAGE_INTAKE),
+    "cell": (
+        *MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, VIEW_SHARE, FALSE_REJECT_RATE, COLLECT, VERDICT_DEADLINE,
+        *IMAGE_INTAKE,
+    ),
     "localizer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, *IMAGE_INTAKE),
     "renderer": MANAGED_NODE,
-    "scorer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, VIEW_SHARE, VERDICT_DEADLINE),
+    "scorer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, VIEW_SHARE, FALSE_REJECT_RATE, VERDICT_DEADLINE),
     "fusion": (*MANAGED_NODE, PART_FRAME, *FUSION),
     "watchdog": WATCHDOG,
     "camera_replay": CAMERA_REPLAY,
 }
+# fmt: on
 
 
 def table() -> str:

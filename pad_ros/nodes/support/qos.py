@@ -23,8 +23,16 @@ def latched(depth: int = 1) -> QoSProfile:
 
 
 def result_qos() -> QoSProfile:
-    """Of everyone who publishes `result`: a transient-local subscriber hears nothing of a volatile publisher."""
-    return latched(10)
+    """Of everyone who publishes `result`: a transient-local subscriber hears nothing of a volatile publisher.
+
+    Deep: a watchdog that was killed may hear triggers seconds before it hears the cell again.
+    """
+    return latched(100)
+
+
+def trigger_qos() -> QoSProfile:
+    """Of who takes triggers. Deep: on a busy machine many may have arrived before a node gets its turn."""
+    return reliable(100)
 
 
 def image_topic(parameters: Any, depth: int) -> tuple[type, str, QoSProfile]:

@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 
 from ...errors import InputError
 from ...evaluation.dataset import GOOD, find_mask
+from ...evaluation.recordings import Recording
 from ...imaging import images
 from ...imaging.geometry import Camera
 from ...io.bags import BagImage, image_topic, is_bag, read_images
@@ -46,26 +47,37 @@ class ReplaySource:
     frames: Callable[[], Iterator[ReplayFrame]]
 
 
-def open_source(path: str, camera_file: str) -> ReplaySource:
-    """camera_file: intrinsics; "": those of the data set or the bag. InputError for what cannot be played."""
+def open_source(path: str, camera_file: str, labels: str = "") -> ReplaySource:
+    """camera_file: intrinsics; "": those of the data set or the bag. labels: of a bag, file or topic; "": none.
+
+    InputError for what cannot be played.
+    """
     source = Path(path)
     if path and source.exists() and is_bag(source) and not (source / "test").is_dir():
-        return _bag_source(source, camera_file)
+        return _bag_source(source, camera_file, labels)
+    if labels:
+        raise InputError(f"parameter labels: only a bag takes them, and {path} is none")
     files = find_images(path)
     intrinsics = Path(camera_file) if camera_file else find_transforms(source)
     camera = None if intrinsics is None else read_camera(intrinsics, files[0])
     return ReplaySource(len(files), camera is not None, lambda: (_file_frame(file, camera, source) for file in files))
 
 
-def _bag_source(path: Path, camera_file: str) -> ReplaySource:
+def _bag_source(path: Path, camera_file: str, labels: str) -> ReplaySource:
     count = image_topic(path)[1]
     if count == 0:
         raise InputError(f"{path}: the bag has no images")
-    first = next(read_images(path, limit=1))
+    given = bool(camera_file)
+    first = next(read_images(path, limit=1, guess=given))
     camera = read_camera(Path(camera_file), path) if camera_file else first.camera
 
     def frames() -> Iterator[ReplayFrame]:
-        for frame in read_images(path):
+        if labels:
+            for item in Recording(path, None, labels):
+                message = partial(_bag_message, item.frame)
+                yield ReplayFrame(f"{path}#{item.name}", camera, message, item.label, item.mask_path)
+            return
+        for frame in read_images(path, guess=given):
             yield ReplayFrame(f"{path}#{frame.stamp_ns}", camera, partial(_bag_message, frame))
 
     return ReplaySource(count, camera is not None, frames)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from typing import Any
 
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -67,35 +67,63 @@ def _run_blocking(task: Task, node: Node) -> None:
         node.get_logger().error(f"{type(error).__name__}: {error}")
 
 
+class FirstInterrupt:
+    """Handler of SIGINT and SIGTERM: the first one raises KeyboardInterrupt, later ones do not disturb the node's end.
+
+    `ros2 launch` sends a second SIGINT to a node that has got one from the terminal already.
+    """
+
+    def __init__(self) -> None:
+        self.ending = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self)  # before rclpy.init: rclpy shuts down by itself, then calls this
+
+    def __call__(self, number: int, frame: object) -> None:
+        if not self.ending:
+            self.ending = True
+            raise KeyboardInterrupt
+
+
 def run(make: Callable[[], Node]) -> int:
     """Spin the node until SIGINT, SIGTERM, shutdown or a PadError; the exit status of the process."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # rclpy shuts down on it, but then calls this
-    rclpy.init()
+    interrupt, status = FirstInterrupt(), 0
+    node: Any = None
+    executor: NodeExecutor | None = None
     try:
+        rclpy.init()
         node = make()
-    except PadError as error:
+        executor = NodeExecutor()
+        _spin(executor, node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except PadError as error:  # wrong parameters, or what the node cannot go on without, e.g. a full disk
         print(f"pad_ros: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return error.exit_status
-    executor, status = NodeExecutor(), 0
-    with suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.add_node(node)
-        about = f": {node.describe()}" if hasattr(node, "describe") else ""
-        print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
-        while rclpy.ok():
-            try:
-                executor.spin()
-            except (KeyboardInterrupt, ExternalShutdownException):
-                break
-            except PadError as error:  # what the node cannot go on without, e.g. a full disk
-                print(f"pad_ros: {error}", file=sys.stderr)
-                status = error.exit_status
-                break
-            except Exception as error:  # e.g. a message that cannot be deserialized
-                node.get_logger().error(f"{type(error).__name__}: {error}")
-                time.sleep(0.01)
-    executor.shutdown(timeout_sec=2)
-    if hasattr(node, "close"):
-        node.close()
+        status = error.exit_status
+    interrupt.ending = True
+    if executor is not None:
+        executor.shutdown(timeout_sec=2)
+    try:
+        if hasattr(node, "close"):
+            node.close()
+    except PadError as error:  # what was recorded did not all reach the disk
+        if not status:
+            print(f"pad_ros: {error}", file=sys.stderr)
+        status = status or error.exit_status
     rclpy.try_shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # Python sets others back to the default before it is done
     return status
+
+
+def _spin(executor: NodeExecutor, node: Node) -> None:
+    executor.add_node(node)
+    about = f": {node.describe()}" if hasattr(node, "describe") else ""
+    print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
+    while rclpy.ok():
+        try:
+            executor.spin()
+        except (ExternalShutdownException, PadError):
+            raise
+        except Exception as error:  # e.g. a message that cannot be deserialized
+            node.get_logger().error(f"{type(error).__name__}: {error}")
+            time.sleep(0.01)

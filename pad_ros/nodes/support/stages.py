@@ -26,6 +26,7 @@ from ...localization.result import Localization
 from ...rendering.result import ReferenceRendering
 from ...verdicts import Reason, Verdict, reason_of
 from .convert import compressed_to_rgb, image_to_rgb
+from .limits import TooLarge, bounded_image
 
 if TYPE_CHECKING:
     from ...inspector import Inspector
@@ -55,7 +56,7 @@ def stamp_msg(nanoseconds: int) -> Time:
 class Query:
     """One accepted frame as it came in. message None: the image that a trigger asked for never arrived."""
 
-    message: ImageMsg | CompressedImage | None
+    message: ImageMsg | CompressedImage | TooLarge | None
     header: Header
     part_id: str = ""
     accepted_ns: int = 0  # time.monotonic_ns()
@@ -173,9 +174,10 @@ def score(inspector: Inspector | None, frame: Frame, deadline: float = 0.0) -> I
 def _decode(query: Query, max_pixels: int) -> Image:
     if query.message is None:
         raise ImageError("there is no image")
-    if isinstance(query.message, CompressedImage):
-        return compressed_to_rgb(query.message, max_pixels)
-    return image_to_rgb(query.message)
+    message = query.message if isinstance(query.message, TooLarge) else bounded_image(query.message, max_pixels)
+    if isinstance(message, TooLarge):
+        raise ImageError(message.text)
+    return compressed_to_rgb(message, max_pixels) if isinstance(message, CompressedImage) else image_to_rgb(message)
 
 
 def _held(frame: Frame, reason: Reason, text: str) -> Inspection:

@@ -91,7 +91,7 @@ def _along_a_curve(means: Floats) -> NDArray[np.intp]:
     key = np.zeros(len(means), np.uint32)
     for bit in range(10):
         for axis in range(3):
-            key |= ((cells[:, axis] >> bit) & 1) << np.uint32(3 * bit + axis)
+            key |= ((cells[:, axis] >> np.uint32(bit)) & np.uint32(1)) << np.uint32(3 * bit + axis)
     return np.argsort(key, kind="stable")
 
 

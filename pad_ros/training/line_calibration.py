@@ -1,0 +1,241 @@
+"""Calibration on a line: what good units look like to its own camera, and the threshold that they give.
+
+Images of good units go the way of queries. What they show corrects what is expected of a good part; their scores, each
+unit judged by what the others taught (cross-fitted), give the threshold: by split conformal prediction on units (Vovk
+et al. 2005) where they are enough, and by the reference views' distribution, fitted to them, where they are few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..comparison.good_units import Observation
+from ..comparison.protocol import Sample
+from ..compute.threads import only_our_threads
+from ..decision.calibration import Calibration
+from ..decision.conditions import Conditions
+from ..decision.inspection import Inspection
+from ..decision.threshold import largest_rate, units_needed
+from ..errors import ImageError, InputError, PadError
+from ..imaging.scene import Scene
+from ..inspector import Inspector
+from ..io.good_images import GoodImage, GoodImages
+from ..localization.result import Localization
+from ..model import ReferenceModel
+from ..progress import progress
+from ..rendering.renderer import Renderer
+from .calibration import EXPECTED_ALLOWANCE, LOSS_ALLOWANCE, SMALLEST_SCALE
+
+MIN_UNITS = 5  # that must be usable
+LOOSER_LOSS = 2.0  # times the loss that a pose may have: noise of the line's camera is to be learned
+FOLDS = 10  # of units: none is scored by what it taught
+FAR_DEVIATIONS = 4.0  # median absolute deviations (of log scores) from the median: an image beyond looks defective,
+FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected
+NORMAL_DEVIATION = 1.4826  # of a normal distribution whose median absolute deviation is 1
+NOTHING_KNOWN = Scene()
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """An image that nothing is learned from, and why. inspection: where it was inspected, to look at."""
+
+    name: str
+    unit: str
+    why: str
+    inspection: Inspection | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LineCalibration:
+    """model: the new one; units, images: what it learned from; rejected: units whose cross-fitted score exceeds the
+    threshold."""
+
+    model: ReferenceModel
+    units: tuple[str, ...]
+    images: int
+    rejected: int
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One image of a good unit as the model saw it before."""
+
+    name: str
+    unit: str
+    taken_ns: int
+    localization: Localization  # without its rendering
+    conditions: Conditions
+    score: float
+    observation: Observation
+    inspection: Inspection | None  # of one that would be rejected
+
+
+def calibrate_on_line(
+    model: ReferenceModel,
+    images: GoodImages,
+    false_reject_rate: float | None = None,
+    trust: bool = False,
+    device: str = "cpu",
+    seed: int = 0,
+    scene: Scene = NOTHING_KNOWN,
+) -> LineCalibration:
+    """The model as it is after it has learned from images of good units.
+
+    false_reject_rate: None keeps the model's. trust: learn from images that look defective as well. The same images
+    give the same model. InputError for a model without threshold, or where fewer than MIN_UNITS units can be used.
+    """
+    if model.calibration is None or not math.isfinite(model.calibration.threshold):
+        raise InputError(f"{model.name}: the model has no threshold to begin with: train it with more views")
+    looser = replace(model.calibration, max_loss=LOOSER_LOSS * model.calibration.max_loss)
+    inspector = Inspector(replace(model, calibration=looser), device, scene)
+    seen, left_out = _look_at(inspector, images, seed)
+    if not trust:
+        seen, suspicious = _without_far(seen, model.calibration.threshold)
+        left_out += suspicious
+    units = tuple(dict.fromkeys(image.unit for image in seen))
+    if len(units) < MIN_UNITS:
+        reasons = f"; {left_out[0].name}: {left_out[0].why}" if left_out else ""
+        raise InputError(
+            f"{images.source}: {len(units)} good units can be used, at least {MIN_UNITS} are needed{reasons}"
+        )
+    rate = model.calibration.false_reject_rate if false_reject_rate is None else false_reject_rate
+    calibration = _calibrated(Inspector(model, device, scene), images, seen, units, rate)
+    rejected = int(np.count_nonzero(calibration.scores > calibration.threshold))
+    entry = {
+        "source": images.source, "units": len(units), "images": len(seen), "left_out": len(left_out),
+        "newest_image": _time_text(max(image.taken_ns for image in seen)), "false_reject_rate": rate,
+        "threshold": calibration.threshold, "before": {"model": model.hash, "threshold": model.calibration.threshold},
+    }  # fmt: skip
+    training = {**model.training, "line_calibrations": [*model.training.get("line_calibrations", []), entry]}
+    learned = replace(model, calibration=calibration, training=training, hash="")
+    return LineCalibration(learned, units, len(seen), rejected, tuple(left_out))
+
+
+def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[_Seen], list[LeftOut]]:
+    """The images that show the part where it can be judged, and the others."""
+    plain = Renderer(inspector.model.gaussians, inspector.model.background, device=inspector.device)
+    seen: list[_Seen] = []
+    left_out: list[LeftOut] = []
+    for image in progress(images, "images of good units", len(images)):
+        try:
+            found = _look(inspector, plain, image, seed)
+        except PadError as error:
+            found = LeftOut(image.name, image.unit, str(error))
+        if isinstance(found, _Seen):
+            seen.append(found)
+        else:
+            left_out.append(found)
+    return seen, left_out
+
+
+def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) -> _Seen | LeftOut:
+    if isinstance(image.image, ImageError):
+        raise image.image
+    calibration = inspector.model.calibration
+    assert calibration is not None
+    query = inspector.prepare(image.image, image.camera)
+    localization = inspector.localize(query)
+    if not localization.localized:
+        return LeftOut(image.name, image.unit, f"{localization.reason.name}: {localization.reason_text}")
+    rendering = inspector.render(query, localization)
+    inspection = inspector.score(query, localization, rendering)
+    if not math.isfinite(inspection.score):
+        return LeftOut(image.name, image.unit, f"{inspection.reason.name}: {inspection.reason_text}", inspection)
+    conditions = inspection.conditions
+    if conditions.view_share < inspector.scene.min_view_share or not conditions.light_known:
+        return LeftOut(image.name, image.unit, f"{inspection.reason.name}: {inspection.reason_text}", inspection)
+    with only_our_threads():
+        observation = inspector.comparison.observe(Sample(query, rendering), calibration.state, plain, seed)
+    kept = replace(localization, rendering=None)
+    shown = inspection if inspection.score > calibration.threshold else None
+    return _Seen(image.name, image.unit, image.taken_ns, kept, conditions, inspection.score, observation, shown)
+
+
+def _without_far(seen: Sequence[_Seen], threshold: float) -> tuple[list[_Seen], list[LeftOut]]:
+    """Without images that score far above the others, as defective ones do, though all are taken for good."""
+    if not seen:
+        return [], []
+    scores = np.log(np.maximum([image.score for image in seen], 1e-6))
+    usual = float(np.median(scores))
+    deviation = NORMAL_DEVIATION * float(np.median(np.abs(scores - usual)))
+    limit = max(math.exp(usual) * max(FAR_FACTOR, math.exp(FAR_DEVIATIONS * deviation)), threshold)
+    text = "looks defective: it scores {:.2f}, the others {:.2f} in the median; leave it away, or --trust it"
+    far = [
+        LeftOut(image.name, image.unit, text.format(image.score, math.exp(usual)), image.inspection)
+        for image in seen
+        if image.score > limit
+    ]
+    return [image for image in seen if image.score <= limit], far
+
+
+def _calibrated(
+    inspector: Inspector, images: GoodImages, seen: Sequence[_Seen], units: Sequence[str], rate: float
+) -> Calibration:
+    before = inspector.model.calibration
+    assert before is not None
+    comparison = inspector.comparison
+    folds = {unit: i % min(FOLDS, len(units)) for i, unit in enumerate(units)}
+    inspectors = []
+    for fold in range(max(folds.values()) + 1):
+        others = [image.observation for image in seen if folds[image.unit] != fold]
+        state = replace(comparison.learn(before.state, others, before.scale), max_evidence=math.inf)
+        calibration = replace(before, state=state)
+        inspectors.append(
+            Inspector(replace(inspector.model, calibration=calibration), inspector.device, inspector.scene)
+        )
+    peaks: dict[str, list[float]] = {unit: [] for unit in units}
+    expected = []
+    by_name = {image.name: image for image in seen}
+    for image in progress(images, "scoring good units", len(images)):
+        found = by_name.get(image.name)
+        if found is None or isinstance(image.image, ImageError):
+            continue
+        judge = inspectors[folds[found.unit]]
+        assert judge.model.calibration is not None
+        query = judge.prepare(image.image, image.camera)
+        rendering = judge.render(query, found.localization)
+        with only_our_threads():
+            evidence = comparison.evidence(query, rendering, judge.model.calibration.state)
+        peaks[found.unit].append(float(evidence.values.max()))
+        expected.append(evidence.expected)
+    scale = max(float(np.median([peak for found in peaks.values() for peak in found])), SMALLEST_SCALE)
+    scores: NDArray[np.float32] = np.array([max(found) / scale for found in peaks.values()], np.float32)
+    losses = [image.localization.loss for image in seen if math.isfinite(image.localization.loss)]
+    calibration = replace(
+        before, state=comparison.learn(before.state, [image.observation for image in seen], before.scale), scale=scale,
+        max_loss=max(before.max_loss, LOSS_ALLOWANCE * max(losses, default=0.0)),
+        max_expected=max(before.max_expected, EXPECTED_ALLOWANCE * max(expected)),
+        conditions=before.conditions.widened([image.conditions for image in seen]),
+    )  # fmt: skip
+    reference = before.reference_scores if len(before.reference_scores) else before.scores
+    return calibration.with_scores(scores, reference, rate)
+
+
+def report(found: LineCalibration, before: ReferenceModel) -> list[str]:
+    """Lines that say what was learned, from what, and what it allows to promise."""
+    calibration, old = found.model.calibration, before.calibration
+    assert calibration is not None and old is not None
+    rate, count = calibration.false_reject_rate, len(found.units)
+    on_old_scale = calibration.threshold * calibration.scale / old.scale
+    lines = [f"left out    {image.name}: {image.why}" for image in found.left_out]
+    lines += [
+        f"learned     from {found.images} images of {count} good units",
+        f"threshold   {calibration.threshold:.3f} for {100 * rate:g} % false rejects ({on_old_scale:.3f} on the scale "
+        f"before, where it was {old.threshold:.3f})",
+        f"good units  {found.rejected} of {count} exceed it, each judged by what the others taught: "
+        f"less than {100 * largest_rate(found.rejected, count):.1f} % of all do, with 95 % confidence",
+    ]
+    if count < (needed := units_needed(rate)):
+        lines.append(f"            {needed} good units, none above it, would show that it keeps {100 * rate:g} %")
+    return lines
+
+
+def _time_text(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns // 10**9, timezone.utc).isoformat()
