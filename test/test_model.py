@@ -236,8 +236,7 @@ def test_a_failed_save_leaves_the_old_model(bundle, monkeypatch, step, error):
 
 def test_a_full_disk_leaves_the_old_model(bundle, file_size_limit):
     old = ReferenceModel.load(bundle).hash
-    file_size_limit(20_000)
-    with pytest.raises(InputError, match="cannot be written"):
+    with file_size_limit(20_000), pytest.raises(InputError, match="cannot be written"):
         make_model(gaussians=5000, name="new").save(bundle)
     assert ReferenceModel.load(bundle).hash == old
     assert [p.name for p in bundle.parent.iterdir()] == [bundle.name]

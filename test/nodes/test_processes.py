@@ -240,8 +240,8 @@ def test_recording_on_a_full_disk_ends_with_one_line(tmp_path, graph, file_size_
     graph.listen(Image, "image_raw")
     command = [sys.executable, "-m", "pad_ros.nodes.camera_replay", "--ros-args", "-p", f"images:={tmp_path / 'set'}"]
     command += ["-p", f"record:={tmp_path / 'bag'}", "-p", "rate:=50.0"]
-    file_size_limit(60_000)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    with file_size_limit(60_000):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     refused = [line for line in done.stderr.splitlines() if line.startswith("pad_ros: ")]
     assert refused == [f"pad_ros: {tmp_path / 'bag'}: cannot be written (File too large)"]

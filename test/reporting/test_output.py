@@ -43,8 +43,7 @@ def test_what_another_process_writes_right_now_is_left_alone(tmp_path):
 def test_a_full_disk_leaves_the_old_text(tmp_path, file_size_limit):
     file = tmp_path / "report.html"
     write_text(file, "old")
-    file_size_limit(10_000)
-    with pytest.raises(InputError, match="cannot be written"):
+    with file_size_limit(10_000), pytest.raises(InputError, match="cannot be written"):
         write_text(file, TEXTS[0])
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
