@@ -30,7 +30,8 @@ from .expectation import on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, choose_knots, fit_factors
 from .features import feature_difference
 from .good_units import Observation, learned, observe
-from .measurement import Measurement, measure
+from .learned_light import MOST_LIGHTS, learned_light, light_sums
+from .measurement import KnownLight, Measurement, measure
 from .protocol import Evidence, Sample
 from .state import ComparisonState, no_factors
 
@@ -68,7 +69,7 @@ class CalibratedComparison:
 
         def measured() -> Iterator[tuple[Camera, Pose, Floats]]:
             for sample in samples:
-                residual = self._measure(sample, math.inf).residual
+                residual = self._measure(sample, KnownLight()).residual
                 light.append(sample.query.lit_by(sample.rendering).light_change)
                 off = residual[_off_part(sample.rendering.alpha)]
                 off_part.append(np.quantile(off, OFF_PART_QUANTILE, axis=0))
@@ -87,7 +88,7 @@ class CalibratedComparison:
 
     def draw(self, sample: Sample, state: ComparisonState, seed: int) -> list[PixelSample]:
         """Of each channel up to FITTED_PIXELS of the part's pixels in one view."""
-        measured = self._measure(sample, state.usual_light)
+        measured = self._measure(sample, _known(state))
         residual, reference = measured.residual, measured.reference
         pixels = np.flatnonzero(on_part(reference))
         rng = np.random.default_rng(seed)
@@ -109,26 +110,32 @@ class CalibratedComparison:
         return replace(state, knots=knots, factors=factors)
 
     def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
-        measured = self._measure(sample, state.usual_light)
+        measured = self._measure(sample, _known(state))
         off_part = state.off_part
         if measured.ground is not None and sample.query.lit_by(sample.rendering).plain:
             off = measured.residual[_off_part(sample.rendering.alpha)]
             off_part = tuple(map(float, np.quantile(off, OFF_PART_QUANTILE, axis=0)))
         return observe(measured, state, renderer, off_part, seed)
 
+    def light_sums(self, sample: Sample, renderer: Renderer) -> Floats:
+        return light_sums(sample.query.lit_by(sample.rendering), renderer)
+
+    def with_light(self, state: ComparisonState, sums: Floats) -> ComparisonState:
+        light = learned_light(sums)
+        lights = np.concatenate([state.lights, light], axis=1) if state.light_channels else light
+        return replace(state, lights=lights[:, -2 * MOST_LIGHTS :])
+
     def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
         return learned(state, observations, level)
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
-        measured = self._measure(Sample(query, rendering), state.usual_light)
+        measured = self._measure(Sample(query, rendering), _known(state))
         values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
-    def _measure(self, sample: Sample, usual_light: float) -> Measurement:
-        return measure(
-            sample.query, sample.rendering, self._residual, self._segmenter, self.settings.shift, usual_light
-        )
+    def _measure(self, sample: Sample, light: KnownLight) -> Measurement:
+        return measure(sample.query, sample.rendering, self._residual, self._segmenter, self.settings.shift, light)
 
     def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
         """[H, W, C], C = 1: the colour; with a backbone C = 2."""
@@ -227,6 +234,10 @@ def pooled(values: Floats, scales: Sequence[float]) -> Floats:
         first *= window
     out[y0:y1, x0:x1] = np.sqrt(first) if len(scales) == 2 else first ** np.float32(1 / len(scales))
     return out
+
+
+def _known(state: ComparisonState) -> KnownLight:
+    return KnownLight(state.usual_light, state.light_channels)
 
 
 def _off_part(alpha: Floats) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.result import ReferenceRendering
 from .colour import residuals, residuals_where
 from .expectation import on_part
+from .learned_light import in_nearest_light
 from .surroundings import BackgroundDistance, distance_from_empty, distance_from_ground
 
 Floats = NDArray[np.float32]
@@ -33,6 +34,15 @@ MISSING_LIGHT_COST = 1.0  # the same for missing light: a hole, or a missing par
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
 MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
+
+
+@dataclass(frozen=True)
+class KnownLight:
+    """What a comparison knows of light. usual_change: of it, as `LitQuery.light_change`, that good views stay below;
+    channels: the last ones of the rendering's features, which are lights that lines have shown."""
+
+    usual_change: float = math.inf
+    channels: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,31 +65,35 @@ def measure(
     residual: Residual,
     segmenter: Segmenter | None,
     shift: int | None,
-    usual_light: float = math.inf,
+    light: KnownLight,
 ) -> Measurement:
     """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
 
     With `shift` (px forgiven), where the query's light differs by more than is usual: the reference is shaded as that
-    light shades the part, and what a whole face shows more of it is forgiven, at a cost. In front of another background
+    light shades the part, and what a whole face shows more of it is forgiven, at a cost. Of the lights that lines have
+    shown the nearest is put on top. In front of another background
     the rendering is composed with the query's ground, in two ways: with what the query shows around the part, and with
     ground continued behind it; with `shift` the colour that fits better counts. What lies off the part is then judged
     by how unlike the ground it is.
     """
     lit = query.lit_by(rendering)
+    learned = rendering.features[..., rendering.features.shape[2] - light.channels :]
     if lit.plain:
-        other_light = shift is not None and lit.light_change > usual_light
-        reference = lit.shaded if other_light else rendering
+        other_light = shift is not None and lit.light_change > light.usual_change
+        reference = in_nearest_light(lit, lit.shaded if other_light else rendering, learned, query.background)
         found = residual(lit.image, reference)
         if shift is not None and other_light:
             _forgive_face_light(found, lit, reference, shift)
         far = _far_residual(found[..., 0], rendering)
         return Measurement(found, far, reference, lit.background_mask)
-    found = residual(lit.image, lit.in_place)
+    shaded = in_nearest_light(lit, lit.shaded, learned, query.background)
+    in_place = lit.in_place if shaded is lit.shaded else on_ground(shaded, lit.values, query.background)
+    found = residual(lit.image, in_place)
     if shift is not None:
-        continued = on_ground(lit.shaded, lit.behind, query.background)
+        continued = on_ground(shaded, lit.behind, query.background)
         np.minimum(found[..., 0], residuals(lit.image, continued, shift)[..., 0], out=found[..., 0])
     ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
-    return Measurement(found, ground_residual, lit.in_place, ground, ground is not None)
+    return Measurement(found, ground_residual, in_place, ground, ground is not None)
 
 
 def _forgive_face_light(residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int) -> None:

@@ -57,5 +57,11 @@ class Comparison(Protocol):
     def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
         """What an image of a good unit shows; `renderer` draws the Gaussians of `state`."""
 
+    def light_sums(self, sample: Sample, renderer: Renderer) -> Floats:
+        """What an image of a good unit says of the line's light; sums of several images are to be added up."""
+
+    def with_light(self, state: ComparisonState, sums: Floats) -> ComparisonState:
+        """The state that also knows the light which these sums show; as it was where the comparison learns none."""
+
     def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
         """The state corrected by observed images of good units; level: evidence that good views usually reach."""

@@ -18,7 +18,7 @@ from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from ..settings import ScoringSettings
 from .good_units import Observation
-from .measurement import measure
+from .measurement import KnownLight, measure
 from .protocol import Evidence, Sample
 from .state import ComparisonState
 
@@ -49,11 +49,17 @@ class RecipeComparison:
         nothing = np.full(len(renderer.gaussians), np.nan, np.float32)
         return Observation((), nothing, nothing, ())
 
+    def light_sums(self, sample: Sample, renderer: Renderer) -> Floats:
+        return np.zeros((len(renderer.gaussians), 0), np.float32)
+
+    def with_light(self, state: ComparisonState, sums: Floats) -> ComparisonState:
+        return state
+
     def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
         return state
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
-        measured = measure(query, rendering, self._residual, self._segmenter, None)
+        measured = measure(query, rendering, self._residual, self._segmenter, None, KnownLight())
         return Evidence(measured.residual[..., 0], 0.0, measured.ground, measured.surroundings_judged)
 
     def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:

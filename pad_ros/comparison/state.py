@@ -13,7 +13,7 @@ from ..errors import ModelError
 from .expectation import COVARIATES, KNOTS, Expectation
 
 ARRAYS = ("residual_mean", "rarity", "knots", "factors")
-VARIATION = "variation"  # an array that models of one part alone do not have
+LEARNED_ON_LINES = ("variation", "lights")  # arrays that models of one part and light alone do not have
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class ComparisonState:
     residual that the background of good views stays below; usual_light: change of light, as `LitQuery.light_change`,
     that good views stay below, infinite where none was measured; max_evidence: of one pixel and channel, so that the
     halo of a bright one does not outshine a faint defect; variation: float32 [N], how many times more than that good
-    units differ at the Gaussian (at least 1), [0] where only one part is known.
+    units differ at the Gaussian (at least 1), [0] where only one part is known; lights: float32 [N, 2 L], gain less one
+    and added light of each Gaussian in L lights that lines have shown.
     """
 
     residual_mean: NDArray[np.float32]
@@ -37,6 +38,7 @@ class ComparisonState:
     usual_light: float = math.inf
     max_evidence: float = math.inf
     variation: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    lights: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     @staticmethod
     def without_statistics(gaussians: int) -> ComparisonState:
@@ -56,13 +58,23 @@ class ComparisonState:
         return Expectation(self.knots, self.factors)
 
     def features(self) -> NDArray[np.float32]:
-        """[N, C + 1], with variation [N, C + 2]: blended beside the colours; [N, 0] without statistics."""
+        """[N, C + 1], with variation [N, C + 2], with L lights [N, C + 2 + 2 L]: blended beside the colours.
+
+        [N, 0] without statistics.
+        """
         if not self.channels:
             return self.residual_mean
         parts = [self.residual_mean, self.rarity[:, None]]
-        if len(self.variation):
-            parts.append(self.variation[:, None])
+        if len(self.variation) or self.light_channels:
+            parts.append(self.variation[:, None] if len(self.variation) else np.ones_like(self.rarity[:, None]))
+        if self.light_channels:
+            parts.append(self.lights)
         return np.concatenate(parts, axis=1)
+
+    @property
+    def light_channels(self) -> int:
+        """The last channels of `features` that are lights."""
+        return self.lights.shape[1]
 
     def check(self, gaussians: int) -> None:
         """ModelError where the arrays do not fit the number of Gaussians or hold impossible values."""
@@ -74,7 +86,9 @@ class ComparisonState:
             raise ModelError(f"calibration: factors of shape {self.factors.shape}, expected {expected} and the knots")
         if len(self.variation) not in (0, gaussians) or not (self.variation >= 1).all():
             raise ModelError("calibration: impossible variation of good units")
-        arrays = (self.residual_mean, self.rarity, self.knots, self.factors, self.variation)
+        if self.lights.ndim != 2 or len(self.lights) not in (0, gaussians) or self.light_channels % 2:
+            raise ModelError(f"calibration: lights of shape {self.lights.shape} for {gaussians} Gaussians")
+        arrays = (self.residual_mean, self.rarity, self.knots, self.factors, self.variation, self.lights)
         if not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays):
             raise ModelError("calibration: values that are not finite")
         if (self.residual_mean < 0).any() or (self.rarity < 0).any() or not (np.diff(self.knots) > 0).all():
@@ -89,17 +103,14 @@ class ComparisonState:
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
         values = asdict(self)
-        arrays = {name: values.pop(name) for name in (*ARRAYS, VARIATION)}
-        if not len(self.variation):
-            del arrays[VARIATION]
-        return arrays, values
+        arrays = {name: values.pop(name) for name in (*ARRAYS, *LEARNED_ON_LINES)}
+        return {name: array for name, array in arrays.items() if name in ARRAYS or array.size}, values
 
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> ComparisonState:
         """The reverse of `to_parts`; KeyError, TypeError or ValueError where something is missing or no number."""
         parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
-        if VARIATION in arrays:
-            parts[VARIATION] = arrays[VARIATION]
+        parts.update({name: arrays[name] for name in LEARNED_ON_LINES if name in arrays})
         parts.update({name: tuple(float(x) for x in values[name]) for name in ("deviation", "off_part")})
         parts.update({name: float(values[name]) for name in ("usual_light", "max_evidence") if name in values})
         return ComparisonState(**parts)

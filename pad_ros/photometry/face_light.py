@@ -44,10 +44,7 @@ def without_face_light(query: Floats, reference: ReferenceRendering, surface: Su
     wanted = where & (np.abs((seen - shown).mean(axis=2)) > LEAST_CHANGE) & (reference.alpha > 0.5)
     if not wanted.any():
         return None
-    grey = cv2.cvtColor(reference.rgb, cv2.COLOR_RGB2GRAY)
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1)))
-    solid = cv2.erode((reference.alpha > 0.9).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    voters = solid & (cv2.magnitude(across, down) < LARGEST_SLOPE)
+    voters = flat_surface(reference)
     face = np.empty((*wanted.shape, 7), np.float32)
     face[..., :3] = reference.rgb / np.float32(SAME_COLOUR)
     face[..., 3:6] = surface.normal / np.float32(SAME_DIRECTION)
@@ -63,6 +60,14 @@ def without_face_light(query: Floats, reference: ReferenceRendering, surface: Su
 
     in_bands(explain, len(out))
     return out
+
+
+def flat_surface(reference: ReferenceRendering) -> Mask:
+    """Where [H, W] the rendering shows neither an edge nor the outline of the part."""
+    grey = cv2.cvtColor(reference.rgb, cv2.COLOR_RGB2GRAY)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    solid = cv2.erode((reference.alpha > 0.9).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(solid & (cv2.magnitude(across, down) < LARGEST_SLOPE))
 
 
 @kernel

@@ -1,7 +1,8 @@
 """Calibration on a line: what good units look like to its own camera, and the threshold that they give.
 
-Images of good units go the way of queries. What they show corrects what is expected of a good part; their scores, each
-unit judged by what the others taught (cross-fitted), give the threshold: by split conformal prediction on units (Vovk
+Images of good units go the way of queries. The line's light is learned from them (see `line_light`), and what they show
+corrects what is expected of a good part. Their scores, each unit judged by what the others taught (cross-fitted), give
+the threshold: by split conformal prediction on units (Vovk
 et al. 2005) where they are enough, and by the reference views' distribution, fitted to them, where they are few.
 """
 
@@ -15,22 +16,20 @@ from datetime import datetime, timezone
 import numpy as np
 from numpy.typing import NDArray
 
-from ..comparison.good_units import Observation
 from ..comparison.protocol import Sample
 from ..compute.threads import only_our_threads
 from ..decision.calibration import Calibration
-from ..decision.conditions import Conditions
 from ..decision.inspection import Inspection
 from ..decision.threshold import largest_rate, units_needed
 from ..errors import ImageError, InputError, PadError
 from ..imaging.scene import Scene
 from ..inspector import Inspector
 from ..io.good_images import GoodImage, GoodImages
-from ..localization.result import Localization
 from ..model import ReferenceModel
 from ..progress import progress
 from ..rendering.renderer import Renderer
 from .calibration import EXPECTED_ALLOWANCE, LOSS_ALLOWANCE, SMALLEST_SCALE
+from .line_light import SeenImage, learn_light, samples_again, with_state
 
 MIN_UNITS = 5  # that must be usable
 LOOSER_LOSS = 2.0  # times the loss that a pose may have: noise of the line's camera is to be learned
@@ -63,20 +62,6 @@ class LineCalibration:
     left_out: tuple[LeftOut, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """One image of a good unit as the model saw it before."""
-
-    name: str
-    unit: str
-    taken_ns: int
-    localization: Localization  # without its rendering
-    conditions: Conditions
-    score: float
-    observation: Observation
-    inspection: Inspection | None  # of one that would be rejected
-
-
 def calibrate_on_line(
     model: ReferenceModel,
     images: GoodImages,
@@ -106,36 +91,38 @@ def calibrate_on_line(
             f"{images.source}: {len(units)} good units can be used, at least {MIN_UNITS} are needed{reasons}"
         )
     rate = model.calibration.false_reject_rate if false_reject_rate is None else false_reject_rate
-    calibration = _calibrated(Inspector(model, device, scene), images, seen, units, rate)
+    calibration = _calibrated(Inspector(model, device, scene), images, seen, units, rate, seed)
+    learns_light = not np.array_equal(calibration.state.lights, model.calibration.state.lights)
     rejected = int(np.count_nonzero(calibration.scores > calibration.threshold))
     entry = {
         "source": images.source, "units": len(units), "images": len(seen), "left_out": len(left_out),
         "newest_image": _time_text(max(image.taken_ns for image in seen)), "false_reject_rate": rate,
-        "threshold": calibration.threshold, "before": {"model": model.hash, "threshold": model.calibration.threshold},
+        "light": learns_light, "threshold": calibration.threshold,
+        "before": {"model": model.hash, "threshold": model.calibration.threshold},
     }  # fmt: skip
     training = {**model.training, "line_calibrations": [*model.training.get("line_calibrations", []), entry]}
     learned = replace(model, calibration=calibration, training=training, hash="")
     return LineCalibration(learned, units, len(seen), rejected, tuple(left_out))
 
 
-def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[_Seen], list[LeftOut]]:
+def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[SeenImage], list[LeftOut]]:
     """The images that show the part where it can be judged, and the others."""
     plain = Renderer(inspector.model.gaussians, inspector.model.background, device=inspector.device)
-    seen: list[_Seen] = []
+    seen: list[SeenImage] = []
     left_out: list[LeftOut] = []
     for image in progress(images, "images of good units", len(images)):
         try:
             found = _look(inspector, plain, image, seed)
         except PadError as error:
             found = LeftOut(image.name, image.unit, str(error))
-        if isinstance(found, _Seen):
+        if isinstance(found, SeenImage):
             seen.append(found)
         else:
             left_out.append(found)
     return seen, left_out
 
 
-def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) -> _Seen | LeftOut:
+def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) -> SeenImage | LeftOut:
     if isinstance(image.image, ImageError):
         raise image.image
     calibration = inspector.model.calibration
@@ -146,19 +133,32 @@ def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) ->
         return LeftOut(image.name, image.unit, f"{localization.reason.name}: {localization.reason_text}")
     rendering = inspector.render(query, localization)
     inspection = inspector.score(query, localization, rendering)
-    if not math.isfinite(inspection.score):
+    if not math.isfinite(inspection.score) or inspection.anomaly_map is None:
         return LeftOut(image.name, image.unit, f"{inspection.reason.name}: {inspection.reason_text}", inspection)
     conditions = inspection.conditions
     if conditions.view_share < inspector.scene.min_view_share or not conditions.light_known:
         return LeftOut(image.name, image.unit, f"{inspection.reason.name}: {inspection.reason_text}", inspection)
     with only_our_threads():
-        observation = inspector.comparison.observe(Sample(query, rendering), calibration.state, plain, seed)
+        sample = Sample(query, rendering)
+        observation = inspector.comparison.observe(sample, calibration.state, plain, seed)
+        light = inspector.comparison.light_sums(sample, plain)
     kept = replace(localization, rendering=None)
     shown = inspection if inspection.score > calibration.threshold else None
-    return _Seen(image.name, image.unit, image.taken_ns, kept, conditions, inspection.score, observation, shown)
+    return SeenImage(
+        image.name,
+        image.unit,
+        image.taken_ns,
+        kept,
+        conditions,
+        inspection.score,
+        float(inspection.anomaly_map.values.mean()),
+        observation,
+        light,
+        shown,
+    )
 
 
-def _without_far(seen: Sequence[_Seen], threshold: float) -> tuple[list[_Seen], list[LeftOut]]:
+def _without_far(seen: Sequence[SeenImage], threshold: float) -> tuple[list[SeenImage], list[LeftOut]]:
     """Without images that score far above the others, as defective ones do, though all are taken for good."""
     if not seen:
         return [], []
@@ -176,40 +176,28 @@ def _without_far(seen: Sequence[_Seen], threshold: float) -> tuple[list[_Seen], 
 
 
 def _calibrated(
-    inspector: Inspector, images: GoodImages, seen: Sequence[_Seen], units: Sequence[str], rate: float
+    inspector: Inspector, images: GoodImages, seen: Sequence[SeenImage], units: Sequence[str], rate: float, seed: int
 ) -> Calibration:
-    before = inspector.model.calibration
+    before, comparison = inspector.model.calibration, inspector.comparison
     assert before is not None
-    comparison = inspector.comparison
     folds = {unit: i % min(FOLDS, len(units)) for i, unit in enumerate(units)}
-    inspectors = []
-    for fold in range(max(folds.values()) + 1):
-        others = [image.observation for image in seen if folds[image.unit] != fold]
-        state = replace(comparison.learn(before.state, others, before.scale), max_evidence=math.inf)
-        calibration = replace(before, state=state)
-        inspectors.append(
-            Inspector(replace(inspector.model, calibration=calibration), inspector.device, inspector.scene)
-        )
+    lit = learn_light(inspector, images, seen, folds, seed)
+    states = []
+    for fold, known in enumerate(lit.by_fold):
+        others = [image.observation for image in lit.seen if folds[image.unit] != fold]
+        states.append(replace(comparison.learn(known, others, before.scale), max_evidence=math.inf))
+    inspectors = [with_state(inspector, state) for state in states]
     peaks: dict[str, list[float]] = {unit: [] for unit in units}
     expected = []
-    by_name = {image.name: image for image in seen}
-    for image in progress(images, "scoring good units", len(images)):
-        found = by_name.get(image.name)
-        if found is None or isinstance(image.image, ImageError):
-            continue
-        judge = inspectors[folds[found.unit]]
-        assert judge.model.calibration is not None
-        query = judge.prepare(image.image, image.camera)
-        rendering = judge.render(query, found.localization)
-        with only_our_threads():
-            evidence = comparison.evidence(query, rendering, judge.model.calibration.state)
-        peaks[found.unit].append(float(evidence.values.max()))
+    for image, sample in samples_again(images, seen, inspectors, folds, "scoring good units"):
+        evidence = comparison.evidence(sample.query, sample.rendering, states[folds[image.unit]])
+        peaks[image.unit].append(float(evidence.values.max()))
         expected.append(evidence.expected)
     scale = max(float(np.median([peak for found in peaks.values() for peak in found])), SMALLEST_SCALE)
     scores: NDArray[np.float32] = np.array([max(found) / scale for found in peaks.values()], np.float32)
     losses = [image.localization.loss for image in seen if math.isfinite(image.localization.loss)]
     calibration = replace(
-        before, state=comparison.learn(before.state, [image.observation for image in seen], before.scale), scale=scale,
+        before, state=comparison.learn(lit.state, [image.observation for image in lit.seen], before.scale), scale=scale,
         max_loss=max(before.max_loss, LOSS_ALLOWANCE * max(losses, default=0.0)),
         max_expected=max(before.max_expected, EXPECTED_ALLOWANCE * max(expected)),
         conditions=before.conditions.widened([image.conditions for image in seen]),
@@ -232,6 +220,8 @@ def report(found: LineCalibration, before: ReferenceModel) -> list[str]:
         f"good units  {found.rejected} of {count} exceed it, each judged by what the others taught: "
         f"less than {100 * largest_rate(found.rejected, count):.1f} % of all do, with 95 % confidence",
     ]
+    if found.model.training["line_calibrations"][-1]["light"]:
+        lines.insert(len(found.left_out) + 1, "light       of this line learned: it differs from the reference views")
     if count < (needed := units_needed(rate)):
         lines.append(f"            {needed} good units, none above it, would show that it keeps {100 * rate:g} %")
     return lines

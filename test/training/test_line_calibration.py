@@ -118,6 +118,36 @@ def test_the_same_images_give_the_same_model_and_the_old_one_is_untouched(model,
     np.testing.assert_array_equal(twice.calibration.reference_scores, model.calibration.scores)
 
 
+def shadowed(gaussians=GAUSSIANS):
+    """The part where one side of it receives less than half of the light."""
+    sh = gaussians.sh.copy()
+    side = gaussians.means[:, 0] > 0.1
+    colour = 0.5 + 0.28209479 * sh[side, 0]  # of spherical harmonics of degree 0
+    sh[side, 0] = (0.65 * colour - 0.5) / 0.28209479
+    return replace(gaussians, sh=sh)
+
+
+def test_light_of_the_line_is_learned_where_all_units_show_it(model):
+    images = Images(tuple(unit(i, picture(i, shadowed())) for i in range(0, 24, 2)))
+    found = calibrate_on_line(model, images, trust=True)
+    state = found.model.calibration.state
+    assert state.light_channels == 2 and found.model.training["line_calibrations"][-1]["light"]
+    assert any("light of this line" in " ".join(line.split()) for line in report(found, model))
+    fresh = [picture(i, shadowed()) for i in range(1, 24, 4)]
+    known = Inspector(replace(found.model, calibration=replace(found.model.calibration, scale=1.0)), "cpu")
+    unknown = Inspector(replace(model, calibration=replace(model.calibration, scale=1.0, max_loss=1.0)), "cpu")
+    before, after = (np.array([i.inspect(image).score for image in fresh]) for i in (unknown, known))
+    assert np.median(after) < 0.5 * np.median(before)
+    again = calibrate_on_line(found.model, images, trust=True)  # it is known by now
+    assert again.model.calibration.state.light_channels == 2
+
+
+def test_no_light_is_learned_where_it_is_as_it_was(model):
+    found = calibrate_on_line(model, Images(tuple(unit(i, picture(i)) for i in range(10))))
+    assert found.model.calibration.state.light_channels == 0
+    assert not found.model.training["line_calibrations"][-1]["light"]
+
+
 def test_units_count_not_images(model):
     images = Images(tuple(unit(i, picture(i), name=f"unit {i // 2}") for i in range(12)))
     found = calibrate_on_line(model, images, false_reject_rate=0.1)
