@@ -80,17 +80,20 @@ def measure(
     learned = rendering.features[..., rendering.features.shape[2] - light.channels :]
     if lit.plain:
         other_light = shift is not None and lit.light_change > light.usual_change
-        reference = in_nearest_light(lit, lit.shaded if other_light else rendering, learned, query.background)
+        known = lit.shaded if other_light else rendering
+        reference = lit.cut_off(in_nearest_light(lit, known, learned, query.background))
         found = residual(lit.image, reference)
         if shift is not None and other_light:
             _forgive_face_light(found, lit, reference, shift)
         far = _far_residual(found[..., 0], rendering)
         return Measurement(found, far, reference, lit.background_mask)
     shaded = in_nearest_light(lit, lit.shaded, learned, query.background)
-    in_place = lit.in_place if shaded is lit.shaded else on_ground(shaded, lit.values, query.background)
+    in_place = lit.in_place
+    if shaded is not lit.shaded:
+        in_place = lit.cut_off(on_ground(shaded, lit.values, query.background))
     found = residual(lit.image, in_place)
     if shift is not None:
-        continued = on_ground(shaded, lit.behind, query.background)
+        continued = lit.cut_off(on_ground(shaded, lit.behind, query.background))
         np.minimum(found[..., 0], residuals(lit.image, continued, shift)[..., 0], out=found[..., 0])
     ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
     return Measurement(found, ground_residual, in_place, ground, ground is not None)

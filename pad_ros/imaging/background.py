@@ -37,6 +37,13 @@ class Background:
             return (0.0, 0.0, 0.0)
         return (self.colour[0] / 255, self.colour[1] / 255, self.colour[2] / 255)
 
+    def darkened(self, brightest: tuple[int, int, int]) -> Background:
+        """As a camera shows it whose channels (0..255) end at `brightest`."""
+        if self.colour is None or min(brightest) == 255:
+            return self
+        red, green, blue = map(min, self.colour, map(float, brightest))
+        return Background((red, green, blue), self.tolerance)
+
 
 def estimate_background(images: Sequence[Image]) -> Background:
     """The background common to all images, judged by their outermost pixels.

@@ -90,7 +90,7 @@ class PoseVerifier:
             # The part alone must be explained: not the ground behind it, nor how another light shades it.
             rendering = self._renderer.part(camera, refined.pose)
             final = query.lit_by(rendering)
-            loss = unexplained(final.image, final.shaded if lit.plain else final.in_place)
+            loss = unexplained(final.image, final.cut_off(final.shaded) if lit.plain else final.in_place)
             return replace(refined, rendering=rendering, rendered_from=refined.pose, loss=loss)
 
     def follow(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None) -> Refinement:

@@ -8,7 +8,7 @@ white balance are gains of linear light, and nearly gains of the pixel values, w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,11 +30,13 @@ TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.01  # colour in 0..1, as in pose refinement
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
 SAME_CHANGE = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
+LEAST_CHANGE = 0.008  # less is never undone
 MAX_CUT_OFF = 0.5  # of the pixels in a channel: from less than the rest the light cannot be determined
 LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
 CAPPED = 0.1  # colour in 0..1: a pixel that differs by more is a highlight or a defect, by however much
 SIMPLER = 0.95  # of the error of a line that all channels share: lines of their own must leave less
+SMALL_CHANGE_LEAVES = 0.8  # of the error: at most, where the change may be that of good views
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,28 @@ class Light:
 
     def undo(self, image: Image) -> Image:
         """The query [H, W, 3] as it would look under the light of the reference views."""
-        if self.same:
-            return image
-        levels = np.arange(256, dtype=np.float32)[:, None]  # every value that a channel can have
+        return image if self.same else np.asarray(cv2.LUT(image, self._undone[None]), np.uint8)
+
+    @property
+    def _undone(self) -> NDArray[np.uint8]:
+        """[256, 3]: every value that a channel can have, as it would be under the light of the reference views."""
+        levels = np.arange(256, dtype=np.float32)[:, None]
         table = (levels - 255 * np.array(self.offset, np.float32)) / np.array(self.gain, np.float32)
-        out: Image = cv2.LUT(image, (table + 0.5).clip(0, 255).astype(np.uint8)[None])
-        return out
+        return (table + 0.5).clip(0, 255).astype(np.uint8)
+
+    @property
+    def brightest(self) -> tuple[int, int, int]:
+        """What `undo` makes of 255: in brighter light the camera cuts off what is brighter."""
+        red, green, blue = (255, 255, 255) if self.same else map(int, self._undone[255])
+        return red, green, blue
+
+    def cut_off(self, rendering: ReferenceRendering) -> ReferenceRendering:
+        """The rendering and its photographs, as bright as the query's camera can show them."""
+        if min(self.brightest) == 255:
+            return rendering
+        most = np.array(self.brightest, np.uint8)
+        rgb = np.minimum(rendering.rgb, most / np.float32(255), dtype=np.float32)
+        return replace(rendering, rgb=rgb, photographs=np.minimum(rendering.photographs, most))
 
 
 SAME_LIGHT = Light()
@@ -109,14 +127,15 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
     gains = [gain for gain, _ in lines]
     possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
-    if change <= SAME_CHANGE or not possible:
+    if change <= LEAST_CHANGE or not possible:
         return Light(change=change, known=change <= SAME_CHANGE)
     # A highlight that moved changes the darkest channel most, which looks like a cast of the lamp.
     shared = _line(*(np.ascontiguousarray(values.T).ravel() for values in (reference, query)))
+    share = SIMPLER if change > SAME_CHANGE else SMALL_CHANGE_LEAVES
     simplest, *others = ([(1.0, 0.0)] * 3, [shared] * 3, lines)
     least = _unexplained(simplest, query, reference)
     for candidate in others:
-        if (error := _unexplained(candidate, query, reference)) < SIMPLER * least:
+        if (error := _unexplained(candidate, query, reference)) < share * least:
             simplest, least = candidate, error
     (a, x), (b, y), (c, z) = simplest
     return Light((a, b, c), (x, y, z), change)

@@ -56,7 +56,7 @@ class LitQuery:
     @cached_property
     def shading(self) -> Shading | None:
         """How the query's light shades the rendering, which must be of the image's size."""
-        return fit_shading(self.values, self.rendering)
+        return fit_shading(self.values, self.cut_off(self.rendering))
 
     @cached_property
     def shaded(self) -> ReferenceRendering:
@@ -71,7 +71,7 @@ class LitQuery:
     @cached_property
     def in_place(self) -> ReferenceRendering:
         """The shaded rendering composed with what the query itself shows behind and around it."""
-        return on_ground(self.shaded, self.values, self.background)
+        return self.cut_off(on_ground(self.shaded, self.values, self.background))
 
     def with_photographs(self, rendering: ReferenceRendering) -> LitQuery:
         """The same by the same rendering, to which photographs were added; nothing is worked out again."""
@@ -83,11 +83,15 @@ class LitQuery:
     def over_ground(self, rendering: ReferenceRendering) -> ReferenceRendering:
         """A rendering of any size over the query's ground in place of the background of the reference views."""
         if self.plain:
-            return rendering
+            return self.cut_off(rendering)
         ground, (height, width) = self.behind, rendering.alpha.shape
         if ground.shape[:2] != (height, width):
             ground = cv2.resize(ground, (width, height), interpolation=cv2.INTER_AREA)
-        return on_ground(rendering, ground, self.background)
+        return self.cut_off(on_ground(rendering, ground, self.background))
+
+    def cut_off(self, rendering: ReferenceRendering) -> ReferenceRendering:
+        """A rendering as bright as the query's camera can show it: an overexposed white ground has less in `image`."""
+        return self.light.cut_off(rendering)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +153,7 @@ class PreparedQuery:
         if size != (image.shape[1], image.shape[0]):
             shrunk = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         light = fit_light(shrunk, rendering)
-        mask = background_mask(light.undo(shrunk), self.background)
+        mask = background_mask(light.undo(shrunk), self.background.darkened(light.brightest))
         plain = is_plain_background(mask, rendering)
         lit = LitQuery(light.undo(image), light, plain, mask, rendering, self.background, self.empty_cell)
         self._lit[:] = [lit]

@@ -44,6 +44,26 @@ def test_the_same_light_leaves_every_pixel_as_it_is(rendering):
     assert SAME_LIGHT.undo(image) is image
 
 
+@pytest.mark.parametrize("balance", [(1.06, 1.0, 0.94), (0.94, 1.0, 1.06), (1.05, 1.05, 1.05)])
+def test_a_small_change_of_all_colours_is_undone(rendering, balance):
+    light = fit_light(lit(rendering, balance), rendering)
+    assert light.change < SAME_CHANGE and light.gain == pytest.approx(balance, abs=0.02)
+
+
+def test_noise_is_no_light(rendering):
+    noise = np.random.default_rng(0).normal(0, 8, rendering.rgb.shape)
+    image = (255 * rendering.rgb + noise).clip(0, 255).astype(np.uint8)
+    assert fit_light(image, rendering).same
+
+
+def test_the_rendering_is_cut_off_as_the_camera_does(rendering):
+    light = Light((1.25, 1.0, 0.8))
+    assert light.brightest == (204, 255, 255)
+    image, shown = lit(rendering, light.gain), light.cut_off(rendering)
+    assert np.abs(light.undo(image) - 255 * shown.rgb).max() < 2
+    assert SAME_LIGHT.cut_off(rendering) is rendering
+
+
 def test_a_large_defect_is_not_explained_away(rendering):
     image = lit(rendering, 1.0)
     inside = np.argwhere(rendering.alpha > 0.95)

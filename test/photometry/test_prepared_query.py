@@ -97,6 +97,15 @@ def test_light_and_ground_are_kept_for_the_same_rendering(monkeypatch, renderer,
     assert other is not lit and len(fits) == 2
 
 
+def test_an_overexposed_ground_is_still_the_ground_of_the_reference_views(rendering):
+    """White cannot become brighter, so undoing the light makes it grey."""
+    image = (1.2 * 255 * rendering.rgb).clip(0, 255).astype(np.uint8)
+    lit = PreparedQuery(image, CAMERA, WHITE).lit_by(rendering)
+    assert lit.plain and lit.light.gain == pytest.approx((1.2, 1.2, 1.2), abs=0.02)
+    corner = np.abs(lit.values - lit.cut_off(rendering).rgb)[:20, :20]
+    assert corner.max() < 0.01
+
+
 def test_photographs_that_are_added_change_nothing_of_them(monkeypatch, renderer):
     rendering = renderer.part(BIG, POSE)
     query = PreparedQuery(cluttered(rendering, 0.75), BIG, WHITE)
