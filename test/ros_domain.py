@@ -5,10 +5,11 @@ import os
 import tempfile
 from pathlib import Path
 
+TEMPORARY = Path(tempfile.gettempdir())
 DOMAINS = range(1, 101)  # 0 is everybody's; above 101 ports may clash
 
 
-def take_domain(folder: Path = Path(tempfile.gettempdir())) -> tuple[int, int]:
+def take_domain(folder: Path = TEMPORARY) -> tuple[int, int]:
     """(domain, descriptor of its lock): one that no other process holds, from now on until the descriptor is closed.
 
     Processes agree by locks on files in `folder`; the system releases them when their holder ends, however it ends.
