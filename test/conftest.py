@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from ros_domain import take_domain
 
 if TYPE_CHECKING:
     from toy import Toy
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 # Before anything imports rclpy: check every message field, and keep parallel runs and other machines apart.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # 0 is everybody's; above 101 ports may clash
+if "ROS_DOMAIN_ID" not in os.environ:  # one that no other process has that runs tests; its lock ends with this process
+    os.environ["ROS_DOMAIN_ID"] = str(take_domain()[0])
 
 # The same examples in every run: a change must not fail by chance. To look for new ones: --hypothesis-profile=explore
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

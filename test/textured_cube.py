@@ -17,15 +17,19 @@ WHITE = (255, 255, 255)
 GROUND = Background((255.0, 255.0, 255.0), 10.0)
 HALF = 0.6
 AXES = np.eye(3)
+# Texels, about a pixel in the images. Without detail as fine as this XFeat's keypoints, which seek corners, wander over
+# the blobs: poses were .2 degrees off (median of 40 views) and up to .9, by chance; with it .06 and up to .3.
+FINEST = 2.5
 
 
 @cache
 def _texture(seed: int, face: int) -> Image:
     generator = np.random.default_rng([seed, face])
     noise = generator.uniform(0, 1, (256, 256, 3)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 9) + 0.5 * cv2.GaussianBlur(noise, (0, 0), 4.5)
-    low, high = np.percentile(smooth, [2, 98])
-    return np.clip(30 + 190 * (smooth - low) / (high - low), 30, 220).astype(np.uint8)
+    blurred = [cv2.GaussianBlur(noise, (0, 0), width) for width in (9, 4.5, FINEST)]
+    pattern = blurred[0] + 0.5 * blurred[1] + 0.5 * blurred[2]
+    low, high = np.percentile(pattern, [2, 98])
+    return np.clip(30 + 190 * (pattern - low) / (high - low), 30, 220).astype(np.uint8)
 
 
 def draw(pose: Pose, camera: Camera = CAMERA, ground: Image | tuple[int, int, int] = WHITE, seed: int = 0) -> Image:

@@ -14,7 +14,9 @@ from pad_ros.model import ReferenceModel
 from pad_ros.training.train import train
 
 PART, VIEWS, SIZE = "bracket", 28, 240
-QUERIES = {"good": 2, "Missing": 1, "Stains": 1}
+# So many that the median error of their poses says something. That of four lay between .27 and 1.19 degrees, by
+# the last digits of the drawn images, which differ between versions of OpenCV, and of the fit; of these, .27 to .40.
+QUERIES = {"good": 8, "Missing": 1, "Stains": 1}
 SETTINGS = ("splatting.steps=500", "splatting.gaussians=4000", "splatting.sh_degree=1")
 BUDGET = 1e9  # seconds: the number of steps ends the fit, so that the model does not depend on the machine's speed
 CAMERA = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)

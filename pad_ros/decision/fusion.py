@@ -168,7 +168,7 @@ class PartFusion:
 
     def __init__(self, surface: Surface | None, threshold: float, settings: FusionSettings) -> None:
         """surface None: there is no model; then only HOLD and REJECT can come of it."""
-        self._surface, self._threshold, self._settings = surface, threshold, settings
+        self._surface, self.threshold, self._settings = surface, threshold, settings
         size = 0 if surface is None else len(surface)
         self._highest = np.full((settings.agreeing, size), -np.inf)  # falling
         self._seen = np.zeros(size, np.int64)
@@ -203,9 +203,9 @@ class PartFusion:
             return
         own = np.full(len(self._seen), np.nan)
         if self._surface is not None and points is not None and values is not None:
-            own = self._surface.gather(points, values, self._threshold)
+            own = self._surface.gather(points, values, self.threshold)
         seen = ~np.isnan(own)
-        above = np.where(seen, own, -np.inf) > self._threshold
+        above = np.where(seen, own, -np.inf) > self.threshold
         self._seen += seen
         self._above += above
         if verdict is Verdict.REJECT:
@@ -231,22 +231,22 @@ class PartFusion:
         defects = self._defects(values)
         verdict, reason, text = self._decide(score, coverage, defects)
         return PartInspection(
-            verdict, reason, text, score, self._threshold, self._views, self._held, self._rejected, coverage,
+            verdict, reason, text, score, self.threshold, self._views, self._held, self._rejected, coverage,
             defects, values,
         )  # fmt: skip
 
     def _decide(self, score: float, coverage: float, defects: Sequence[PartDefect]) -> tuple[Verdict, Reason, str]:
         wanted = self._settings
         about = f"{self._views} views, {100 * coverage:.0f} % of the surface judged"
-        if score > self._threshold:
+        if score > self.threshold:
             places = f"{len(defects)} place{'s' if len(defects) != 1 else ''}"
-            text = f"score {score:.2f} > threshold {self._threshold:.2f} at {places}; {about}"
+            text = f"score {score:.2f} > threshold {self.threshold:.2f} at {places}; {about}"
             return Verdict.REJECT, Reason.ANOMALY, text
         if self._standing:
             return Verdict.REJECT, Reason.ANOMALY, f"a view rejects: {self._standing}; {about}"
         if self._surface is None:
             return Verdict.HOLD, Reason.NO_MODEL, f"no model; {self._views} views came"
-        if not math.isfinite(self._threshold):
+        if not math.isfinite(self.threshold):
             return Verdict.HOLD, Reason.UNCALIBRATED, f"the model has no threshold; {about}"
         if self._views == 0 or self._views < wanted.views:
             return Verdict.HOLD, Reason.DROPPED, f"{self._views} of {max(wanted.views, 1)} views came"
@@ -259,14 +259,14 @@ class PartFusion:
         if not math.isfinite(score):
             return Verdict.HOLD, Reason.OUTSIDE_COVERAGE, f"no place on the part was judged; {about}"
         unconfirmed = f"; {self._rejected} rejected, not confirmed by another view" if self._rejected else ""
-        return Verdict.PASS, Reason.NONE, f"score {score:.2f} <= threshold {self._threshold:.2f}; {about}{unconfirmed}"
+        return Verdict.PASS, Reason.NONE, f"score {score:.2f} <= threshold {self.threshold:.2f}; {about}{unconfirmed}"
 
     def _defects(self, values: Array) -> tuple[PartDefect, ...]:
         """The connected places above the threshold, largest evidence first."""
         if self._surface is None:
             return ()
         found = []
-        for region in self._surface.regions(np.where(np.isnan(values), -np.inf, values) > self._threshold):
+        for region in self._surface.regions(np.where(np.isnan(values), -np.inf, values) > self.threshold):
             points, weights = self._surface.points[region], values[region]
             centre = np.average(points, axis=0, weights=weights)
             radius = float(np.linalg.norm(points - centre, axis=1).max())

@@ -31,6 +31,7 @@ from .support.stages import stamp_ns
 CHECK = 0.05  # seconds between looks at the clock
 REMEMBERED_CLOUDS = 16
 REMEMBERED = 256  # views and parts
+SAME_THRESHOLD = 1e-6  # relative
 
 
 @dataclass(eq=False)
@@ -61,7 +62,8 @@ class FusionNode(StageNode):
     """One `part_result` for each part: after `views` results of its part_id, else `part_timeout` after the last.
 
     Takes the anomaly from `anomaly_cloud`, by the stamp of the result, unless several results share it. Results without
-    part_id are left out. A part is decided once: a view that comes later is reported and no more.
+    part_id are left out. A part is decided once: a view that comes later is reported and no more. Another
+    `false_reject_rate` holds from the next part on.
     """
 
     node_name = "fusion"
@@ -194,6 +196,7 @@ class FusionNode(StageNode):
                 self.get_logger().error(str(error))
         elif verdict is not Verdict.HOLD:
             self.health.count("clouds_missing")
+        self._compare_thresholds(msg, part.fusion.threshold, own)
         placed = all(math.isfinite(defect.centroid.x) for defect in msg.defects)  # NaN: off the part
         asked = _asked(msg)
         part.fusion.add(verdict, reason, text, points, values, placed, repeated=asked in part.answered)
@@ -201,6 +204,16 @@ class FusionNode(StageNode):
             part.answered.add(asked)
         if 0 < self._settings.views <= part.fusion.views:
             self._finish(msg.part_id)
+
+    def _compare_thresholds(self, msg: InspectionResult, threshold: float, model_hash: str) -> None:
+        """Warn while a view was judged by another threshold of the same model than its part is."""
+        alike = msg.model_hash != model_hash or math.isclose(msg.threshold, threshold, rel_tol=SAME_THRESHOLD)
+        if msg.verdict != Verdict.HOLD:
+            text = (
+                f"a view was judged by the threshold {msg.threshold:.3g}, its part is by {threshold:.3g}: "
+                "set false_reject_rate of both nodes alike"
+            )
+            self.health.warn("threshold", "" if alike else text)
 
     def _finish(self, part_id: str) -> None:
         """Judge and publish a part; views whose cloud has not come count without."""

@@ -27,6 +27,7 @@ from .limits import shortened
 from .markers import defect_markers
 from .messages import frame_to_localized, frame_to_reference, make, message_class, result_msg
 from .qos import reliable, result_qos
+from .rivals import Rivals
 from .stages import Frame, stamp_ns
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class ScorerOutput:
         self._timed_out: deque[tuple[str, int, int]] = deque(maxlen=256)
         # As deep as that of the triggers: a node that stood still must not answer what was answered meanwhile.
         self._results = node.create_subscription(InspectionResult, "result", self._on_result, reliable(200))
+        Rivals(node, self._result.topic_name)
 
     def publish(self, frame: Frame, inspection: Inspection, model: ReferenceModel | None) -> None:
         key = answer_key(frame.part_id, frame.trigger_ns, stamp_ns(frame.header.stamp))

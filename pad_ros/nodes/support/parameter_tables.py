@@ -161,7 +161,7 @@ NODES: dict[str, tuple[ParameterSpec, ...]] = {
     "localizer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, *IMAGE_INTAKE),
     "renderer": MANAGED_NODE,
     "scorer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, VIEW_SHARE, FALSE_REJECT_RATE, VERDICT_DEADLINE),
-    "fusion": (*MANAGED_NODE, PART_FRAME, *FUSION),
+    "fusion": (*MANAGED_NODE, PART_FRAME, FALSE_REJECT_RATE, *FUSION),
     "watchdog": WATCHDOG,
     "camera_replay": CAMERA_REPLAY,
 }
