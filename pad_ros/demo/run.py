@@ -1,4 +1,4 @@
-"""`pad demo`: make a part, learn it, run the real ROS 2 line on good and bad images of it, and show the verdicts."""
+"""`pad demo`: make a part, learn it, calibrate with good units, and show the verdicts of the real ROS 2 line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..decision.inspection import Inspection
 from ..errors import ImageError, InputError, MissingDependencyError
 from ..imaging import images
 from ..imaging.geometry import Camera
@@ -23,6 +24,7 @@ from ..progress import Progress
 from ..reporting.gallery import GalleryEntry, data_uris, write_gallery
 from ..reporting.pictures import heatmap_image, inspection_tiles
 from ..training.line_calibration import calibrate_on_line
+from ..training.line_calibration import report as report_calibration
 from ..training.train import train
 from ..verdicts import Reason, Verdict
 from .generator import CAMERA_ANGLE_X, Conditions, make_black, make_dataset, make_foreign, make_good_units
@@ -31,7 +33,8 @@ from .variation import Variation
 MARKER = ".pad_demo"  # says that a folder is ours to clear
 VIEWS, SIZE = 64, 400
 LOWEST = 10.0  # degrees: the demo's camera hangs above the part, as in a cell
-UNITS = 8  # good ones that differ, from which the model then learns
+UNITS = 10  # good ones that differ, from which the model then learns
+RATE = 0.02  # of good parts that may be rejected
 QUERIES = {"good": 4, "Burrs": 2, "Missing": 2, "Stains": 2, "WrongColour": 1}
 EXPECTED = {"good": Verdict.PASS, "foreign": Verdict.HOLD, "black": Verdict.HOLD, "truncated": Verdict.HOLD}
 
@@ -63,8 +66,11 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     _clear(out)
     dataset, model_folder = out / "dataset", out / "model"
     queries = _make_images(dataset, part)
-    model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=0.02)
+    model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=RATE)
     model = model.save(model_folder)
+    if (calibrated := _calibrate(model, part, out)) is not None:
+        model_folder = out / "model_calibrated"
+        calibrated.save(model_folder)
     camera = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)
     print(f"\n{'image':<28} {'shows':<12} {'verdict':<8} {'score':>7}  {'ms':>6}  reason", flush=True)
     shown: list[Shown] = []
@@ -78,32 +84,38 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
 
     inspect = _inspect_with_ros if ros else _inspect_here
     inspect(model_folder, queries, camera, report)
-    _show_calibration(model, part, out)
     write_gallery(entries, out / "index.html", f"pad demo: {part}", "query, reference rendering, heatmap, verdict")
     (out / "results.json").write_text(json.dumps([dataclasses.asdict(row) for row in shown], indent=1) + "\n")
     right = sum(row.verdict == row.expected for row in shown)
     print(f"\n{right} of {len(shown)} verdicts as they should be; {time.monotonic() - began:.0f} s in all")
+    if calibrated is not None:
+        print(f"without `pad calibrate` {_right(model, queries, camera)} of them would be")
     print(f"look at {out / 'index.html'} and {out / 'overlays'}")
     return 0
 
 
-def _show_calibration(model: ReferenceModel, part: str, out: Path) -> None:
-    """One more line: a good unit that differs from the trained one, before and after `pad calibrate` with others."""
+def _calibrate(model: ReferenceModel, part: str, out: Path) -> ReferenceModel | None:
+    """The model after it has seen good units that differ from the trained one; None where it cannot learn from them."""
     varied = Conditions(lowest=LOWEST, variation=Variation())
-    make_good_units(out / "units", part, units=UNITS + 1, images_per_unit=1, views=VIEWS, size=SIZE, conditions=varied)
-    last = out / "units" / "good" / str(UNITS)
-    shown = images.load(last.rename(out / "units" / "one_more") / "0.png")
-    row = f"{'units/one_more/0.png':<28} {'good unit':<12}"
+    make_good_units(out / "units", part, units=UNITS, images_per_unit=1, views=VIEWS, size=SIZE, conditions=varied)
     try:
-        learned = calibrate_on_line(model, read_good_images(out / "units")).model.save(out / "model_calibrated")
+        learned = calibrate_on_line(model, read_good_images(out / "units"))
     except InputError as error:  # a model from a short training may find too few of them
-        print(f"{row} not shown: {error}")
-        return
-    before, after = (Inspector(each).inspect(shown) for each in (model, learned))
-    print(
-        f"{row} {after.verdict.name:<8} {after.score:7.2f}  after `pad calibrate` with {UNITS} other good units "
-        f"({after.reason_text}); before: {before.verdict.name} ({before.reason_text})"
-    )
+        print(f"not calibrated: {error}")
+        return None
+    print("\n".join(["", *report_calibration(learned, model)]), flush=True)
+    return learned.model
+
+
+def _right(model: ReferenceModel, queries: list[tuple[str, Path]], camera: Camera) -> int:
+    """How many verdicts are as they should be."""
+    inspector = Inspector(model)
+    return sum(_inspected(inspector, path, camera).verdict is expected(label) for label, path in queries)
+
+
+def expected(label: str) -> Verdict:
+    """The verdict that is right for an image."""
+    return EXPECTED.get(label, Verdict.REJECT)
 
 
 def _require_ros() -> None:
@@ -139,10 +151,10 @@ def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
 
 
 def _row(label: str, path: Path, verdict: Verdict, reason: str, score: float, total_ms: float) -> Shown:
-    expected = EXPECTED.get(label, Verdict.REJECT).name
-    row = Shown(f"{path.parent.name}/{path.name}", label, verdict.name, expected, reason, score, round(total_ms, 1))
+    name, right = f"{path.parent.name}/{path.name}", expected(label).name
+    row = Shown(name, label, verdict.name, right, reason, score, round(total_ms, 1))
     text = f"{row.image:<28} {label:<12} {row.verdict:<8} {score:7.2f}  {total_ms:6.0f}  {reason}"
-    print(text if row.verdict == expected else f"{text}   (expected {expected})", flush=True)
+    print(text if row.verdict == right else f"{text}   (expected {right})", flush=True)
     return row
 
 
@@ -169,11 +181,15 @@ def _inspect_with_ros(folder: Path, queries: list[tuple[str, Path]], camera: Cam
 def _inspect_here(folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report) -> None:
     inspector = Inspector.load(folder)
     for label, path in queries:
-        try:
-            result = inspector.inspect(images.load(path), camera)
-        except ImageError as error:
-            result = inspector.bad_image(str(error))
+        result = _inspected(inspector, path, camera)
         reason = f"{result.reason.name}: {result.reason_text}"
         row = _row(label, path, result.verdict, reason, result.score, result.timings_ms.get("total", 0.0))
         overlay = dict(inspection_tiles(result)).get("overlay")
         report(path, row, GalleryEntry.of(row.image, result, label), overlay)
+
+
+def _inspected(inspector: Inspector, path: Path, camera: Camera) -> Inspection:
+    try:
+        return inspector.inspect(images.load(path), camera)
+    except ImageError as error:
+        return inspector.bad_image(str(error))
