@@ -52,9 +52,9 @@ class PlantResult:
         """What ties it to its question: part and trigger where there is one, else the image's stamp."""
         return (self.part_id, self.trigger_ns, 0) if self.part_id or self.trigger_ns else ("", 0, self.image_ns)
 
-    def held(self, reason: Reason, text: str) -> PlantResult:
+    def held(self, reason: Reason, why: str) -> PlantResult:
         """The same as HOLD."""
-        return replace(self, verdict=Verdict.HOLD, reason=reason, reason_text=text[:MAX_TEXT])
+        return replace(self, verdict=Verdict.HOLD, reason=reason, reason_text=why[:MAX_TEXT])
 
     def result_id(self, cell: str) -> str:
         """The same wherever this result of the cell is told; another for every other result."""
@@ -67,15 +67,15 @@ def from_message(msg: Any, received_ns: int) -> PlantResult:
     """Of an InspectionResult, or what has its fields. A message that contradicts itself is HOLD, INTERNAL_ERROR."""
     defects = tuple(_defect(defect) for defect in msg.defects[:MAX_DEFECTS])
     result = PlantResult(
-        part_id=msg.part_id[:MAX_TEXT],
+        part_id=text(msg.part_id),
         trigger_ns=_nanoseconds(msg.trigger_stamp),
         image_ns=_nanoseconds(msg.header.stamp),
         received_ns=received_ns,
         verdict=_known(Verdict, msg.verdict, Verdict.HOLD),
         reason=_known(Reason, msg.reason, Reason.INTERNAL_ERROR),
-        reason_text=msg.reason_text[:MAX_TEXT],
-        model_name=msg.model_name[:MAX_TEXT],
-        model_hash=msg.model_hash[:MAX_TEXT],
+        reason_text=text(msg.reason_text),
+        model_name=text(msg.model_name),
+        model_hash=text(msg.model_hash),
         score=float(msg.score),
         threshold=float(msg.threshold),
         view_share=float(msg.view_share),
@@ -88,9 +88,9 @@ def from_message(msg: Any, received_ns: int) -> PlantResult:
     return result.held(Reason.INTERNAL_ERROR, problem) if problem else result
 
 
-def no_result(part_id: str, trigger_ns: int, now_ns: int, reason: Reason, text: str) -> PlantResult:
+def no_result(part_id: str, trigger_ns: int, now_ns: int, reason: Reason, why: str) -> PlantResult:
     """Stands for the result of a part that was asked for and not answered: HOLD."""
-    return PlantResult(part_id[:MAX_TEXT], trigger_ns, 0, now_ns, Verdict.HOLD, reason, text[:MAX_TEXT])
+    return PlantResult(text(part_id), trigger_ns, 0, now_ns, Verdict.HOLD, reason, text(why))
 
 
 def believed(result: PlantResult, problem: str, wanted_hash: str = "") -> PlantResult:
@@ -100,8 +100,8 @@ def believed(result: PlantResult, problem: str, wanted_hash: str = "") -> PlantR
     if problem:
         return result.held(Reason.INTERNAL_ERROR, problem)
     if wanted_hash and result.model_hash != wanted_hash:
-        text = f"judged by model {result.model_hash[:12]}, {wanted_hash[:12]} is the one to be used"
-        return result.held(Reason.NO_MODEL, text)
+        why = f"judged by model {result.model_hash[:12]}, {wanted_hash[:12]} is the one to be used"
+        return result.held(Reason.NO_MODEL, why)
     return result
 
 
@@ -143,6 +143,11 @@ def as_utc(nanoseconds: int) -> datetime:
         return datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)
     except (OverflowError, ValueError, OSError):
         return datetime.fromtimestamp(0, timezone.utc)
+
+
+def text(value: str) -> str:
+    """Cut, and without what no UTF-8 has."""
+    return value[:MAX_TEXT].encode(errors="replace").decode()
 
 
 def number(value: float, digits: int = 6) -> float | None:

@@ -12,128 +12,33 @@ import time
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
 
-from ...verdicts import Reason, Verdict
-from ..cell import Cell, LoadedModel, RecipeRefused
+from ...verdicts import Reason
+from ..cell import Cell, RecipeRefused
 from ..plant_result import PlantResult, believed, content, no_result
 from .machine import State, Transition, VisionMachine
+from .records import (
+    Answered,
+    BecameReady,
+    Error,
+    Happening,
+    Job,
+    JobStarted,
+    Moved,
+    Recipe,
+    RecipePrepared,
+    Refused,
+    ResultState,
+    Said,
+    Settings,
+    StoredResult,
+    state_of,
+)
 
 MAX_ID = 200  # characters of a part, measurement or recipe id
 MAX_OPEN = 16  # jobs that were stopped before their results came, and the present one
 REMEMBERED = 256  # answers of a continuous job
 RECIPE = re.compile(r"\w[\w .+-]*")
-
-
-class Error(IntEnum):
-    """`Error` of the methods: 0 is done, below 0 are ours (the specification keeps those above 0)."""
-
-    NONE = 0
-    WRONG_STATE = -1  # not allowed in the present state
-    BAD_ARGUMENT = -2  # an id that is too long, not printable or of the wrong type
-    UNKNOWN_RECIPE = -3  # no such recipe, or not the one that is prepared
-    RECIPE_REFUSED = -4  # the cell did not load the model: damaged, foreign, another hash
-    BUSY = -5  # a recipe is being prepared, or too many jobs are open
-    UNKNOWN_RESULT = -6  # never known, or no longer kept
-    CELL_GONE = -7  # the cell cannot be reached
-
-
-class ResultState(IntEnum):
-    """ResultStateDataType. COMPLETED stands for PASS and for nothing else; docs/plant.md says why."""
-
-    REJECTED = -1  # ours: processing was completed, and the part is not good
-    UNDEFINED = 0
-    COMPLETED = 1
-    PROCESSING = 2
-    ABORTED = 3
-    FAILED = 4
-
-
-class Refused(Exception):
-    """A method that is not done."""
-
-    def __init__(self, error: Error, text: str) -> None:
-        super().__init__(text)
-        self.error = error
-
-
-@dataclass(frozen=True)
-class Settings:
-    """job_timeout: s that a job waits for its result. prepare_wait: s after which PrepareRecipe answers before it is
-    done. patience: s that the cell may be out of reach. keep_results: number."""
-
-    job_timeout: float = 10.0
-    prepare_wait: float = 2.0
-    patience: float = 2.0
-    keep_results: int = 1000
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The one that is prepared."""
-
-    external_id: str
-    model: LoadedModel
-
-
-@dataclass(frozen=True)
-class Job:
-    """A single or continuous one. key: of the result that answers a single one. ends: steady clock, s."""
-
-    job_id: str
-    part_id: str
-    meas_id: str
-    recipe: Recipe
-    key: tuple[str, int, int]
-    ends: float
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """A result as told. json: its content."""
-
-    result_id: str
-    job: Job
-    state: ResultState
-    result: PlantResult
-    json: str
-
-
-@dataclass(frozen=True)
-class Moved:
-    transition: Transition
-    text: str
-
-
-@dataclass(frozen=True)
-class JobStarted:
-    job: Job
-
-
-@dataclass(frozen=True)
-class BecameReady:
-    job_id: str
-
-
-@dataclass(frozen=True)
-class RecipePrepared:
-    recipe: Recipe
-
-
-@dataclass(frozen=True)
-class Answered:
-    stored: StoredResult
-
-
-@dataclass(frozen=True)
-class Said:
-    """Something that a person should read."""
-
-    text: str
-
-
-Happening = Moved | JobStarted | BecameReady | RecipePrepared | Answered | Said
 
 
 class VisionSystem:
@@ -354,9 +259,3 @@ class VisionSystem:
         self.machine.go(transition)
         self._emit(Moved(transition, text))
 
-
-def state_of(result: PlantResult) -> ResultState:
-    """COMPLETED only for PASS, so that whoever takes that for "good" is right."""
-    if result.good:
-        return ResultState.COMPLETED
-    return ResultState.REJECTED if result.verdict is Verdict.REJECT else ResultState.FAILED
