@@ -29,6 +29,9 @@ class Cell(Protocol):
     def problem(self) -> str:
         """Why the cell cannot be used now, in one line; "" if it can."""
 
+    def trigger_problem(self) -> str:
+        """Why a trigger would not be heard now, in one line; "" if it would."""
+
     def doubt(self) -> str:
         """Why a PASS that comes now must not be believed, in one line; "" if it may."""
 

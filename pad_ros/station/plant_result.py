@@ -158,6 +158,8 @@ def _contradiction(msg: Any, result: PlantResult) -> str:
     """Why a message cannot be what its sender means; "" for most."""
     if msg.verdict not in tuple(Verdict):
         return f"the result has the unknown verdict {msg.verdict}"
+    if result.verdict is Verdict.HOLD and result.reason in (Reason.NONE, Reason.ANOMALY):
+        return f"HOLD with reason {result.reason.name}"
     if not result.good:
         return ""
     if msg.reason != Reason.NONE:

@@ -39,12 +39,12 @@ def result(verdict=Verdict.PASS, part_id="4711", trigger_ns=10**18, **changed):
 
 
 class PretendedCell:
-    """Answers triggers at once by `verdict`; None: not at all. `gone`, `doubts`: what it says of itself."""
+    """Answers triggers at once by `verdict`; None: not at all. `gone`, `doubts`, `deaf`: what it says of itself."""
 
     def __init__(self) -> None:
         self.name = "cell_1"
         self.verdict: Verdict | None = Verdict.PASS
-        self.gone = self.doubts = ""
+        self.gone = self.doubts = self.deaf = ""
         self.loading = 0.0  # seconds
         self.hear = lambda answer: None
         self.triggers: list[tuple[str, int]] = []
@@ -54,6 +54,9 @@ class PretendedCell:
 
     def problem(self) -> str:
         return self.gone
+
+    def trigger_problem(self) -> str:
+        return self.deaf
 
     def doubt(self) -> str:
         return self.doubts

@@ -47,7 +47,8 @@ class Builder:
         await self._data_types()
         # asyncua knows a TrimmedString of OPC UA itself and takes no other of this name.
         ua.register_basetype("TrimmedString", self._id(n.TRIMMED_STRING.id), ua.String)
-        structures = await self._server.load_data_type_definitions()
+        await self._server.load_data_type_definitions()
+        structures = {name: ua.extension_objects_by_datatype[self._id(number)] for number, name, *_ in n.STRUCTURES}
         await self._event_types(structures)
         for number, type_name, base in n.TYPES:
             node = await self._node(base).add_object_type(self._id(number), self._name(type_name))

@@ -121,6 +121,8 @@ class VisionSystem:
         transition, job = self._new_job("StartSingleJob", part_id, meas_id, recipe_id)
         if len(self._open) >= MAX_OPEN:
             raise Refused(Error.BUSY, f"{MAX_OPEN} jobs wait for their results")
+        if problem := self._cell.trigger_problem():
+            raise Refused(Error.CELL_GONE, problem)
         self._single = self._open[job.key] = job
         self._go(transition, f"job {job.job_id}")
         self._emit(JobStarted(job))
