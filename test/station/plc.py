@@ -22,14 +22,23 @@ EVENTS = {
 PATIENCE = 30.0  # seconds; an upper bound, nothing is asserted about time
 
 
+APPLICATION = "urn:pad_ros:test:plc"
+
+
+async def identity(folder: Path) -> tuple[Path, Path]:
+    """Key and certificate of the client, made if there are none."""
+    key, certificate = folder / "plc_key.pem", folder / "plc.der"
+    uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    await setup_self_signed_certificate(key, certificate, APPLICATION, "localhost", uses, {})
+    return key, certificate
+
+
 async def client_of(endpoint: str, folder: Path, user: str = "", password: str = "", secure: bool = True) -> Client:
     """Not connected yet. folder: of the client's certificate, made if there is none."""
     client = Client(endpoint, timeout=20)
-    client.application_uri = "urn:pad_ros:test:plc"
+    client.application_uri = APPLICATION
     if secure:
-        key, certificate = folder / "plc_key.pem", folder / "plc.der"
-        uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        await setup_self_signed_certificate(key, certificate, client.application_uri, "localhost", uses, {})
+        key, certificate = await identity(folder)
         mode = ua.MessageSecurityMode.SignAndEncrypt
         await client.set_security(SecurityPolicyBasic256Sha256, certificate, key, mode=mode)
     if user:

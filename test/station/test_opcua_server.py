@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,13 @@ from asyncua import ua
 from asyncua.crypto.uacrypto import load_certificate
 from cryptography.hazmat.primitives import serialization
 from conftest import PASSWORDS, SETTINGS
-from plc import PATIENCE, Plc, client_of, good
+from plant_cell import PretendedCell
+from plc import PATIENCE, Plc, client_of, good, identity
 
 from pad_ros.errors import InputError
 from pad_ros.station.opcua.records import Error
 from pad_ros.station.opcua.server import MAX_MESSAGE, Access, OpcuaServer
-from pad_ros.station.opcua.users import Users
 from pad_ros.verdicts import Verdict
-
-NUMBER = ua.StatusCodes
-
 
 @asynccontextmanager
 async def connected(server, folder, user="plc", password=None, secure=True, events=True):
@@ -41,9 +37,10 @@ def run(coroutine):
 
 
 @pytest.mark.slow
-def test_a_parts_whole_handshake_from_another_process_with_a_restart_in_between(cell, tmp_path):
+def test_a_parts_whole_handshake_from_another_process_with_a_restart_in_between(tmp_path):
     """A model that is refused on the way. The client knows the server's certificate and its user before and after."""
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+    cell = PretendedCell()
 
     def start(port: int) -> OpcuaServer:
         server = OpcuaServer(cell, Access(tmp_path, port=port), SETTINGS)
@@ -79,7 +76,7 @@ def test_a_parts_whole_handshake_from_another_process_with_a_restart_in_between(
     assert [recipe for recipe, _ in cell.loaded] == ["damaged", "bracket"] * 2
 
 
-def test_what_a_plc_reads_is_good_for_pass_only(serve, cell, folder):
+def test_what_a_plc_reads_is_good_for_pass_only(server, cell, folder):
     async def parts() -> None:
         async with connected(server, folder) as plc:
             await plc.prepare("bracket")
@@ -103,11 +100,10 @@ def test_what_a_plc_reads_is_good_for_pass_only(serve, cell, folder):
             assert [r.PartId.Id for r in (await plc.listed(state=1))[3]] == ["part 1"]
             assert (await plc.listed("part 2"))[1] == 1 and (await plc.listed("nobody"))[3] in (None, [])
 
-    server = serve()
     run(parts())
 
 
-def test_while_a_job_runs_nothing_polled_looks_like_a_result(serve, cell, folder):
+def test_while_a_job_runs_nothing_polled_looks_like_a_result(server, cell, folder):
     async def part() -> None:
         async with connected(server, folder) as plc:
             assert await plc.polled("ResultState") == 0 and await plc.polled("IsPartial") is True
@@ -130,27 +126,24 @@ def test_while_a_job_runs_nothing_polled_looks_like_a_result(serve, cell, folder
             assert await plc.polled("ResultState") == 0
             assert await plc.state() == "Error"
 
-    server = serve()
     run(part())
 
 
-def test_a_server_that_ends_answers_the_open_job(serve, cell, folder):
+def test_a_server_that_ends_answers_the_open_job(server, cell, folder):
     async def part() -> None:
         async with connected(server, folder) as plc:
             await plc.prepare("bracket")
             cell.verdict = None
             await plc.start("open")
             await plc.event("JobStarted")
-            await asyncio.get_running_loop().run_in_executor(None, server.system._loop_close_for_test)
+            server._loop.call_soon_threadsafe(server.system.close)
             told = await plc.event("ResultReady")
             assert (told["ResultState"], good(told)) == (3, False)
 
-    server = serve()
-    server.system._loop_close_for_test = lambda: server._loop.call_soon_threadsafe(server.system.close)
     run(part())
 
 
-def test_commands_and_states(serve, cell, folder):
+def test_commands_and_states(server, cell, folder):
     async def commands() -> None:
         async with connected(server, folder) as plc:
             assert (await plc.start("early"))[1] == Error.WRONG_STATE
@@ -181,11 +174,10 @@ def test_commands_and_states(serve, cell, folder):
             )  # fmt: skip
             assert [(r.Id, r.Hash is not None) for r in names] == [("bracket", True), ("damaged", False), ("loader", False)]
 
-    server = serve()
     run(commands())
 
 
-def test_wrong_arguments_are_refused_and_break_nothing(serve, cell, folder):
+def test_wrong_arguments_are_refused_and_break_nothing(server, cell, folder):
     async def calls() -> None:
         async with connected(server, folder, events=False) as plc:
             await plc.prepare("bracket")
@@ -201,37 +193,37 @@ def test_wrong_arguments_are_refused_and_break_nothing(serve, cell, folder):
             assert (await plc.start("ok", recipe="loader"))[1] == Error.UNKNOWN_RECIPE
             assert (await plc.start("ok"))[1] == 0 and len(cell.triggers) == 1
 
-    server = serve()
     run(calls())
 
 
 @pytest.mark.parametrize("user, password", [
     ("plc", "wrong password"), ("nobody", "a long password"), ("plc", ""), ("", ""), ("plc", "x" * 5000),
 ])  # fmt: skip
-def test_who_is_not_known_is_not_let_in(serve, folder, user, password, caplog):
+def test_who_is_not_known_is_not_let_in(server, folder, user, password, caplog):
     async def enter() -> None:
         with pytest.raises((ua.UaError, asyncio.TimeoutError, ConnectionError)):
             async with connected(server, folder, user, password):
                 pass
 
     caplog.set_level(logging.DEBUG)
-    server = serve()
     run(enter())
     assert not password or password not in caplog.text
 
 
-def test_unencrypted_connections_are_not_offered_unless_asked_for(serve, folder):
+@pytest.mark.slow
+def test_unencrypted_connections_are_not_offered_unless_asked_for(server, serve, folder):
     async def enter() -> None:
         with pytest.raises(ua.UaError):
-            async with connected(closed, folder, secure=False):
+            async with connected(server, folder, secure=False):
                 pass
         async with connected(opened, folder, secure=False, events=False) as plc:
             assert await plc.state() == "Initialized"
 
-    closed, opened = serve(), serve(unencrypted=True)
+    opened = serve(unencrypted=True)
     run(enter())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anonymous, may_call", [("read", False), ("control", True)])
 def test_anonymous_clients_may_what_was_asked_for(serve, folder, anonymous, may_call):
     async def enter() -> None:
@@ -247,7 +239,7 @@ def test_anonymous_clients_may_what_was_asked_for(serve, folder, anonymous, may_
     run(enter())
 
 
-def test_a_viewer_sees_and_does_nothing(serve, cell, folder):
+def test_a_viewer_sees_and_does_nothing(server, cell, folder):
     async def look() -> None:
         async with connected(server, folder, "visitor") as viewer, connected(server, folder) as plc:
             for method in ("Halt", "Reset"):
@@ -265,15 +257,14 @@ def test_a_viewer_sees_and_does_nothing(serve, cell, folder):
                 with pytest.raises(ua.UaStatusCodeError):
                     await someone.client.nodes.objects.add_object(plc.index, "Forged")
 
-    server = serve()
     run(look())
     assert cell.loaded == [("bracket", "")]
 
 
+@pytest.mark.slow
 def test_only_trusted_clients_are_let_in_where_there_is_a_list(serve, folder, tmp_path):
     async def enter() -> None:
-        await client_of("opc.tcp://127.0.0.1:1", folder)  # makes the certificate of `folder`
-        certificate = await load_certificate(folder / "plc.der")
+        certificate = await load_certificate((await identity(folder))[1])
         (trusted / "plc.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         server = await asyncio.get_running_loop().run_in_executor(None, start)
         async with connected(server, folder, events=False) as plc:
@@ -291,7 +282,8 @@ def test_only_trusted_clients_are_let_in_where_there_is_a_list(serve, folder, tm
     run(enter())
 
 
-def test_a_plc_gets_in_and_works_while_others_flood(serve, cell, folder):
+@pytest.mark.slow
+def test_a_plc_gets_in_and_works_while_others_flood(server, cell, folder):
     """Calls, reads and subscriptions without end, parked connections, and a message that never ends."""
 
     async def flood() -> None:
@@ -319,16 +311,13 @@ def test_a_plc_gets_in_and_works_while_others_flood(serve, cell, folder):
                 assert ended, "a message without end was taken"
             cell.verdict = Verdict.PASS
             await plc.command("Abort")
-            before = len(plc.of_kind("ResultReady"))
             job, error = await plc.start("mine")
             assert error == 0
-            await plc.event("ResultReady", before + 1)
-            (mine,) = [e for e in plc.of_kind("ResultReady") if e["JobId"].Id == job.Id]
+            (mine,) = await plc.wait(lambda: [e for e in plc.of_kind("ResultReady") if e["JobId"].Id == job.Id], "mine")
             assert good(mine) and mine["PartId"].Id == "mine"
             for connection in parked:
                 connection.close()
 
-    server = serve()
     run(flood())
     assert len(server.system.results) <= SETTINGS.keep_results
 
@@ -344,17 +333,12 @@ def _fill(connection: socket.socket) -> bool:
     return False
 
 
-def test_what_cannot_be_used_is_said_in_one_line(serve, cell, folder, tmp_path):
-    taken = serve()
-    with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1:{taken.port}"):
-        serve(port=taken.port)
+@pytest.mark.slow
+def test_what_cannot_be_used_is_said_in_one_line(server, cell, serve, folder, tmp_path):
+    with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+        serve(port=server.port)
     with pytest.raises(InputError, match="anonymous: 'yes' is none of"):
         OpcuaServer(cell, Access(folder, anonymous="yes"), SETTINGS)
     with pytest.raises(InputError, match="no client certificates"):
         (tmp_path / "empty").mkdir()
         OpcuaServer(cell, Access(folder, trusted_clients=str(tmp_path / "empty")), SETTINGS)
-
-
-def test_users_are_read_at_the_start(serve, folder):
-    assert Users(folder).ensure_one() is None
-    assert serve(replace(SETTINGS, keep_results=1)).first_password is None

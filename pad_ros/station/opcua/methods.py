@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from .structures import Structures, part_of, whole
 from .vision_system import VisionSystem
 
 MOST_LISTED = 100  # results or recipes in one answer
+QUIET = 5.0  # seconds
 TRUE, FALSE = 1, 0  # of TriStateBooleanDataType
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class Methods:
     ) -> None:
         self._system, self._cell, self._structures, self._settled = system, cell, structures, settled
         self._hashes: dict[str, str] = {}  # of the recipes that were prepared
+        self._noted: dict[tuple[str, Error], float] = {}  # steady clock, s
 
     def link(self, server: Server, space: AddressSpace) -> None:
         """Let the server's methods be these."""
@@ -62,7 +65,7 @@ class Methods:
             try:
                 answer = {**await handler(values), "Error": Error.NONE.value}
             except Refused as refused:
-                log.warning("%s is refused: %s", method.name, refused)
+                self._note(method.name, refused)
                 empty = {"Result": self._structures.result(None)} if method.name == "GetResultById" else {}
                 partial = {"IsPartial": True} if method.name == "GetResultComponentsById" else {}
                 answer = {**empty, **partial, "Error": refused.error.value}
@@ -70,6 +73,13 @@ class Methods:
             return self._structures.outputs(method, answer)
 
         return called
+
+    def _note(self, method: str, refused: Refused) -> None:
+        """Into the log, the same again only after a while: a client may ask without end."""
+        now = time.monotonic()
+        if now - self._noted.get((method, refused.error), -QUIET) >= QUIET:
+            self._noted[method, refused.error] = now
+            log.warning("%s is refused: %s", method, refused)
 
     def _simple(self, do: Callable[[], None]) -> Handler:
         async def handler(values: Values) -> Values:

@@ -65,6 +65,7 @@ class Users:
         self._nobody = self._hasher.hash(secrets.token_urlsafe())  # an unknown name takes as long as a known one
         self._secret = secrets.token_bytes(32)
         self._known: dict[str, bytes] = {}
+        self._noted = -TRY_WINDOW  # steady clock, s
         self._tries: deque[float] = deque(maxlen=MAX_TRIES)
 
     def ensure_one(self) -> Path | None:
@@ -102,7 +103,9 @@ class Users:
             return account
         now = time.monotonic()
         if len(self._tries) == MAX_TRIES and now - self._tries[0] < TRY_WINDOW:
-            log.warning("a login was refused unseen: too many tries")
+            if now - self._noted >= TRY_WINDOW:
+                self._noted = now
+                log.warning("logins are refused unseen: too many tries")
             return None
         self._tries.append(now)
         try:
