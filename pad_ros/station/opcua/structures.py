@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from asyncua import ua
@@ -12,6 +13,7 @@ from . import nodeset as n
 from .records import Error, Recipe, Refused, ResultState, StoredResult
 
 SHA256 = "SHA-256"
+HEX = re.compile("[0-9a-f]{64}")
 VARIANTS = {
     n.BOOLEAN: ua.VariantType.Boolean,
     n.INT32: ua.VariantType.Int32,
@@ -38,11 +40,10 @@ class Structures:
 
     def internal(self, name: str, model_hash: str = "") -> Any:
         """A recipe's internal id: its name, and the hash of its model where that is known."""
-        if not model_hash:
-            return self._classes["RecipeIdInternalDataType"](Id=name)
-        return self._classes["RecipeIdInternalDataType"](
-            Id=name, Version=model_hash[:12], Hash=bytes.fromhex(model_hash), HashAlgorithm=SHA256
-        )
+        more: dict[str, Any] = {"Version": model_hash[:12]} if model_hash else {}
+        if HEX.fullmatch(model_hash):
+            more |= {"Hash": bytes.fromhex(model_hash), "HashAlgorithm": SHA256}
+        return self._classes["RecipeIdInternalDataType"](Id=name, **more)
 
     def configuration(self) -> Any:
         """There is one configuration: this version of the software."""

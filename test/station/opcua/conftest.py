@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,12 @@ import pytest
 pytest.importorskip("asyncua", reason="asyncua is not installed (pip install 'pad_ros[opcua]')")
 pytest.importorskip("argon2", reason="argon2-cffi is not installed (pip install 'pad_ros[opcua]')")
 
+from opcua_servers import PASSWORDS, SETTINGS, started  # noqa: E402
 from plant_cell import PretendedCell  # noqa: E402
 
 from pad_ros.station.opcua.records import Refused, Settings  # noqa: E402
-from pad_ros.station.opcua.server import Access, OpcuaServer  # noqa: E402
+from pad_ros.station.opcua.server import OpcuaServer  # noqa: E402
 from pad_ros.station.opcua.users import Role, Users  # noqa: E402
-
-PASSWORDS = {"plc": "a long password", "visitor": "another password"}
-SETTINGS = Settings(job_timeout=5.0, prepare_wait=10.0, patience=0.3)
-
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
@@ -45,14 +41,6 @@ def serve(folder: Path) -> Iterator[Callable[..., OpcuaServer]]:
     yield start
     for server in running:
         server.close()
-
-
-def started(folder: Path, settings: Settings = SETTINGS, **access: object) -> OpcuaServer:
-    cell = PretendedCell()
-    server = OpcuaServer(cell, replace(Access(folder, port=0), **access), settings)
-    cell.hear = server.hear
-    server.start()
-    return server
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 from asyncua import ua
 from asyncua.crypto.uacrypto import load_certificate
 from cryptography.hazmat.primitives import serialization
-from conftest import PASSWORDS, SETTINGS
+from opcua_servers import PASSWORDS, SETTINGS
 from plant_cell import PretendedCell
 from plc import PATIENCE, Plc, client_of, good, identity
 
@@ -50,7 +50,7 @@ def test_a_parts_whole_handshake_from_another_process_with_a_restart_in_between(
 
     server = start(0)
     assert server.first_password == tmp_path / "first_password.txt"
-    command = [sys.executable, str(Path(__file__).with_name("plc.py")), server.endpoint, str(tmp_path)]
+    command = [sys.executable, str(Path(__file__).parents[2] / "plc.py"), server.endpoint, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         first = [json.loads(client.stdout.readline()) for _ in range(4)]
         server.close()
