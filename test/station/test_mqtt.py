@@ -164,7 +164,12 @@ def test_each_result_arrives_and_the_state_stays(broker, listeners, publisher):
 
 @needs_broker
 def test_a_broker_that_goes_and_comes_back_gets_everything_in_order(listeners, publisher, tmp_path):
-    remembers = ("allow_anonymous true", "persistence true", f"persistence_location {tmp_path}/", "max_queued_messages 0")
+    remembers = (
+        "allow_anonymous true",
+        "persistence true",
+        f"persistence_location {tmp_path}/",
+        "max_queued_messages 0",
+    )
     broker = Mosquitto(tmp_path, *remembers)
     broker.start()
     try:

@@ -28,7 +28,9 @@ MANIFEST = "manifest.json"  # in every model's folder
 
 def missing(extra: str, error: ImportError) -> MissingDependencyError:
     """Of a node whose libraries are an extra of the package."""
-    return MissingDependencyError(f"{error.name} is not installed: pip install 'pad_ros[{extra}]'")
+    return MissingDependencyError(
+        f"{(error.name or str(error)).partition('.')[0]} is not installed: pip install 'pad_ros[{extra}]'"
+    )
 
 
 def cell_name(node: Node, parameters: Parameters) -> str:
@@ -90,7 +92,9 @@ class RosCell:
     def recipes(self) -> list[str]:
         """The models in the folder; none where it lies on another machine."""
         try:
-            return sorted(path.parent.name for path in Path(self._recipes).glob(f"*/{MANIFEST}")) if self._recipes else []
+            return (
+                sorted(path.parent.name for path in Path(self._recipes).glob(f"*/{MANIFEST}")) if self._recipes else []
+            )
         except OSError:
             return []
 

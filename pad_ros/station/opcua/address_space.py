@@ -62,7 +62,9 @@ class Builder:
     async def _data_types(self) -> None:
         for number, name, base in n.SIMPLE_TYPES:
             await create_data_type(self._node(base), self._id(number), self._name(name))
-        enum = await create_data_type(self._node(n.ENUMERATION), self._id(n.TRI_STATE.id), self._name("TriStateBooleanDataType"))
+        enum = await create_data_type(
+            self._node(n.ENUMERATION), self._id(n.TRI_STATE.id), self._name("TriStateBooleanDataType")
+        )
         fields = [ua.EnumField(Name=name, Value=value) for value, name in enumerate(n.TRI_STATE_VALUES)]
         await enum.write_data_type_definition(ua.EnumDefinition(Fields=fields))
         for number, name, parent, encoding, members in n.STRUCTURES:
@@ -136,7 +138,9 @@ class Builder:
         for state in State:
             owner = n.AUTOMATIC_MODE if state.automatic else n.STATE_MACHINE
             number_id = n.STATES[state][1]
-            await self._part(owner, n.STATES[state][0], state.browse_name, n.STATE_TYPE, (number_id, "StateNumber", state))
+            await self._part(
+                owner, n.STATES[state][0], state.browse_name, n.STATE_TYPE, (number_id, "StateNumber", state)
+            )
         for transition in TRANSITIONS:
             owner = n.AUTOMATIC_MODE if transition.source.automatic else n.STATE_MACHINE
             own, number_id = n.TRANSITION_IDS[transition.number]
@@ -169,7 +173,9 @@ class Builder:
     # ---- objects ----
 
     async def _objects(self, name: str, structures: dict[str, type]) -> AddressSpace:
-        system = await self._object(self._server.nodes.objects, name, n.VISION_SYSTEM, ua.QualifiedName(name, self._own))
+        system = await self._object(
+            self._server.nodes.objects, name, n.VISION_SYSTEM, ua.QualifiedName(name, self._own)
+        )
         machine = await self._object(system, f"{name}.VisionStateMachine", n.STATE_MACHINE)
         automatic = await self._object(machine, f"{name}.AutomaticModeStateMachine", n.AUTOMATIC_MODE)
         recipes = await self._object(system, f"{name}.RecipeManagement", n.RECIPE_MANAGEMENT)

@@ -275,5 +275,3 @@ class _Listener(BinaryServer):
 
 def _not_a_directory(*_: Any) -> None:
     raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
-
-

@@ -86,7 +86,11 @@ class Telling:
         """CurrentState of a state machine; None: it is not active, which clients see as a bad value."""
         current = await owner.get_child("0:CurrentState")
         for name, value, kind in (
-            ("", None if state is None else ua.LocalizedText(state.browse_name, LANGUAGE), ua.VariantType.LocalizedText),
+            (
+                "",
+                None if state is None else ua.LocalizedText(state.browse_name, LANGUAGE),
+                ua.VariantType.LocalizedText,
+            ),
             ("0:Id", None if state is None else self._space.state(state), ua.VariantType.NodeId),
             ("0:Number", None if state is None else int(state), ua.VariantType.UInt32),
         ):

@@ -260,4 +260,3 @@ class VisionSystem:
     def _go(self, transition: Transition, text: str) -> None:
         self.machine.go(transition)
         self._emit(Moved(transition, text))
-

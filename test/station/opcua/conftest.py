@@ -18,6 +18,7 @@ from pad_ros.station.opcua.records import Refused, Settings  # noqa: E402
 from pad_ros.station.opcua.server import OpcuaServer  # noqa: E402
 from pad_ros.station.opcua.users import Role, Users  # noqa: E402
 
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
     """With users and certificate."""

@@ -24,6 +24,7 @@ from pad_ros.station.opcua.records import Error
 from pad_ros.station.opcua.server import MAX_MESSAGE, Access, OpcuaServer
 from pad_ros.verdicts import Verdict
 
+
 @asynccontextmanager
 async def connected(server, folder, user="plc", password=None, secure=True, events=True):
     password = PASSWORDS.get(user, "") if password is None else password
@@ -172,7 +173,11 @@ def test_commands_and_states(server, cell, folder):
                 *(ua.Variant(v, t) for v, t in ((2, ua.VariantType.Int32), (9, ua.VariantType.UInt32), (0, ua.VariantType.UInt32))),
                 0,
             )  # fmt: skip
-            assert [(r.Id, r.Hash is not None) for r in names] == [("bracket", True), ("damaged", False), ("loader", False)]
+            assert [(r.Id, r.Hash is not None) for r in names] == [
+                ("bracket", True),
+                ("damaged", False),
+                ("loader", False),
+            ]
 
     run(commands())
 
