@@ -22,9 +22,8 @@ def actions(given: launching.Given) -> list[Any]:
     for node, arguments in (("opcua", OPCUA), ("mqtt", MQTT)):
         if launching.flag(given, node):
             chosen = {name: launching.text(given[name]) for name in arguments if given[name]}
-            started.append(
-                cell.node(node, chosen, remappings=[("trigger", given["trigger"])] if node == "opcua" else [])
-            )
+            topics = [("trigger", given["trigger"])] if node == "opcua" else []
+            started.append(cell.node(node, chosen, remappings=topics))
     return started or launching.shutdown("nothing to start: opcua:=true, mqtt:=true, or both")
 
 

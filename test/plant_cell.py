@@ -19,7 +19,8 @@ def message(verdict=Verdict.PASS, part_id="4711", trigger_ns=10**18, **changed) 
     reasons = {Verdict.PASS: Reason.NONE, Verdict.REJECT: Reason.ANOMALY}
     stamp = SimpleNamespace(sec=trigger_ns // 10**9, nanosec=trigger_ns % 10**9)
     defect = SimpleNamespace(
-        box=SimpleNamespace(x_offset=1, y_offset=2, width=3, height=4), centroid=SimpleNamespace(x=0.1, y=math.nan, z=0),
+        box=SimpleNamespace(x_offset=1, y_offset=2, width=3, height=4),
+        centroid=SimpleNamespace(x=0.1, y=math.nan, z=0),
         peak_score=9.5, area=12, kind=1,
     )  # fmt: skip
     fields = {

@@ -1,4 +1,4 @@
-"""Results to an MQTT broker: each as JSON, and one retained state. Nothing here waits for the broker (docs/plant.md)."""
+"""Results to an MQTT broker: each as JSON, and one retained state. Nobody waits for the broker (docs/plant.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plant is told of a result: one mapping for OPC UA and MQTT. Only a PASS that can be believed is told as good.
+"""What the plant is told of a result: one mapping for OPC UA and MQTT. Only a PASS that is believed is told as good.
 
 docs/plant.md has the table; result.schema.json describes `content`.
 """

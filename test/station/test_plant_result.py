@@ -69,8 +69,8 @@ def test_a_pass_that_must_not_be_believed_is_hold():
 
 
 @given(
-    verdict=st.just(1) | st.integers(0, 255), reason=st.just(0) | st.integers(0, 65535), score=st.floats(), threshold=st.floats(),
-    text=st.text(), seconds=st.integers(-(2**31), 2**31 - 1), kind=st.integers(0, 255),
+    verdict=st.just(1) | st.integers(0, 255), reason=st.just(0) | st.integers(0, 65535), score=st.floats(),
+    threshold=st.floats(), text=st.text(), seconds=st.integers(-(2**31), 2**31 - 1), kind=st.integers(0, 255),
     defects=st.just(0) | st.integers(0, 40),
 )  # fmt: skip
 def test_whatever_a_message_holds_its_json_is_valid(verdict, reason, score, threshold, text, seconds, kind, defects):

@@ -176,7 +176,7 @@ OPCUA = (
     ),
     P("unencrypted", False, "also offer connections without encryption"),
     P("job_timeout", 10.0, "seconds that a job waits for its result, then HOLD (TIMEOUT)", (0.1, 3600.0)),
-    P("prepare_wait", 2.0, "seconds after which PrepareRecipe answers that it goes on (IsCompleted false)", (0.0, 60.0)),
+    P("prepare_wait", 2.0, "seconds until PrepareRecipe answers that it goes on (IsCompleted false)", (0.0, 60.0)),
     P("patience", 2.0, "seconds that the cell may be out of reach before the state is Error", (0.1, 3600.0)),
     P("keep_results", 1000, "results that GetResultById still knows, in memory", (1, 100_000)),
 )  # fmt: skip

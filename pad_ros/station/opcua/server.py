@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 class Access:
     """Where the server listens and whom it lets in.
 
-    folder: of certificate and users. certificate, private_key: files, "" for those of the folder. trusted_clients: folder
-    of the only client certificates that are let in, "" for any. anonymous: "no", or what they may. unencrypted: also
+    folder: of certificate and users. certificate, private_key: files, "" for those of the folder. trusted_clients:
+    folder of the only client certificates that are let in, "" for any. anonymous: "no", or what they may. unencrypted: also
     offer connections without encryption.
     """
 
@@ -156,7 +156,7 @@ class OpcuaServer:
         await server.load_certificate(identity.certificate)
         await server.load_private_key(identity.key)
         policies = [*SECURE, *([ua.SecurityPolicyType.NoSecurity] if access.unencrypted else [])]
-        server.set_security_policy(policies, permission_ruleset=RoleRules())  # type: ignore[arg-type]
+        server.set_security_policy(policies, permission_ruleset=RoleRules())
         tokens = [ua.UserNameIdentityToken]
         server.set_identity_tokens(tokens if access.anonymous == "no" else [ua.AnonymousIdentityToken, *tokens])
 
@@ -239,7 +239,7 @@ class BoundedServer(Server):
     """asyncua's server with limits on what a client can take up."""
 
     def __init__(self, guard: Guard) -> None:
-        super().__init__(user_manager=guard)  # type: ignore[arg-type]
+        super().__init__(user_manager=guard)
         self.limits = TransportLimits(max_chunk_count=MAX_MESSAGE // 65535 + 1, max_message_size=MAX_MESSAGE)
         inner = self.iserver
         inner.allow_remote_admin = False

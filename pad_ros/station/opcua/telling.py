@@ -85,21 +85,18 @@ class Telling:
     async def _show_state(self, owner: Node, state: State | None) -> None:
         """CurrentState of a state machine; None: it is not active, which clients see as a bad value."""
         current = await owner.get_child("0:CurrentState")
-        for name, value, kind in (
-            (
-                "",
-                None if state is None else ua.LocalizedText(state.browse_name, LANGUAGE),
-                ua.VariantType.LocalizedText,
-            ),
-            ("0:Id", None if state is None else self._space.state(state), ua.VariantType.NodeId),
-            ("0:Number", None if state is None else int(state), ua.VariantType.UInt32),
-        ):
-            node = await current.get_child(name) if name else current
-            if value is None:
-                shown = ua.DataValue(ua.Variant(None), ua.StatusCode(ua.StatusCodes.BadStateNotActive))
-            else:
-                shown = ua.DataValue(ua.Variant(value, kind))
-            await self._server.write_attribute_value(node.nodeid, shown)
+        nodes = (current, await current.get_child("0:Id"), await current.get_child("0:Number"))
+        if state is None:
+            shown = [ua.DataValue(ua.Variant(None), ua.StatusCode(ua.StatusCodes.BadStateNotActive))] * len(nodes)
+        else:
+            values = (
+                (ua.LocalizedText(state.browse_name, LANGUAGE), ua.VariantType.LocalizedText),
+                (self._space.state(state), ua.VariantType.NodeId),
+                (int(state), ua.VariantType.UInt32),
+            )
+            shown = [ua.DataValue(ua.Variant(value, kind)) for value, kind in values]
+        for node, value in zip(nodes, shown, strict=True):
+            await self._server.write_attribute_value(node.nodeid, value)
 
     async def _show_processing(self, job: Job) -> None:
         """LastResult while a job runs: nothing that could be taken for the result of the job before."""

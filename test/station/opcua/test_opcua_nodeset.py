@@ -13,7 +13,7 @@ TYPES = "{http://opcfoundation.org/UA/2008/02/Types.xsd}"
 
 @pytest.fixture(scope="module")
 def specified(shared):
-    """NodeId -> element, and the aliases, of the OPC Foundation's file (MIT licence, github.com/OPCFoundation/UA-Nodeset)."""
+    """NodeId -> element, and the aliases, of the OPC Foundation's file (github.com/OPCFoundation/UA-Nodeset, MIT)."""
     path = shared / "opcua" / "Opc.Ua.MachineVision.NodeSet2.xml"
     if not path.is_file():
         pytest.skip(f"{path.name} of the OPC Foundation is not at {path.parent}")
@@ -49,7 +49,7 @@ def test_structures_have_the_specified_fields(specified):
         definition = element.find(f"{XML}Definition")
         found = [] if definition is None else [
             (f.get("Name"), aliases.get(f.get("DataType"), f.get("DataType") or "i=24"),
-             " ".join((["optional"] if f.get("IsOptional") == "true" else []) + (["array"] if f.get("ValueRank") == "1" else [])))
+             " ".join(["optional"] * (f.get("IsOptional") == "true") + ["array"] * (f.get("ValueRank") == "1")))
             for f in definition
         ]  # fmt: skip
         own = [field for field in fields if parent is None or field[0] not in inherited]
