@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 MACHINE_VISION, OWN = "http://opcfoundation.org/UA/MachineVision", "urn:pad_ros:plant"
 EVENTS = {
     1018: "StateChanged", 1019: "Error", 1020: "ErrorResolved", 1013: "JobStarted", 1023: "Ready",
-    1022: "RecipePrepared", 1024: "ResultReady", 1015: "Vision",
+    1022: "RecipePrepared", 1024: "ResultReady", 1038: "Information",
 }  # fmt: skip
 PATIENCE = 30.0  # seconds; an upper bound, nothing is asserted about time
 

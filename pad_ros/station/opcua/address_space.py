@@ -80,6 +80,11 @@ class Builder:
             if any(field.IsOptional for field in definition.Fields):
                 definition.StructureType = ua.StructureType.StructureWithOptionalFields
             await node.write_data_type_definition(definition)
+            await self._mark_abstract(node, number)
+
+    async def _mark_abstract(self, node: Node, number: int) -> None:
+        abstract = ua.DataValue(ua.Variant(number in n.ABSTRACT, ua.VariantType.Boolean))
+        await node.write_attribute(ua.AttributeIds.IsAbstract, abstract)
 
     def _field(self, member: n.Field) -> ua.StructureField:
         name, kind, how = member
@@ -92,7 +97,9 @@ class Builder:
 
     async def _event_types(self, structures: dict[str, type]) -> None:
         for number, name, base, properties in n.EVENTS:
-            node = await self._node(base).add_object_type(self._id(number), self._name(name))
+            base_node = self._server.get_node(self._type(base))
+            node = await base_node.add_object_type(self._id(number), self._name(name))
+            await self._mark_abstract(node, number)
             for own, property_name, kind, how in properties:
                 value, variant = self._initial(kind, how, structures)
                 added = await create_property(

@@ -19,7 +19,7 @@ STATE_TYPE, TRANSITION_TYPE = 2307, 2310
 
 @dataclass(frozen=True)
 class Ref:
-    """A data type of this namespace, by its id; a plain number is one of OPC UA itself."""
+    """A type of this namespace, by its id; a plain number is one of OPC UA itself."""
 
     id: int
 
@@ -87,8 +87,10 @@ STRUCTURES: tuple[tuple[int, str, int | None, int, tuple[Field, ...]], ...] = (
     (3006, "ResultDataType", None, 5018, RESULT_FIELDS),
 )  # fmt: skip
 
-EVENTS: tuple[tuple[int, str, int, tuple[tuple[int, str, DataType, str], ...]], ...] = (
-    # id, name, base in OPC UA itself, properties: id, name, type, kind
+ABSTRACT = {3019, 1015}  # types that nothing is directly of
+
+EVENTS: tuple[tuple[int, str, DataType, tuple[tuple[int, str, DataType, str], ...]], ...] = (
+    # id, name, base, properties: id, name, type, kind
     (1018, "StateChangedEventType", TRANSITION_EVENT_TYPE, ()),
     (1019, "ErrorEventType", TRANSITION_EVENT_TYPE, ()),
     (1020, "ErrorResolvedEventType", TRANSITION_EVENT_TYPE, ()),
@@ -111,6 +113,7 @@ EVENTS: tuple[tuple[int, str, int, tuple[tuple[int, str, DataType, str], ...]], 
         ),
     ),
     (1015, "VisionEventType", BASE_EVENT_TYPE, ((6203, "JobId", JOB_ID, "optional"),)),
+    (1038, "VisionInformationEventType", Ref(1015), ()),
 )  # fmt: skip
 
 

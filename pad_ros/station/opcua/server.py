@@ -50,8 +50,8 @@ class Access:
     """Where the server listens and whom it lets in.
 
     folder: of certificate and users. certificate, private_key: files, "" for those of the folder. trusted_clients:
-    folder of the only client certificates that are let in, "" for any. anonymous: "no", or what they may. unencrypted: also
-    offer connections without encryption.
+    folder of the only client certificates that are let in, "" for any. anonymous: "no", or what they may.
+    unencrypted: also offer connections without encryption.
     """
 
     folder: Path

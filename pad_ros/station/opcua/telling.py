@@ -54,7 +54,7 @@ class Telling:
                 text = f"{stored.result.verdict.name} {stored.result.reason.name} {stored.result.reason_text}".strip()
                 await self._event("ResultReadyEventType", text, fields, NORMAL if good else NOTABLE)
             case Said(text):
-                await self._event("VisionEventType", text, {"JobId": self._id("Job", "")}, NOTABLE)
+                await self._event("VisionInformationEventType", text, {"JobId": self._id("Job", "")}, NOTABLE)
 
     # ---- variables ----
 

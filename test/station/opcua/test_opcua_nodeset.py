@@ -57,6 +57,7 @@ def test_structures_have_the_specified_fields(specified):
         assert [(field, kind_of(kind), how) for field, kind, how in own] == found, name
         assert f"ns=1;i={encoding}" in references(specified, element, "HasEncoding")
         assert name_of(node(specified, encoding)) == "Default Binary"
+        assert (element.get("IsAbstract") == "true") == (number in n.ABSTRACT)
         base = f"ns=1;i={parent}" if parent else f"i={n.STRUCTURE}"
         assert references(specified, element, "HasSubtype", forward=False) == [base]
 
@@ -74,7 +75,8 @@ def test_events_are_the_specified(specified):
     for number, name, base, properties in n.EVENTS:
         element = node(specified, number)
         assert name_of(element) == name
-        assert references(specified, element, "HasSubtype", forward=False) == [f"i={base}"]
+        assert references(specified, element, "HasSubtype", forward=False) == [kind_of(base)]
+        assert (element.get("IsAbstract") == "true") == (number in n.ABSTRACT)
         for own, property_name, kind, how in properties:
             found = node(specified, own)
             data_type = specified[1].get(found.get("DataType"), found.get("DataType") or "i=24")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,26 @@ def test_commands_and_states(server, cell, folder):
             ]
 
     run(commands())
+
+
+@pytest.mark.slow
+def test_a_preparation_that_takes_long_is_told_by_events(serve, folder):
+    async def preparations() -> None:
+        async with connected(server, folder) as plc:
+            internal, completed, error = await plc.prepare("bracket")
+            assert (internal.Id, internal.Hash, completed, error) == ("bracket", None, False, 0)
+            assert (await plc.prepare("loader"))[2] == Error.BUSY
+            assert (await plc.start("early"))[1] == Error.WRONG_STATE
+            prepared = await plc.event("RecipePrepared")
+            assert prepared["InternalId"].Hash == bytes.fromhex("ab" * 32)
+            await plc.in_state("Ready")
+            assert (await plc.prepare("damaged"))[1:] == [False, 0]
+            assert "recipe not prepared" in (await plc.event("Information"))["Message"].Text
+            assert await plc.state() == "Initialized"
+
+    server = serve(replace(SETTINGS, prepare_wait=0.05))
+    server._cell.loading = 1.0
+    run(preparations())
 
 
 def test_wrong_arguments_are_refused_and_break_nothing(server, cell, folder):
