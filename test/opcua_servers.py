@@ -9,7 +9,7 @@ from pad_ros.station.opcua.records import Settings
 from pad_ros.station.opcua.server import Access, OpcuaServer
 
 PASSWORDS = {"plc": "a long password", "visitor": "another password"}
-SETTINGS = Settings(job_timeout=5.0, prepare_wait=10.0, patience=0.3)
+SETTINGS = Settings(job_timeout=1000.0, prepare_wait=100.0, patience=0.3)
 
 
 def started(folder: Path, settings: Settings = SETTINGS, **access: object) -> OpcuaServer:

@@ -19,7 +19,7 @@ EVENTS = {
     1018: "StateChanged", 1019: "Error", 1020: "ErrorResolved", 1013: "JobStarted", 1023: "Ready",
     1022: "RecipePrepared", 1024: "ResultReady", 1038: "Information",
 }  # fmt: skip
-PATIENCE = 30.0  # seconds; an upper bound, nothing is asserted about time
+PATIENCE = 120.0  # seconds; an upper bound, nothing is asserted about time
 
 
 APPLICATION = "urn:pad_ros:test:plc"
@@ -35,7 +35,7 @@ async def identity(folder: Path) -> tuple[Path, Path]:
 
 async def client_of(endpoint: str, folder: Path, user: str = "", password: str = "", secure: bool = True) -> Client:
     """Not connected yet. folder: of the client's certificate, made if there is none."""
-    client = Client(endpoint, timeout=20)
+    client = Client(endpoint, timeout=PATIENCE)
     client.application_uri = APPLICATION
     if secure:
         key, certificate = await identity(folder)

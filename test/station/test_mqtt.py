@@ -26,7 +26,7 @@ from pad_ros.station import mqtt as module  # noqa: E402
 from pad_ros.station.mqtt import Broker, PlantPublisher  # noqa: E402
 from pad_ros.verdicts import Verdict  # noqa: E402
 
-PATIENCE = 30.0  # seconds; an upper bound, nothing is asserted about time
+PATIENCE = 120.0  # seconds; an upper bound, nothing is asserted about time
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed (apt install mosquitto)")
 FOLDER = Path(pad_ros.station.__file__).parent
