@@ -35,7 +35,7 @@ TICK = 0.2  # seconds between looks at the clock and at the cell
 STOP_TIMEOUT = 10.0  # seconds
 MAX_MESSAGE = 2**20  # bytes that a client may send at once
 MAX_CONNECTIONS, MAX_SUBSCRIPTIONS, MAX_QUEUED = 32, 64, 1000
-MAX_UNREAD = 500  # messages; some clients ask for all types at once, which is hundreds
+MAX_UNREAD = 5000  # messages; some clients ask for all types at once, hundreds of them
 SECURE = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,
