@@ -14,6 +14,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["pad_ros", "pad_ros.*"]),
+    package_data={"pad_ros.station": ["*.schema.json"]},
     data_files=[
         ("share/pad_ros/msg", glob("msg/*.msg")),
         ("share/pad_ros/config", glob("config/*.*")),
@@ -43,6 +44,8 @@ setup(
     extras_require={
         "cuda": ["gsplat>=1.5,<2"],  # the CUDA rasterizer; the CPU one needs nothing further
         "lightglue": ["kornia>=0.7"],  # localization.matcher=lightglue
+        "mqtt": ["paho-mqtt>=2.1,<3"],  # node mqtt
+        "opcua": ["argon2-cffi>=23.1", "asyncua>=2.1,<2.2", "cryptography>=45"],  # node opcua
     },
     entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},
 )

@@ -33,6 +33,7 @@ SPDX = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
     "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
+    "GNU Lesser General Public License v3 or later (LGPLv3+)": "LGPL-3.0-or-later",
     "The Unlicense (Unlicense)": "Unlicense",
     "zlib/libpng License": "Zlib",
     "3-Clause BSD License": "BSD-3-Clause",
@@ -61,6 +62,13 @@ installed packages. Do not edit it by hand.
 
 Builds of torch for CUDA also bring NVIDIA's libraries, under NVIDIA's own terms, and triton (MIT). Weights of networks
 are not shipped with `pad_ros`. `pad weights list` names the licence of each, and whether it allows commercial use.
+
+asyncua, which the node `opcua` runs on, is under the GNU Lesser General Public License 3. It is optional: without it
+only that node does not start. `pad_ros` contains none of it, changes nothing in it and does not ship it. Whoever wants
+the node installs it (`pip install 'pad_ros[opcua]'`), and can put another version in its place. Whoever ships a machine
+with asyncua on it owes its receiver what the LGPL asks for: the notice, the licence's text, and the source of asyncua
+or where it is to be had. paho-mqtt, of the node `mqtt`, is under EPL-2.0 or EDL-1.0 (BSD-3-Clause), as the receiver
+chooses.
 """
 
 

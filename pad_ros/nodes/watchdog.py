@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ from .support.messages import result_msg
 from .support.outputs import answer_key
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
+from .support.publishers import ResultPublishers
 from .support.qos import image_topic, latched, result_qos, trigger_qos, watched_subscription
 from .support.spin import run
 from .support.stages import Query, rejected, stamp_msg, stamp_ns
@@ -36,8 +36,6 @@ CHECK = 0.02  # seconds between looks at the clock
 SETTLING = 4.0  # seconds after the start: on a busy machine the cell may be heard that much later than triggers
 AFTER_STALL = 0.3  # seconds
 REMEMBERED = 256  # answers
-NAMELESS = "_NODE_NAME_UNKNOWN_"  # rmw's word for a publisher whose node is not announced yet
-PUBLISHER_MEMORY = 5.0  # seconds for which one that has left still counts: its last results may be on their way
 
 Key = tuple[str, int, int]
 
@@ -188,36 +186,6 @@ class WatchdogNode(Node):
         frame = rejected(Query(None, header, question.part_id, trigger_ns=question.trigger_ns), Reason.TIMEOUT, text)
         held = Inspection.hold(Reason.TIMEOUT, text, timings_ms={"total": 1000 * self.deadline})
         return result_msg(held, frame, None)
-
-
-class ResultPublishers:
-    """Watches the publishers of `result` in the graph; known are `node` itself and, in its namespace, `names`.
-
-    rclpy does not say which publisher a message came from. While there is one that is not known, or not yet
-    announced by name, none of the results can be believed. Names can be forged: only SROS 2 prevents that.
-    """
-
-    def __init__(self, node: Node, names: Sequence[str]) -> None:
-        self._node = node
-        self._known = {(name.strip(), node.get_namespace()) for name in (*names, node.get_name())}
-        self._nameless = False
-        self._foreign: dict[str, float] = {}  # name -> steady clock when it was last there
-
-    def look(self) -> None:
-        """Take note of who is there now."""
-        now, self._nameless = time.monotonic(), False
-        for info in self._node.get_publishers_info_by_topic("result"):
-            if info.node_name == NAMELESS:
-                self._nameless = True
-            elif (info.node_name, info.node_namespace) not in self._known:
-                self._foreign[f"{info.node_namespace.rstrip('/')}/{info.node_name}"] = now
-        self._foreign = {name: seen for name, seen in self._foreign.items() if now - seen < PUBLISHER_MEMORY}
-
-    def problem(self) -> str:
-        """Who publishes results without being known; "" if nobody does."""
-        self.look()
-        names = [*sorted(self._foreign), *(["a node without name"] if self._nameless else [])]
-        return f"{', '.join(names)} publishes results (parameter result_nodes)" if names else ""
 
 
 class WatchdogHealth(Reporter):

@@ -27,7 +27,7 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
-NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay")
+NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "opcua", "mqtt")
 
 
 CALIBRATION = (
@@ -127,11 +127,12 @@ def interfaces(tmp_path_factory) -> dict[str, tuple[set[str], set[str]]]:
     for name in NODES:
         module = importlib.import_module(f"pad_ros.nodes.{name}")
         node_class = getattr(module, "".join(word.capitalize() for word in name.split("_")) + "Node")
-        options = {"watchdog": {}, "camera_replay": {"overrides": replay}}.get(
+        own = {"opcua": {"overrides": {"folder": str(folder), "port": 0}}, "mqtt": {}}
+        options = {"watchdog": {}, "camera_replay": {"overrides": replay}, **own}.get(
             name, {"load": FakeInspector.load, "overrides": {"model": str(folder)}}
         )
         topics, parameters = set(), set()
-        for transport in ("raw", "compressed"):
+        for transport in ("raw",) if name in own else ("raw", "compressed"):
             settings = dict(options.get("overrides", {}))
             if name in ("localizer", "cell", "watchdog", "camera_replay"):
                 settings["image_transport"] = transport
@@ -273,6 +274,20 @@ def test_a_replay_ends_with_its_last_image(actions):
     assert said.options["msg"] == shutdown.options["reason"] == "camera_replay is done"
 
 
+def test_the_station_starts_what_is_asked_for(actions, interfaces):
+    assert set(nodes_of(actions("station", opcua="true"))) == {"opcua"}
+    found = nodes_of(actions("station", opcua="true", mqtt="true", recipes="/data/models", host="broker"))
+    for executable, own in (("opcua", {"recipes"}), ("mqtt", {"host"})):
+        parameters, topics = interfaces[executable]
+        file, *given = found[executable]["parameters"]
+        assert Path(file).is_file() and set().union(*given) == own <= parameters
+        assert {source for source, _ in found[executable]["remappings"]} <= topics
+    (said, shutdown) = actions("station")
+    assert "opcua:=true" in said.options["msg"] and shutdown.kind == "Shutdown"
+    with pytest.raises(InputError, match="mqtt:=perhaps: expected true or false"):
+        actions("station", mqtt="perhaps")
+
+
 def test_rviz_is_asked_for_where_there_is_none(actions, monkeypatch):
     def missing(name: str) -> str:
         raise LookupError(name)
@@ -335,8 +350,9 @@ def test_nodes_start_with_the_parameter_files(path, bundle, tmp_path):
         node_class = getattr(module, "".join(word.capitalize() for word in name.split("_")) + "Node")
         rclpy.init(args=["--ros-args", "--params-file", str(path)])
         try:
-            if name in ("watchdog", "camera_replay"):
-                options = {"overrides": {"images": str(tmp_path)} if name == "camera_replay" else {}}
+            own = {"camera_replay": {"images": str(tmp_path)}, "opcua": {"folder": str(tmp_path), "port": 0}}
+            if name in ("watchdog", "mqtt", *own):
+                options = {"overrides": own.get(name, {})}
             else:
                 options = {"load": FakeInspector.load, "overrides": {"model": str(bundle)}}
             node = node_class(namespace="line/cell_1", **options)

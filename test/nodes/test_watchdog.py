@@ -345,7 +345,7 @@ def test_while_a_stranger_publishes_results_nothing_passes(graph, namespace):
 
 
 def test_a_stranger_who_has_left_is_forgotten(graph, monkeypatch):
-    monkeypatch.setattr("pad_ros.nodes.watchdog.PUBLISHER_MEMORY", 0.1)
+    monkeypatch.setattr("pad_ros.nodes.support.publishers.PUBLISHER_MEMORY", 0.1)
     watchdog, cell, images, triggers, results = triggered_line(graph, 5.0)
     levels = levels_of(graph)
     publisher = graph.tester.create_publisher(R, "result", latched(10))

@@ -151,6 +151,51 @@ CAMERA_REPLAY = (
         "a data set has its own",
     ),
 )  # fmt: skip
+CELL_NAME = P("cell_name", "", "the cell's name in the plant; empty: the namespace")
+RESULT_NODES = P(
+    "result_nodes", "cell,scorer",
+    "names of the nodes in its namespace that may publish `result`, beside the watchdog; while any other does, no PASS "
+    "is told",
+)  # fmt: skip
+OPCUA = (
+    CELL_NAME,
+    P("recipes", "", "folder on the cell's machine whose subfolders are the models that PrepareRecipe may load"),
+    P("load_services", "load_model", "services that change the model; of three nodes three: localizer/load_model,..."),
+    P("load_timeout", 120.0, "seconds that each of them may take", (1.0, 3600.0)),
+    RESULT_NODES,
+    P("address", "127.0.0.1", "of this machine to listen on; 0.0.0.0: all"),
+    P("port", 4840, "TCP port; 0: any that is free", (0, 65535)),
+    P("hosts", "localhost", "names and addresses by which clients reach the server, for the certificate that is made"),
+    P("folder", "~/.ros/pad_ros_opcua", "of users.json, and of certificate and key where none are given"),
+    P("certificate", "", "the server's, DER or PEM; empty: one is made at the first start"),
+    P("private_key", "", "of the certificate, PEM without a password"),
+    P("trusted_clients", "", "folder of client certificates (DER, PEM): no others are let in; empty: any"),
+    P(
+        "anonymous", "no", "what clients without a user may: nothing, read and subscribe, or also call methods",
+        choices=("no", "read", "control"),
+    ),
+    P("unencrypted", False, "also offer connections without encryption"),
+    P("job_timeout", 10.0, "seconds that a job waits for its result, then HOLD (TIMEOUT)", (0.1, 3600.0)),
+    P("prepare_wait", 2.0, "seconds until PrepareRecipe answers that it goes on (IsCompleted false)", (0.0, 60.0)),
+    P("patience", 2.0, "seconds that the cell may be out of reach before the state is Error", (0.1, 3600.0)),
+    P("keep_results", 1000, "results that GetResultById still knows, in memory", (1, 100_000)),
+)  # fmt: skip
+MQTT = (
+    CELL_NAME,
+    RESULT_NODES,
+    P("model_hash", "", "the only model whose PASS is told (sha256, hex); empty: any"),
+    P("host", "localhost", "of the MQTT broker"),
+    P("port", 1883, "of the broker; with TLS usually 8883", (1, 65535)),
+    P("topic_prefix", "pad_ros", "topics are topic_prefix/cell_name/result and .../state"),
+    P("user", "", "at the broker; empty: none"),
+    P("password_file", "", "file whose first line is the password"),
+    P("tls", False, "encrypt, and check the broker's certificate"),
+    P("ca_file", "", "certificates (PEM) that the broker's may be signed by; empty: the system's"),
+    P("certificate", "", "of this client, PEM, where the broker asks for one"),
+    P("private_key", "", "of the client's certificate, PEM"),
+    P("client_id", "", "at the broker, for one client only; empty: pad_ros_ and the cell's name"),
+    P("queue_size", 1000, "results that may wait for the broker; then the oldest are dropped", (1, 100_000)),
+)
 
 # fmt: off
 NODES: dict[str, tuple[ParameterSpec, ...]] = {
@@ -164,6 +209,8 @@ NODES: dict[str, tuple[ParameterSpec, ...]] = {
     "fusion": (*MANAGED_NODE, PART_FRAME, FALSE_REJECT_RATE, *FUSION),
     "watchdog": WATCHDOG,
     "camera_replay": CAMERA_REPLAY,
+    "opcua": OPCUA,
+    "mqtt": MQTT,
 }
 # fmt: on
 
