@@ -124,6 +124,7 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     inspect.add_argument("--out", type=Path, required=True, metavar="DIR")
     inspect.add_argument("--json", action="store_true", help="print one JSON object per image")
+    _add_record_to(inspect)
     _add_scene(inspect)
     _add_device(inspect)
 
@@ -149,6 +150,7 @@ def _add_bag(bag: argparse.ArgumentParser) -> None:
     bag.add_argument("--labels", metavar="FILE|TOPIC",
                      help="what the images show; then metrics.json and report.html as of `pad evaluate`")  # fmt: skip
     bag.add_argument("--record", type=Path, metavar="BAG", help="write results and heatmaps into a new rosbag2")
+    _add_record_to(bag)
     for name, what in (("false-reject", "good images rejected"), ("escape", "defective images passed"),
                        ("hold", "images held")):  # fmt: skip
         bag.add_argument(f"--max-{name}", type=_rate, metavar="SHARE", help=f"limit: exit status 1 if more {what}")
@@ -169,6 +171,19 @@ def _add_weights(weights: argparse.ArgumentParser) -> None:
     for action in (listing, fetch, path):
         action.add_argument("--weights", type=Path, metavar="DIR",
                             help="folder (default: PAD_WEIGHTS, else pad_ros/weights in XDG_DATA_HOME)")  # fmt: skip
+
+
+def _add_record_to(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--record-to", type=Path, metavar="STATION",
+                         help="keep the results in the history of this station, a folder")  # fmt: skip
+    command.add_argument("--cell", default="pad", metavar="NAME", help="name of the cell there (default: %(default)s)")
+    _add_database(command)
+
+
+def _add_database(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--database", default=os.environ.get("PAD_STATION_DATABASE", ""), metavar="URL",
+                         help="of the history, such as postgresql://user:password@host/name (default: "
+                         "PAD_STATION_DATABASE, else a SQLite file in STATION)")  # fmt: skip
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

@@ -51,13 +51,12 @@ def step_start(step: int) -> float:
     return float(2 ** (step / STEPS_PER_DOUBLING))
 
 
-def store(connection: Connection, batch: Sequence[Stored], again: bool = False) -> None:
-    """Insert the records with all that belongs to them. again: some may be there already, from an attempt whose answer
-    was lost."""
-    if again:
-        uids = [record.uid for record, _ in batch]
-        known = set(connection.scalars(select(results.c.uid).where(results.c.uid.in_(uids))))
-        batch = [(record, kept) for record, kept in batch if record.uid not in known]
+def store(connection: Connection, batch: Sequence[Stored]) -> None:
+    """Insert the records with all that belongs to them, except those that are there already: from an attempt whose
+    answer was lost, or because a topic kept them for those who subscribe late."""
+    uids = [record.uid for record, _ in batch]
+    known = set(connection.scalars(select(results.c.uid).where(results.c.uid.in_(uids))))
+    batch = [pair for uid, pair in {pair[0].uid: pair for pair in batch}.items() if uid not in known]
     if not batch:
         return
     asked = insert(results).returning(results.c.id, sort_by_parameter_order=True)

@@ -62,7 +62,6 @@ class _Item:
     record: ResultRecord
     pictures: PictureSet | None
     stored: list[StoredPicture] = field(default_factory=list)
-    attempted: bool = False
 
 
 class HistoryWriter:
@@ -210,11 +209,8 @@ class HistoryWriter:
             self._done(batch, refused=True)
 
     def _commit(self, batch: Sequence[_Item]) -> None:
-        again = any(item.attempted for item in batch)
-        for item in batch:
-            item.attempted = True
         with writing(self._engine).begin() as connection:
-            store(connection, [(item.record, item.stored) for item in batch], again)
+            store(connection, [(item.record, item.stored) for item in batch])
         self._done(batch, refused=False)
 
     def _done(self, batch: Sequence[_Item], refused: bool) -> None:
