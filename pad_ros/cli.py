@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights(
         command("weights", commands.weights, "network weights: what there is, under which licence; fetch them")
     )
+    _add_history(command("history", commands.history, "the verdicts that a station keeps: list, stats, export"))
     info = command("info", commands.info, "what is in a reference model")
     info.add_argument("model", type=Path)
     info.add_argument("--json", action="store_true")
@@ -184,6 +185,30 @@ def _add_database(command: argparse.ArgumentParser) -> None:
     command.add_argument("--database", default=os.environ.get("PAD_STATION_DATABASE", ""), metavar="URL",
                          help="of the history, such as postgresql://user:password@host/name (default: "
                          "PAD_STATION_DATABASE, else a SQLite file in STATION)")  # fmt: skip
+
+
+def _add_history(history: argparse.ArgumentParser) -> None:
+    actions = history.add_subparsers(dest="action", required=True, metavar="list|stats|export")
+    listing = actions.add_parser("list", help="results, the newest first")
+    listing.add_argument("--limit", type=int, default=0, metavar="N", help="at most so many (default: 50 on screen)")
+    listing.add_argument("--out", type=Path, metavar="FILE", help="write all columns to FILE.csv or FILE.parquet")
+    stats = actions.add_parser("stats", help="rates, reasons, places of defects, latency, drift")
+    stats.add_argument("--by", choices=("hour", "shift", "day"), default="shift")
+    stats.add_argument("--shifts", default="6,14,22", metavar="HOURS",
+                       help="local hours at which shifts begin (default: %(default)s)")  # fmt: skip
+    stats.add_argument("--json", action="store_true")
+    export = actions.add_parser("export", help="reviewed results as a data set for `pad evaluate` and `pad calibrate`")
+    export.add_argument("--out", type=Path, required=True, metavar="DATASET")
+    for action in (listing, stats, export):
+        action.add_argument("station", type=Path, metavar="STATION")
+        _add_database(action)
+        for bound in ("since", "until"):
+            action.add_argument(f"--{bound}", metavar="TIME", help="2026-06-01T14:00 (local), or 8h, 7d ago")
+        for name, what in (("cell", "NAME"), ("part", "PART_ID"), ("model", "NAME|HASH")):
+            action.add_argument(f"--{name}", default="", metavar=what)
+        action.add_argument("--verdict", choices=("PASS", "REJECT", "HOLD"))
+        action.add_argument("--reason", metavar="REASON", help="a name, such as BLUR")
+        action.add_argument("--opinion", choices=("good", "defect", "unsure"), default="", help="of a reviewer")
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

@@ -195,6 +195,12 @@ def weights(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def history(arguments: argparse.Namespace) -> int:
+    from .station import history_commands
+
+    return history_commands.run(arguments)
+
+
 def info(arguments: argparse.Namespace) -> int:
     import json
 

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import Image as ImageMsg
 
 from pad_ros.msg import InspectionResult
@@ -25,8 +27,10 @@ from ..station.picture_store import HEATMAP, KINDS, QUERY, REFERENCE, Keeping, P
 from ..station.place import Place
 from ..station.record import SECOND, ResultRecord, record_of_message
 from ..station.writer import HistoryWriter, WriterSettings
+from .support.convert import camera_from_info
 from .support.gathering import Gatherer
 from .support.health import Reporter, graded
+from .support.limits import usable_info
 from .support.model_loader import ModelLoader
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
@@ -37,6 +41,7 @@ from .support.station_link import StationLink
 
 CHECK = 0.1  # seconds between looks at results that wait for pictures
 MEGABYTE, GIGABYTE = 10**6, 10**9
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # goes with whatever a driver offers
 
 
 class RecorderNode(Node):
@@ -56,6 +61,7 @@ class RecorderNode(Node):
         self.health = RecorderHealth(self)
         self.others: dict[str, dict[str, Any]] = {}  # what /diagnostics says of the cell's nodes
         self._facts: dict[str, Any] = {}
+        self._camera: dict[str, Any] | None = None
         self._lock = threading.Lock()
         self.writer = HistoryWriter(self.place, self._writer_settings(), state=self._state)
         self._link = StationLink(self.place, self.cell, Path(p["model"]) if p["model"] else None)
@@ -68,6 +74,7 @@ class RecorderNode(Node):
             watched_subscription(self, kind, topic, self._keeper(QUERY), qos, "image")
             self.create_subscription(ImageMsg, "reference", self._keeper(REFERENCE), reliable(10))
             self.create_subscription(ImageMsg, "heatmap", self._keeper(HEATMAP), reliable(10))
+        self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, BEST_EFFORT)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=20))
         self.create_timer(CHECK, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -121,6 +128,13 @@ class RecorderNode(Node):
                 "clock": round(time.time() - record.time_ns / SECOND, 3),
             }  # fmt: skip
 
+    def _on_camera_info(self, msg: CameraInfo) -> None:
+        """Who calibrates from the kept images needs their camera."""
+        if usable_info(msg):
+            with suppress(InputError), self._lock:
+                camera = camera_from_info(msg)
+                self._camera = None if camera is None else asdict(camera)
+
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         """The nodes of this namespace; the recorder itself knows better."""
         prefix = self.get_namespace().rstrip("/") + "/"
@@ -140,7 +154,8 @@ class RecorderNode(Node):
         with self._lock:
             return {
                 self.cell: {
-                    **self._facts, "nodes": dict(self.others), **{n: getattr(status, n) for n in STATUS},
+                    **self._facts, "camera": self._camera, "nodes": dict(self.others),
+                    **{name: getattr(status, name) for name in STATUS},
                     "disk_free": shutil.disk_usage(self.place.folder).free,
                 }
             }  # fmt: skip

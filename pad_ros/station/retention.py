@@ -7,11 +7,10 @@ from sqlalchemy import Connection, Engine, delete, exists, func, select
 
 from .database import writing
 from .picture_store import KINDS, QUERY, Keeping, PictureSettings, PictureStore
-from .record import SECOND
 from .schema import pictures, reviews
+from .storing import DAY
 
 AT_ONCE = 500  # files of a kind in one turn, so that results need not wait long
-DAY = 86_400 * SECOND
 
 
 def remove_old(engine: Engine, store: PictureStore, settings: PictureSettings, now_ns: int) -> int:

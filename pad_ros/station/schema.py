@@ -48,6 +48,7 @@ results = Table(
     Column("queue", SmallInteger, nullable=False),  # 0 no review waits, 1 the first, 2 a second opinion
 )  # fmt: skip
 Index("results_cell_time", results.c.cell, results.c.time_ns)
+Index("results_cell_model_time", results.c.cell, results.c.model_hash, results.c.time_ns)
 WAITING = results.c.queue > 0
 Index("results_waiting", results.c.queue, results.c.time_ns, sqlite_where=WAITING, postgresql_where=WAITING)
 NOT_PASSED = results.c.verdict != 1
@@ -76,14 +77,22 @@ pictures = Table(
 )  # fmt: skip
 Index("pictures_kind_time", pictures.c.kind, pictures.c.time_ns, pictures.c.bytes)
 
-hours = Table(
-    # Counts of results by hour, so that rates and histograms do not depend on how many results there are.
-    "hours", metadata,
-    Column("hour", Integer, primary_key=True, autoincrement=False),  # since 1970
+# Counts, so that rates and histograms do not depend on how many results there are.
+periods = Table(
+    "periods", metadata,
+    Column("period", Integer, primary_key=True, autoincrement=False),  # quarters of an hour since 1970
     Column("cell", Text, primary_key=True),
     Column("model_hash", Text, primary_key=True),
     Column("verdict", SmallInteger, primary_key=True, autoincrement=False),
     Column("reason", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+)  # fmt: skip
+score_days = Table(
+    "score_days", metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # since 1970, UTC
+    Column("cell", Text, primary_key=True),
+    Column("model_hash", Text, primary_key=True),
+    Column("verdict", SmallInteger, primary_key=True, autoincrement=False),
     Column("step", Integer, primary_key=True, autoincrement=False),  # of the score, see `score_step`
     Column("count", BigInteger, nullable=False),
 )  # fmt: skip

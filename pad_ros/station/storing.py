@@ -14,12 +14,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..verdicts import Verdict
 from .record import SECOND, ResultRecord
-from .schema import cells, defects, hours, pictures, results
+from .schema import cells, defects, periods, pictures, results, score_days
 
 STEPS_PER_DOUBLING = 32  # of the histogram of scores: 2.2 % each
 FARTHEST_STEP = 640
-NO_SCORE = -10_000
-HOUR = 3600 * SECOND
+PERIOD, DAY = 900 * SECOND, 86_400 * SECOND
 
 Numbers = ("score", "threshold", "p_value", "view_share", "light_change", "sharpness", "image_ns", "trigger_ns")
 Texts = ("uid", "time_ns", "cell", "part_id", "model_name", "model_hash", "reason", "reason_text", "source")
@@ -38,10 +37,8 @@ class StoredPicture:
 Stored = tuple[ResultRecord, Sequence[StoredPicture]]
 
 
-def score_step(score: float | None) -> int:
+def score_step(score: float) -> int:
     """The step of the histogram that a score falls into."""
-    if score is None:
-        return NO_SCORE
     step = math.floor(STEPS_PER_DOUBLING * math.log2(max(score, 1e-9)))
     return max(-FARTHEST_STEP, min(step, FARTHEST_STEP))
 
@@ -105,18 +102,17 @@ def _defect_rows(key: int, record: ResultRecord) -> list[dict[str, Any]]:
 
 
 def _count(connection: Connection, records: Sequence[ResultRecord]) -> None:
-    counts = Counter(
-        (r.time_ns // HOUR, r.cell, r.model_hash, int(r.verdict), r.reason, score_step(r.score)) for r in records
-    )
-    keys = [column.name for column in hours.primary_key.columns]
-    rows = [{**dict(zip(keys, key, strict=True)), "count": count} for key, count in sorted(counts.items())]
-    statement = _upsert(connection, hours)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(hours.primary_key.columns), set_={"count": hours.c.count + statement.excluded.count}
-        ),
-        rows,
-    )
+    by_period = Counter((r.time_ns // PERIOD, r.cell, r.model_hash, int(r.verdict), r.reason) for r in records)
+    scored = [(r.time_ns // DAY, r.cell, r.model_hash, int(r.verdict), score_step(r.score)) for r in records if r.score]
+    for table, counts in ((periods, by_period), (score_days, Counter(scored))):
+        if not counts:
+            continue
+        keys = [column.name for column in table.primary_key.columns]
+        # In order, so that two recorders do not wait for each other.
+        rows = [{**dict(zip(keys, key, strict=True)), "count": count} for key, count in sorted(counts.items())]
+        statement = _upsert(connection, table)
+        more = {"count": table.c.count + statement.excluded.count}
+        connection.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=more), rows)
 
 
 def _upsert(connection: Connection, table: Any) -> Any:

@@ -16,7 +16,7 @@ from pad_ros.errors import InputError
 from pad_ros.station import writer as module
 from pad_ros.station.database import open_history
 from pad_ros.station.place import Place
-from pad_ros.station.schema import defects, hours, results
+from pad_ros.station.schema import defects, periods, results, score_days
 from pad_ros.station.writer import HistoryWriter, WriterSettings
 from pad_ros.verdicts import Verdict
 
@@ -33,7 +33,8 @@ def test_results_are_kept_with_defects_and_counts(tmp_path):
     _, engine = write_history(tmp_path, records)
     assert uids(engine) == {record.uid for record in records}
     with engine.connect() as connection:
-        assert sum(connection.scalars(select(hours.c.count))) == 210
+        assert sum(connection.scalars(select(periods.c.count))) == 210
+        assert sum(connection.scalars(select(score_days.c.count))) == 140
         assert len(connection.execute(select(defects)).all()) == 70
         waiting = connection.execute(select(results.c.verdict).where(results.c.queue == 1)).all()
         assert len(waiting) == 140
@@ -145,7 +146,7 @@ def test_an_attempt_whose_answer_was_lost_is_not_written_twice(tmp_path, monkeyp
     _, engine = write_history(tmp_path, records)
     with engine.connect() as connection:
         assert sorted(connection.scalars(select(results.c.uid))) == sorted(record.uid for record in records)
-        assert sum(connection.scalars(select(hours.c.count))) == 5
+        assert sum(connection.scalars(select(periods.c.count))) == 5
 
 
 def test_what_waits_when_the_writer_is_closed_counts_as_lost(tmp_path):
