@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         command("weights", commands.weights, "network weights: what there is, under which licence; fetch them")
     )
     _add_history(command("history", commands.history, "the verdicts that a station keeps: list, stats, export"))
+    _add_station(command("station", commands.station, "the page: live verdicts, review, threshold, models, health"))
     info = command("info", commands.info, "what is in a reference model")
     info.add_argument("model", type=Path)
     info.add_argument("--json", action="store_true")
@@ -209,6 +210,23 @@ def _add_history(history: argparse.ArgumentParser) -> None:
         action.add_argument("--verdict", choices=("PASS", "REJECT", "HOLD"))
         action.add_argument("--reason", metavar="REASON", help="a name, such as BLUR")
         action.add_argument("--opinion", choices=("good", "defect", "unsure"), default="", help="of a reviewer")
+
+
+def _add_station(station: argparse.ArgumentParser) -> None:
+    station.add_argument("station", type=Path, metavar="STATION", help="folder of the recorder, or of --record-to")
+    _add_database(station)
+    station.add_argument("--host", default="127.0.0.1", help="address to serve at (default: %(default)s)")
+    station.add_argument("--port", type=int, default=8090, help="(default: %(default)s)")
+    station.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                         help="name by which browsers may ask, where it is not --host; again for more")  # fmt: skip
+    station.add_argument("--tls-cert", type=Path, metavar="FILE")
+    station.add_argument("--tls-key", type=Path, metavar="FILE")
+    station.add_argument("--shifts", default="6,14,22", metavar="HOURS",
+                         help="local hours at which shifts begin (default: %(default)s)")  # fmt: skip
+    station.add_argument("--add-user", metavar="NAME",
+                         help="make a user, or set its role and password anew, and end; the password is asked for, or "
+                         "taken from PAD_STATION_PASSWORD")  # fmt: skip
+    station.add_argument("--role", choices=("viewer", "operator", "engineer"), default="viewer")
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

@@ -201,6 +201,12 @@ def history(arguments: argparse.Namespace) -> int:
     return history_commands.run(arguments)
 
 
+def station(arguments: argparse.Namespace) -> int:
+    from .station.web import server
+
+    return server.run(arguments)
+
+
 def info(arguments: argparse.Namespace) -> int:
     import json
 

@@ -6,18 +6,14 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from ..errors import ImageError, InputError
-from ..imaging import images
+from ..errors import InputError
 from ..imaging.geometry import Camera
-from ..imaging.images import Image
 from ..io.camera_file import camera_from_values, write_camera
-from ..io.good_images import GoodImage
 from ..reporting.output import make_folder, write_json, written
 from .picture_store import QUERY
 from .place import Place
@@ -63,14 +59,15 @@ def reviewed_images(connection: Connection, place: Place, asked: Filter) -> tupl
     return found, left_out
 
 
-def export(connection: Connection, place: Place, asked: Filter, out: Path) -> list[str]:
-    """Write test/good/<unit>/*.png, test/defect/*.png and the cameras below `out`; lines that say what was written.
+def export(connection: Connection, place: Place, asked: Filter, out: Path, only_good: bool = False) -> list[str]:
+    """Write test/good/<unit>/*.png, test/defect/*.png and the camera below `out`; lines that say what was written.
 
     InputError where `out` is not empty, cannot be written, or nothing is reviewed.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is not an empty folder; choose another --out")
     found, left_out = reviewed_images(connection, place, asked)
+    found = [image for image in found if image.label == "good" or not only_good]
     if not found:
         why = "".join(f"; {count} {reason}" for reason, count in left_out.items())
         raise InputError(f"{place.folder}: no reviewed results with a picture{why}; review some with `pad station`")
@@ -101,33 +98,3 @@ def common_camera(connection: Connection, names: set[str]) -> Camera | None:
     if len(values) < len(names) or not values or values[0] is None or any(one != values[0] for one in values):
         return None
     return camera_from_values(values[0])
-
-
-@dataclass(frozen=True)
-class ReviewedGood:
-    """Good reviewed images as `training.line_calibration` takes them."""
-
-    source: str
-    found: tuple[ReviewedImage, ...]
-    max_pixels: int
-    camera: Camera | None
-
-    def __len__(self) -> int:
-        return len(self.found)
-
-    def __iter__(self) -> Iterator[GoodImage]:
-        for image in self.found:
-            content: Image | ImageError
-            try:
-                content = images.load(image.file, self.max_pixels)
-            except ImageError as error:
-                content = error
-            yield GoodImage(image.uid, image.unit, image.time_ns, content, self.camera)
-
-
-def reviewed_good(connection: Connection, place: Place, asked: Filter, max_pixels: int) -> ReviewedGood:
-    """All images that were reviewed as good, whatever `asked` says of opinions."""
-    found, _ = reviewed_images(connection, place, replace(asked, opinion="good"))
-    good = tuple(image for image in found if image.label == "good")
-    camera = common_camera(connection, {image.cell for image in good})
-    return ReviewedGood(f"{len(good)} reviewed images of {place.folder}", good, max_pixels, camera)

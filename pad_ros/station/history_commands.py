@@ -121,12 +121,7 @@ def _write_parquet(path: Path, found: Iterator[dict[str, Any]]) -> int:
 
 
 def _stats(connection: Connection, place: Place, asked: Filter, arguments: argparse.Namespace) -> None:
-    try:
-        shifts = sorted({int(hour) for hour in arguments.shifts.split(",")})
-        if not all(0 <= hour < 24 for hour in shifts):
-            raise ValueError
-    except ValueError as error:
-        raise InputError(f"--shifts {arguments.shifts}: expected hours from 0 to 23, such as 6,14,22") from error
+    shifts = statistics.read_shifts(arguments.shifts)
     if asked.part_id or asked.reason is not None or asked.opinion:
         raise InputError("stats: --part, --reason and --opinion are for list and export")
     if arguments.json:
@@ -148,9 +143,9 @@ def _stats(connection: Connection, place: Place, asked: Filter, arguments: argpa
         p50, p95, p99 = values
         print(f"{name.removesuffix('_ms'):<10} p50 {p50:8.1f} ms   p95 {p95:8.1f} ms   p99 {p99:8.1f} ms")
     for cell, found in statistics.drifts(connection, asked).items():
-        for one in found:
-            mark = "   <- has drifted" if one.drifted else ""
-            print(f"{cell}: {one.name}: {one.before:.3g} at first, {one.now:.3g} now{mark}")
+        for drift in found:
+            mark = "   <- has drifted" if drift.drifted else ""
+            print(f"{cell}: {drift.name}: {drift.before:.3g} at first, {drift.now:.3g} now{mark}")
 
 
 def _pareto(title: str, counts: Sequence[tuple[str, int]]) -> None:

@@ -34,13 +34,16 @@ class Approval:
     model_hash: str
 
 
-def register(engine: Engine, model: ReferenceModel, folder: Path, by: str) -> None:
-    """Let the station know a saved model. Its hash names it: the same model again only moves to `folder`."""
+def register(engine: Engine, model: ReferenceModel, folder: Path, by: str, parent: str | None = None) -> None:
+    """Let the station know a saved model. Its hash names it: the same model again only moves to `folder`.
+
+    parent: hash of the model that it was made from; None: as its line calibrations say.
+    """
     from ..reporting.reports import model_summary
 
     calibration = model.calibration
     lineage = model.training.get("line_calibrations", [])
-    parent = lineage[-1].get("before", {}).get("model") if lineage else None
+    parent = parent or (lineage[-1].get("before", {}).get("model") if lineage else None)
     summary = {
         "lines": model_summary(model),
         "scores": [] if calibration is None else [round(float(s), 6) for s in calibration.scores[:MAX_SCORES]],

@@ -12,9 +12,9 @@ from .database import writing
 from .picture_store import share_of
 from .queries import OPINIONS
 from .registry import note
-from .schema import results, reviews
+from .schema import DONE, FIRST, SAMPLE, SECOND_OPINION, results, reviews
 
-DONE, FIRST, SECOND_OPINION = 0, 1, 2  # values of results.queue
+STAGES = FIRST, SECOND_OPINION, SAMPLE
 SECOND_SHARE = 0.1  # of reviewed results that another person is to judge as well, without sight of the first opinion
 
 
@@ -29,15 +29,15 @@ class Agreement:
 
 
 def next_for(connection: Connection, user: str, after: int | None = None) -> int | None:
-    """Id of a result that this user is to judge: the newest that nobody has, then second opinions. after: skip to older
-    results than this one; None where nothing waits."""
+    """Id of a result that this user is to judge: the newest that did not pass and nobody has judged, then second
+    opinions, then samples of what passed. after: skip to older results than this one; None where nothing waits."""
     r = results.c
     older = []
     if after is not None:
         limit = connection.scalar(select(r.time_ns).where(r.id == after))
         older = [] if limit is None else [r.time_ns < limit]
     judged = exists().where(and_(reviews.c.result_id == r.id, reviews.c.user == user))
-    for stage in (FIRST, SECOND_OPINION):
+    for stage in STAGES:
         asked = select(r.id).where(r.queue == stage, ~judged, *older).order_by(r.time_ns.desc()).limit(1)
         found = connection.scalar(asked)
         if found is not None:
@@ -46,9 +46,9 @@ def next_for(connection: Connection, user: str, after: int | None = None) -> int
 
 
 def waiting(connection: Connection) -> dict[int, int]:
-    """How many results wait, by FIRST and SECOND_OPINION."""
+    """How many results wait, by stage."""
     asked = select(results.c.queue, func.count()).where(results.c.queue > 0).group_by(results.c.queue)
-    return {FIRST: 0, SECOND_OPINION: 0} | {int(stage): int(count) for stage, count in connection.execute(asked)}
+    return dict.fromkeys(STAGES, 0) | {int(stage): int(count) for stage, count in connection.execute(asked)}
 
 
 def give(engine: Engine, result_id: int, user: str, opinion: str, second_share: float = SECOND_SHARE) -> None:
@@ -67,7 +67,7 @@ def give(engine: Engine, result_id: int, user: str, opinion: str, second_share: 
             second = row.queue == SECOND_OPINION and bool(others)
             connection.execute(insert(reviews).values(result_id=result_id, user=user, second=second, **values))
             stage = row.queue
-            if stage == FIRST:
+            if stage in (FIRST, SAMPLE):
                 stage = SECOND_OPINION if share_of(row.uid, "second") < second_share else DONE
             elif second:
                 stage = DONE

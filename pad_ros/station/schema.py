@@ -20,6 +20,8 @@ from sqlalchemy import (
 
 SCHEMA_VERSION = 1
 
+DONE, FIRST, SECOND_OPINION, SAMPLE = range(4)  # what review a result waits for; SAMPLE: it passed, pictures are kept
+
 metadata = MetaData()
 Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
 
@@ -45,7 +47,7 @@ results = Table(
     Column("trigger_ns", BigInteger, nullable=False),
     Column("pose", Text),  # JSON: x, y, z, qx, qy, qz, qw
     Column("source", Text, nullable=False),
-    Column("queue", SmallInteger, nullable=False),  # 0 no review waits, 1 the first, 2 a second opinion
+    Column("queue", SmallInteger, nullable=False),
 )  # fmt: skip
 Index("results_cell_time", results.c.cell, results.c.time_ns)
 Index("results_cell_model_time", results.c.cell, results.c.model_hash, results.c.time_ns)

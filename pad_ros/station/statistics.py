@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from ..errors import InputError
 from ..evaluation.metrics import auroc
 from ..verdicts import Reason, Verdict
 from .queries import Filter, known_cells
@@ -68,6 +69,17 @@ class Drift:
     @property
     def drifted(self) -> bool:
         return self.chance > DRIFTED or self.chance < 1 - DRIFTED
+
+
+def read_shifts(text: str) -> tuple[int, ...]:
+    """Hours such as "6,14,22"; InputError."""
+    try:
+        hours = sorted({int(hour) for hour in text.split(",")})
+        if not all(0 <= hour < 24 for hour in hours):
+            raise ValueError
+    except ValueError as error:
+        raise InputError(f"--shifts {text}: expected hours from 0 to 23, such as 6,14,22") from error
+    return tuple(hours)
 
 
 def shift_start(moment: datetime, shifts: Sequence[int] = SHIFTS) -> datetime:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..verdicts import Verdict
 from .record import SECOND, ResultRecord
-from .schema import cells, defects, periods, pictures, results, score_days
+from .schema import DONE, FIRST, SAMPLE, cells, defects, periods, pictures, results, score_days
 
 STEPS_PER_DOUBLING = 32  # of the histogram of scores: 2.2 % each
 FARTHEST_STEP = 640
@@ -57,7 +57,7 @@ def store(connection: Connection, batch: Sequence[Stored]) -> None:
     if not batch:
         return
     asked = insert(results).returning(results.c.id, sort_by_parameter_order=True)
-    ids = connection.scalars(asked, [_row(record) for record, _ in batch]).all()
+    ids = connection.scalars(asked, [_row(record, bool(files)) for record, files in batch]).all()
     found = [row for key, (record, _) in zip(ids, batch, strict=True) for row in _defect_rows(key, record)]
     if found:
         connection.execute(insert(defects), found)
@@ -78,13 +78,13 @@ def report_cell(connection: Connection, name: str, seen_ns: int, state: dict[str
     connection.execute(statement.on_conflict_do_update(index_elements=[cells.c.name], set_=values))
 
 
-def _row(record: ResultRecord) -> dict[str, Any]:
+def _row(record: ResultRecord, pictured: bool) -> dict[str, Any]:
     localize, render, score, total = record.latencies_ms
     return {
         **{name: getattr(record, name) for name in (*Texts, *Numbers)},
         "verdict": int(record.verdict), "localize_ms": localize, "render_ms": render, "score_ms": score,
         "total_ms": total, "pose": None if record.pose is None else json.dumps(record.pose),
-        "queue": int(record.verdict is not Verdict.PASS),
+        "queue": FIRST if record.verdict is not Verdict.PASS else SAMPLE if pictured else DONE,
     }  # fmt: skip
 
 

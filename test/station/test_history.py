@@ -14,10 +14,8 @@ from station_records import MODEL, NOON, make_pictures, make_record, write_histo
 from pad_ros.cli import main
 from pad_ros.errors import InputError
 from pad_ros.evaluation.dataset import read_dataset
-from pad_ros.imaging import images
 from pad_ros.io.good_images import read_good_images
 from pad_ros.station import reviews, statistics
-from pad_ros.station.export import reviewed_good
 from pad_ros.station.queries import COLUMNS, Filter, known_cells, read_time, rows
 from pad_ros.station.record import DefectRecord
 from pad_ros.station.schema import results
@@ -193,14 +191,6 @@ def test_an_export_is_a_data_set_for_evaluate_and_calibrate(reviewed, tmp_path, 
     assert [image.unit for image in good] == ["p_0", "p_1", "p_1"]
     told = json.loads((out / "export.json").read_text())
     assert told["left_out"] == {"unsure or disputed": 1} and len(told["images"]) == 4
-
-
-def test_reviewed_good_images_for_calibration(reviewed):
-    place, engine, _ = reviewed
-    with engine.connect() as connection:
-        good = reviewed_good(connection, place, Filter(), images.MAX_PIXELS)
-    assert len(good) == 3 and [image.unit for image in good] == ["p_0", "p_1", "p_1"]
-    assert [image.name for image in good] == [image.name for image in good], "they can be gone through again"
 
 
 def test_reviews_wait_and_second_opinions_are_blind(reviewed):
