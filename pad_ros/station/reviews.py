@@ -12,7 +12,7 @@ from .database import writing
 from .picture_store import share_of
 from .queries import OPINIONS
 from .registry import note
-from .schema import DONE, FIRST, SAMPLE, SECOND_OPINION, results, reviews
+from .schema import DONE, FIRST, SAMPLE, SECOND_OPINION, WAITING, results, reviews
 
 STAGES = FIRST, SECOND_OPINION, SAMPLE
 SECOND_SHARE = 0.1  # of reviewed results that another person is to judge as well, without sight of the first opinion
@@ -38,7 +38,7 @@ def next_for(connection: Connection, user: str, after: int | None = None) -> int
         older = [] if limit is None else [r.time_ns < limit]
     judged = exists().where(and_(reviews.c.result_id == r.id, reviews.c.user == user))
     for stage in STAGES:
-        asked = select(r.id).where(r.queue == stage, ~judged, *older).order_by(r.time_ns.desc()).limit(1)
+        asked = select(r.id).where(WAITING, r.queue == stage, ~judged, *older).order_by(r.time_ns.desc()).limit(1)
         found = connection.scalar(asked)
         if found is not None:
             return int(found)
@@ -47,7 +47,7 @@ def next_for(connection: Connection, user: str, after: int | None = None) -> int
 
 def waiting(connection: Connection) -> dict[int, int]:
     """How many results wait, by stage."""
-    asked = select(results.c.queue, func.count()).where(results.c.queue > 0).group_by(results.c.queue)
+    asked = select(results.c.queue, func.count()).where(WAITING).group_by(results.c.queue)
     return dict.fromkeys(STAGES, 0) | {int(stage): int(count) for stage, count in connection.execute(asked)}
 
 

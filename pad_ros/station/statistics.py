@@ -23,7 +23,7 @@ from .storing import PERIOD
 
 SHIFTS = (6, 14, 22)  # local hours at which shifts begin
 STAGES = ("localize_ms", "render_ms", "score_ms", "total_ms")
-MOST_ROWS = 20_000  # newest ones, of which latencies and places are taken
+MOST_ROWS = 5_000  # newest ones, of which latencies and places are taken
 PLACES_ACROSS = 12  # places along the longest side of where defects lie
 RECENT, BASELINE, FEWEST = 200, 500, 20  # results that drift compares
 DRIFTED = 0.9  # chance that a value of today lies on one side of one from before: .5 where nothing has changed

@@ -19,6 +19,7 @@ from ..context import Context, route
 
 BINS = 48
 STEP = 1.05  # tighter or looser by so much
+NEAR = 6  # steps on either side that are shown side by side
 MOST_REVIEWED = 20_000
 
 
@@ -48,12 +49,15 @@ class Effect:
 
 
 def scores_of(connection: Connection, model_hash: str, calibration: list[float]) -> Scores:
-    r = results.c
-    asked = (
-        select(r.score, func.min(reviews.c.opinion), func.max(reviews.c.opinion))
-        .join(reviews, reviews.c.result_id == r.id).where(r.model_hash == model_hash, r.score.is_not(None))
-        .group_by(r.id, r.score).order_by(r.id.desc()).limit(MOST_REVIEWED)
+    v = reviews.c
+    opinions = (  # reviews first: they are few
+        select(v.result_id, func.min(v.opinion).label("one"), func.max(v.opinion).label("other"))
+        .group_by(v.result_id).order_by(v.result_id.desc()).limit(MOST_REVIEWED).subquery()
     )  # fmt: skip
+    asked = select(results.c.score, opinions.c.one, opinions.c.other).join(
+        opinions, opinions.c.result_id == results.c.id
+    )
+    asked = asked.where(results.c.model_hash == model_hash, results.c.score.is_not(None))
     reviewed: dict[str, list[float]] = {"good": [], "defect": []}
     for score, one, other in connection.execute(asked):
         if one == other and one in reviewed:
@@ -98,7 +102,7 @@ def threshold(context: Context) -> Response:
     present = model.threshold if model.threshold is not None else math.nan
     chosen = _number(context.query("at"), present)
     top = 1.05 * max(scores.highest if scores.highest < 4 * present or not present else 4 * present, present, 1e-6)
-    settings = [effect(scores, present * STEP**i) for i in range(-12, 13)] if math.isfinite(present) else []
+    settings = [effect(scores, present * STEP**i) for i in range(-NEAR, NEAR + 1)] if math.isfinite(present) else []
     data = {
         "top": top, "present": present, "good": scores.good.tolist(), "defective": scores.defective.tolist(),
         "all": scores.all, "step": STEP,
@@ -106,7 +110,7 @@ def threshold(context: Context) -> Response:
     return context.page(
         "threshold.html.j2", model=model, known=known, scores=scores, bars=histogram(scores, top), top=top,
         present=present, chosen=chosen, effects=[effect(scores, chosen * s) for s in (1 / STEP, 1, STEP)],
-        settings=settings, data=json.dumps(data), bins=BINS, rates=_rates(context, model.hash),
+        settings=settings, data=json.dumps(data), bins=BINS, near=NEAR, rates=_rates(context, model.hash),
     )  # fmt: skip
 
 
