@@ -19,7 +19,7 @@ if (canvas) {
       return [width / 2 + size * u, height / 2 - size * (cp * c - sp * v), cp * v + sp * c];
     };
     const points = data.points.map((p) => [...turn(p), p]).sort((p, q) => q[2] - p[2]);
-    const dot = Math.max(1.5, 2.2 * zoom * devicePixelRatio);
+    const dot = Math.max(1.5, 1.1 * size * radius / Math.sqrt(points.length || 1));  // so that a surface looks closed
     for (const [x, y, , p] of points) {
       pen.fillStyle = `rgb(${p[3]},${p[4]},${p[5]})`;
       pen.fillRect(x - dot / 2, y - dot / 2, dot, dot);
@@ -42,7 +42,7 @@ if (canvas) {
     data = found;
     if (data.points.length) {
       const spread = (i) => data.points.map((p) => p[i]).sort((a, b) => a - b);
-      centre = [0, 1, 2].map((i) => { const s = spread(i); return s[s.length >> 1]; });
+      centre = [0, 1, 2].map((i) => { const s = spread(i); const cut = s.length >> 6; return (s[cut] + s[s.length - 1 - cut]) / 2; });
       const far = data.points.map((p) => Math.hypot(p[0] - centre[0], p[1] - centre[1], p[2] - centre[2])).sort((a, b) => a - b);
       radius = far[Math.floor(0.98 * (far.length - 1))] || 1;
     }
