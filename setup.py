@@ -46,6 +46,16 @@ setup(
         "lightglue": ["kornia>=0.7"],  # localization.matcher=lightglue
         "mqtt": ["paho-mqtt>=2.1,<3"],  # node mqtt
         "opcua": ["argon2-cffi>=23.1", "asyncua>=2.1,<2.2", "cryptography>=45"],  # node opcua
+        # recorder, --record-to, `pad history` and `pad station`; pg8000: only for a history in PostgreSQL
+        "station": [
+            "argon2-cffi>=23.1,<27",
+            "pg8000>=1.31,<2",
+            "python-multipart>=0.0.20,<1",
+            "sqlalchemy>=2.0.10,<3",
+            "starlette>=1.0,<2",
+            "uvicorn>=0.30,<1",
+        ],
+        "parquet": ["pyarrow>=15,<27"],  # `pad history list --out FILE.parquet`
     },
     entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},
 )

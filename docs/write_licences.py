@@ -51,6 +51,7 @@ KNOWN = {
     "ros-fastrtps": "Apache-2.0",
     "gsplat": "Apache-2.0",
     "kornia": "Apache-2.0",
+    "pyarrow": "Apache-2.0",
 }
 # Parts of CUDA builds of torch.
 CUDA = re.compile(r"(nvidia|cuda)-.*|triton")

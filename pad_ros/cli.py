@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights(
         command("weights", commands.weights, "network weights: what there is, under which licence; fetch them")
     )
+    _add_history(command("history", commands.history, "the verdicts that a station keeps: list, stats, export"))
+    _add_station(command("station", commands.station, "the page: live verdicts, review, threshold, models, health"))
     info = command("info", commands.info, "what is in a reference model")
     info.add_argument("model", type=Path)
     info.add_argument("--json", action="store_true")
@@ -124,6 +126,7 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     inspect.add_argument("--out", type=Path, required=True, metavar="DIR")
     inspect.add_argument("--json", action="store_true", help="print one JSON object per image")
+    _add_record_to(inspect)
     _add_scene(inspect)
     _add_device(inspect)
 
@@ -149,6 +152,7 @@ def _add_bag(bag: argparse.ArgumentParser) -> None:
     bag.add_argument("--labels", metavar="FILE|TOPIC",
                      help="what the images show; then metrics.json and report.html as of `pad evaluate`")  # fmt: skip
     bag.add_argument("--record", type=Path, metavar="BAG", help="write results and heatmaps into a new rosbag2")
+    _add_record_to(bag)
     for name, what in (("false-reject", "good images rejected"), ("escape", "defective images passed"),
                        ("hold", "images held")):  # fmt: skip
         bag.add_argument(f"--max-{name}", type=_rate, metavar="SHARE", help=f"limit: exit status 1 if more {what}")
@@ -169,6 +173,60 @@ def _add_weights(weights: argparse.ArgumentParser) -> None:
     for action in (listing, fetch, path):
         action.add_argument("--weights", type=Path, metavar="DIR",
                             help="folder (default: PAD_WEIGHTS, else pad_ros/weights in XDG_DATA_HOME)")  # fmt: skip
+
+
+def _add_record_to(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--record-to", type=Path, metavar="STATION",
+                         help="keep the results in the history of this station, a folder")  # fmt: skip
+    command.add_argument("--cell", default="pad", metavar="NAME", help="name of the cell there (default: %(default)s)")
+    _add_database(command)
+
+
+def _add_database(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--database", default=os.environ.get("PAD_STATION_DATABASE", ""), metavar="URL",
+                         help="of the history, such as postgresql://user:password@host/name (default: "
+                         "PAD_STATION_DATABASE, else a SQLite file in STATION)")  # fmt: skip
+
+
+def _add_history(history: argparse.ArgumentParser) -> None:
+    actions = history.add_subparsers(dest="action", required=True, metavar="list|stats|export")
+    listing = actions.add_parser("list", help="results, the newest first")
+    listing.add_argument("--limit", type=int, default=0, metavar="N", help="at most so many (default: 50 on screen)")
+    listing.add_argument("--out", type=Path, metavar="FILE", help="write all columns to FILE.csv or FILE.parquet")
+    stats = actions.add_parser("stats", help="rates, reasons, places of defects, latency, drift")
+    stats.add_argument("--by", choices=("hour", "shift", "day"), default="shift")
+    stats.add_argument("--shifts", default="6,14,22", metavar="HOURS",
+                       help="local hours at which shifts begin (default: %(default)s)")  # fmt: skip
+    stats.add_argument("--json", action="store_true")
+    export = actions.add_parser("export", help="reviewed results as a data set for `pad evaluate` and `pad calibrate`")
+    export.add_argument("--out", type=Path, required=True, metavar="DATASET")
+    for action in (listing, stats, export):
+        action.add_argument("station", type=Path, metavar="STATION")
+        _add_database(action)
+        for bound in ("since", "until"):
+            action.add_argument(f"--{bound}", metavar="TIME", help="2026-06-01T14:00 (local), or 8h, 7d ago")
+        for name, what in (("cell", "NAME"), ("part", "PART_ID"), ("model", "NAME|HASH")):
+            action.add_argument(f"--{name}", default="", metavar=what)
+        action.add_argument("--verdict", choices=("PASS", "REJECT", "HOLD"))
+        action.add_argument("--reason", metavar="REASON", help="a name, such as BLUR")
+        action.add_argument("--opinion", choices=("good", "defect", "unsure"), default="", help="of a reviewer")
+
+
+def _add_station(station: argparse.ArgumentParser) -> None:
+    station.add_argument("station", type=Path, metavar="STATION", help="folder of the recorder, or of --record-to")
+    _add_database(station)
+    station.add_argument("--host", default="127.0.0.1", help="address to serve at (default: %(default)s)")
+    station.add_argument("--port", type=int, default=8090, help="(default: %(default)s)")
+    station.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                         help="name by which browsers may ask, where it is not --host; again for more")  # fmt: skip
+    station.add_argument("--tls-cert", type=Path, metavar="FILE")
+    station.add_argument("--tls-key", type=Path, metavar="FILE")
+    station.add_argument("--shifts", default="6,14,22", metavar="HOURS",
+                         help="local hours at which shifts begin (default: %(default)s)")  # fmt: skip
+    station.add_argument("--add-user", metavar="NAME",
+                         help="make a user, or set its role and password anew, and end; the password is asked for, or "
+                         "taken from PAD_STATION_PASSWORD")  # fmt: skip
+    station.add_argument("--role", choices=("viewer", "operator", "engineer"), default="viewer")
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .decision.inspection import Inspection
     from .inspector import Inspector
+    from .io.bags import BagImage
+    from .station.offline import InspectionRecorder
 
 DEFAULT_RATE = 0.01
 
@@ -23,6 +29,19 @@ def _load_inspector(arguments: argparse.Namespace) -> Inspector:
 
     scene = Scene.read(arguments.background, arguments.roi, arguments.min_view_share)
     return Inspector.load(arguments.model, arguments.device, scene)
+
+
+def _history_of(
+    arguments: argparse.Namespace, inspector: Inspector
+) -> AbstractContextManager[InspectionRecorder | None]:
+    """What keeps inspections in the history of --record-to; nothing without that option."""
+    if arguments.record_to is None:
+        return nullcontext()
+    from .station.offline import InspectionRecorder
+    from .station.place import Place
+
+    place = Place(arguments.record_to, arguments.database)
+    return InspectionRecorder(place, arguments.cell, inspector.model, arguments.model)
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -80,14 +99,23 @@ def inspect(arguments: argparse.Namespace) -> int:
 
     files = images.find(arguments.images)
     inspector = _load_inspector(arguments)
-    with InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer:
+    with (
+        _history_of(arguments, inspector) as history,
+        InspectionWriter(arguments.out, inspector.model, json_lines=arguments.json) as writer,
+    ):
+
+        def keep(path: Path, result: Inspection) -> None:
+            writer.add(path.name, result)
+            if history is not None:
+                history.add(path.name, result, part_id=path.stem)
+
         for path in files:
             try:
                 image = images.load(path, inspector.model.max_query_pixels)
             except InputError as error:
-                writer.add(path.name, inspector.bad_image(str(error)))
+                keep(path, inspector.bad_image(str(error)))
                 continue
-            writer.add(path.name, inspector.inspect(image))
+            keep(path, inspector.inspect(image))
     return 0 if writer.all_passed else 1
 
 
@@ -115,7 +143,14 @@ def bag(arguments: argparse.Namespace) -> int:
     inspector = _load_inspector(arguments)
     limits = Limits(arguments.max_false_reject, arguments.max_escape, arguments.max_hold, arguments.max_p95_ms)
     recording = Recording(arguments.bag, arguments.topic, arguments.labels)
-    return judge_recording(inspector, recording, arguments.out, limits, arguments.record, arguments.json)
+    with _history_of(arguments, inspector) as history:
+
+        def keep(frame: BagImage, result: Inspection) -> None:
+            if history is not None:
+                history.add(f"{recording.name}/{frame.stamp_ns}", result, str(frame.stamp_ns), frame.time_ns)
+
+        destinations = arguments.out, limits, arguments.record, arguments.json
+        return judge_recording(inspector, recording, *destinations, also_keep=keep)
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -158,6 +193,18 @@ def weights(arguments: argparse.Namespace) -> int:
             print(f"{one.name}: {one.terms}", file=sys.stderr)
             print(fetch_weights(one.name, folder, arguments.sha256))
     return 0
+
+
+def history(arguments: argparse.Namespace) -> int:
+    from .station import history_commands
+
+    return history_commands.run(arguments)
+
+
+def station(arguments: argparse.Namespace) -> int:
+    from .station.web import server
+
+    return server.run(arguments)
 
 
 def info(arguments: argparse.Namespace) -> int:

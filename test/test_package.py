@@ -81,8 +81,13 @@ def imported(path: Path) -> set[str]:
 
 def test_everything_imported_is_a_declared_dependency(repository):
     """Names of third-party modules that the library imports, against setup.py."""
-    names = {"cv2": "opencv-python-headless", "mapbox_earcut": "mapbox-earcut", "yaml": "pyyaml",
-             "argon2": "argon2-cffi", "paho": "paho-mqtt"}  # fmt: skip
+    names = {
+        "argon2": "argon2-cffi",
+        "cv2": "opencv-python-headless",
+        "mapbox_earcut": "mapbox-earcut",
+        "paho": "paho-mqtt",
+        "yaml": "pyyaml",
+    }
     setup = (repository / "setup.py").read_text()
     comes_with_another = {"llvmlite", "lz4", "markupsafe"}  # numba, rosbags, jinja2
     for path in (repository / "pad_ros").rglob("*.py"):

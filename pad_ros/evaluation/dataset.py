@@ -90,7 +90,10 @@ def read_dataset(path: Path) -> Dataset:
     found: list[TestImage] = []
     folders = sorted((p for p in test.iterdir() if p.is_dir()), key=lambda p: (p.name != GOOD, images.by_number(p)))
     for folder in folders:
-        for file in sorted(images.in_folder(folder), key=images.by_number):
+        files = images.in_folder(folder)
+        if folder.name == GOOD:  # as `pad calibrate` takes them: one folder for each unit
+            files += [file for unit in folder.iterdir() if unit.is_dir() for file in images.in_folder(unit)]
+        for file in sorted(files, key=images.by_number):
             name = file.relative_to(root).as_posix()
             mask = None if folder.name == GOOD else find_mask(root, file)
             found.append(TestImage(name, folder.name, mask, poses.get(_key(name)), file))

@@ -164,9 +164,12 @@ def read_labels(path: Path) -> dict[int, Label]:
 
 
 def judge_recording(
-    inspector: Inspector, recording: Recording, out: Path, limits: Limits, record: Path | None, json_lines: bool
-) -> int:
+    inspector: Inspector, recording: Recording, out: Path, limits: Limits, record: Path | None, json_lines: bool,
+    also_keep: Keep | None = None,
+) -> int:  # fmt: skip
     """Inspect the images of a bag into `out`, record the results into a new bag, and check the limits.
+
+    also_keep: gets each image and its inspection.
 
     With labels out/metrics.json and out/report.html, else pictures and results.json. Returns the exit status: with
     limits 1 if one is broken, else 1 if a verdict is not PASS. InputError for bad labels or a bad destination.
@@ -182,6 +185,8 @@ def judge_recording(
         def keep(frame: BagImage, inspection: Inspection) -> None:
             if writer is not None:
                 writer.add(inspection, frame.stamp_ns, frame.time_ns, frame.frame_id)
+            if also_keep is not None:
+                also_keep(frame, inspection)
 
         judge = _judge_unlabelled if recording.labels is None else _judge_labelled
         rates, p95_ms, all_passed = judge(inspector, recording, out, json_lines, keep)

@@ -27,7 +27,7 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
-NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "opcua", "mqtt")
+NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "opcua", "mqtt")
 
 
 CALIBRATION = (
@@ -128,13 +128,14 @@ def interfaces(tmp_path_factory) -> dict[str, tuple[set[str], set[str]]]:
         module = importlib.import_module(f"pad_ros.nodes.{name}")
         node_class = getattr(module, "".join(word.capitalize() for word in name.split("_")) + "Node")
         own = {"opcua": {"overrides": {"folder": str(folder), "port": 0}}, "mqtt": {}}
-        options = {"watchdog": {}, "camera_replay": {"overrides": replay}, **own}.get(
+        recording = {"overrides": {"station": str(folder / "station")}}
+        options = {"watchdog": {}, "camera_replay": {"overrides": replay}, "recorder": recording, **own}.get(
             name, {"load": FakeInspector.load, "overrides": {"model": str(folder)}}
         )
         topics, parameters = set(), set()
         for transport in ("raw",) if name in own else ("raw", "compressed"):
             settings = dict(options.get("overrides", {}))
-            if name in ("localizer", "cell", "watchdog", "camera_replay"):
+            if name in ("localizer", "cell", "watchdog", "camera_replay", "recorder"):
                 settings["image_transport"] = transport
             for triggered in (False, True) if name in ("localizer", "cell", "watchdog") else (None,):
                 if triggered is not None:

@@ -196,6 +196,34 @@ MQTT = (
     P("client_id", "", "at the broker, for one client only; empty: pad_ros_ and the cell's name"),
     P("queue_size", 1000, "results that may wait for the broker; then the oldest are dropped", (1, 100_000)),
 )
+RECORDER = (
+    P("station", "", "folder of the station: history, pictures, models"),
+    P("database", "", "URL of the history, such as postgresql://user:password@host/name; empty: SQLite in the folder"),
+    P("cell", "", "name of the cell in the history; empty: the namespace, or `cell`"),
+    P("model", "", "model to make known to the station, for p-values of its results; empty: those it knows already"),
+    P(
+        "load_model", "load_model",
+        "services, separated by commas, that load a model approved on the station's page; empty: load none",
+    ),
+    P("pictures", True, "keep pictures of results by the rule keep_*; false: only the results"),
+    IMAGE_TRANSPORT,
+    IMAGE_RELIABILITY,
+    P("keep_rejected", True, "keep the pictures of every REJECT"),
+    P("keep_held", True, "keep the pictures of every HOLD"),
+    P("keep_every", 0, "keep the pictures of every Nth result; 0: none by number", (0, 1_000_000)),
+    P("keep_lowest_p", 0.02, "keep the pictures of results with at most this p-value", (0.0, 1.0)),
+    P("keep_random", 0.01, "share of all results whose pictures are kept, chosen at random", (0.0, 1.0)),
+    P("query_format", "png", "of the query; png keeps exactly its pixels", choices=("png", "jpeg", "webp")),
+    *(
+        P(f"{kind}_{unit}", default, f"{what} that pictures of this kind are kept, reviewed queries longer; 0: any",
+          (0.0, 1e6))
+        for kind in ("query", "reference", "heatmap", "overlay")
+        for unit, default, what in (("days", 90.0, "days"), ("gigabytes", 20.0, "GB"))
+    ),
+    P("picture_wait", 2.0, "seconds that a result waits for its pictures", (0.0, 60.0)),
+    P("picture_memory", 256, "MB of pictures that may wait in memory", (1, 65_536)),
+    P("queue_size", 20_000, "results that may wait in memory for the database; more are lost, and counted", (1, 10**6)),
+)  # fmt: skip
 
 # fmt: off
 NODES: dict[str, tuple[ParameterSpec, ...]] = {
@@ -211,6 +239,7 @@ NODES: dict[str, tuple[ParameterSpec, ...]] = {
     "camera_replay": CAMERA_REPLAY,
     "opcua": OPCUA,
     "mqtt": MQTT,
+    "recorder": RECORDER,
 }
 # fmt: on
 

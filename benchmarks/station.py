@@ -1,0 +1,244 @@
+"""The station: results at a line's rate into SQLite and PostgreSQL, kill -9 of the writer, pages with many results.
+
+    python benchmarks/station.py write [--results 10000] [--rate 20] [--postgres]
+    python benchmarks/station.py kill [--times 20]
+    python benchmarks/station.py pages [--results 1000000]
+
+--postgres starts a server of its own (initdb and postgres must be installed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import common
+import numpy as np
+import postgres
+from sqlalchemy import func, insert, select
+
+from pad_ros.station import accounts
+from pad_ros.station.database import open_history, writing
+from pad_ros.station.picture_store import PictureRule, PictureSet, PictureSettings
+from pad_ros.station.place import Place
+from pad_ros.station.record import SECOND, DefectRecord, ResultRecord, new_uid
+from pad_ros.station.schema import models, results
+from pad_ros.station.storing import store
+from pad_ros.station.writer import HistoryWriter, WriterSettings
+from pad_ros.verdicts import Reason, Verdict
+
+MODEL = "b" * 64
+SIDE = 800  # px of the pictures
+DAYS = 60  # that the results of `pages` are spread over
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = parser.add_subparsers(dest="action", required=True)
+    write = actions.add_parser("write")
+    write.add_argument("--results", type=int, default=10_000)
+    write.add_argument("--rate", type=float, default=20.0, help="per second")
+    write.add_argument("--postgres", action="store_true")
+    kill = actions.add_parser("kill")
+    kill.add_argument("--times", type=int, default=20)
+    pages = actions.add_parser("pages")
+    pages.add_argument("--results", type=int, default=1_000_000)
+    child = actions.add_parser("child")
+    child.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pad_station_") as folder:
+        if arguments.action == "write":
+            measure_writing(Path(folder), arguments.results, arguments.rate, arguments.postgres)
+        elif arguments.action == "kill":
+            measure_kills(Path(folder), arguments.times)
+        elif arguments.action == "pages":
+            measure_pages(Path(folder), arguments.results)
+        else:
+            run_child(arguments.folder)
+    return 0
+
+
+def record(rng: random.Random, time_ns: int, cell: str = "line") -> ResultRecord:
+    """5 % rejected at one of a few places, 1 % held; scores of good parts spread as those of a model."""
+    chance = rng.random()
+    verdict = Verdict.REJECT if chance < 0.05 else Verdict.HOLD if chance < 0.06 else Verdict.PASS
+    score = None if verdict is Verdict.HOLD else rng.lognormvariate(0.0, 0.12) * (2 if verdict is Verdict.REJECT else 1)
+    place = tuple(rng.choice((0.1, 0.4, 0.9)) + rng.gauss(0, 0.02) for _ in range(3))
+    found = (DefectRecord((100, 120, 30, 20), 400, 2.0, place, rng.choice(("ADDED", "MISSING", "CHANGED"))),)
+    reason = {Verdict.PASS: Reason.NONE, Verdict.REJECT: Reason.ANOMALY, Verdict.HOLD: Reason.BLUR}[verdict]
+    return ResultRecord(
+        time_ns, cell, f"part-{rng.randrange(10**9)}", "bracket", MODEL, verdict, int(reason), "score against limit",
+        score, 1.5, rng.random(), 0.99, rng.gauss(0.02, 0.004), None, (60.0, 20.0, 40.0, rng.gauss(125, 6)), time_ns,
+        defects=found if verdict is Verdict.REJECT else (), uid=new_uid(),
+    )  # fmt: skip
+
+
+def pictures(rng: np.random.Generator) -> PictureSet:
+    """Smooth pictures with a little noise, as a camera's."""
+    ramp = np.linspace(40, 200, SIDE)[:, None, None] + np.zeros((SIDE, SIDE, 3))
+    query = np.clip(ramp + rng.normal(0, 3, ramp.shape), 0, 255).astype(np.uint8)
+    heatmap = np.full((SIDE, SIDE), 0.3, np.float32)
+    heatmap[100:130, 100:130] = 2.5
+    return PictureSet(query, ramp.astype(np.uint8), heatmap)
+
+
+def memory_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def measure_writing(folder: Path, count: int, rate: float, with_postgres: bool) -> None:
+    rows = []
+    with ExitStack() as stack:
+        url = stack.enter_context(postgres.server()).url if with_postgres else ""
+        place = Place(folder / "station", url)
+        offered: dict[str, float] = {}
+        delays: list[float] = []
+
+        def committed(done: Sequence[ResultRecord]) -> None:
+            now = time.monotonic()
+            delays.extend(now - offered.pop(one.uid) for one in done)
+
+        settings = WriterSettings(pictures=PictureSettings(PictureRule(random_share=0.01, lowest_p=0.0)))
+        writer = HistoryWriter(place, settings, committed, lambda: {"line": {"committed": len(delays)}})
+        rng, shown, memory, kept, slowest = random.Random(0), pictures(np.random.default_rng(0)), [], 0, 0.0
+        began = time.monotonic()
+        for i in range(count):
+            time.sleep(max(0.0, began + i / rate - time.monotonic()))
+            one = record(rng, time.time_ns())
+            wanted = writer.wants_pictures(one)
+            kept += wanted
+            offered[one.uid] = before = time.monotonic()
+            writer.offer(one, shown if wanted else None)
+            slowest = max(slowest, time.monotonic() - before)
+            if i % max(count // 10, 1) == count // 20:
+                memory.append(memory_mb())
+        took = time.monotonic() - began
+        status = writer.close(120)
+        engine = open_history(place)
+        with engine.connect() as connection:
+            there = int(connection.scalar(select(func.count()).select_from(results)) or 0)
+        engine.dispose()
+        p50, p99 = np.percentile(delays, [50, 99])
+        name = "PostgreSQL" if with_postgres else "SQLite"
+        rows.append([name, count, round(count / took, 1), there, status.lost + status.refused, kept,
+                     status.lost_pictures, round(1000 * p50), round(1000 * p99), round(1000 * slowest, 1),
+                     round(memory[1]), round(memory[-1])])  # fmt: skip
+    common.write_result(
+        f"station_write_{name.lower()}", f"The station: results into {name}",
+        ["database", "results", "per second", "in the database", "lost", "with pictures", "without theirs",
+         "until committed, p50 ms", "p99 ms", "longest wait of who offers one, ms", "memory MB at 15 %", "at 95 %"],
+        rows, "Results as of a line, 6 % of them not passed; these and 1 % of the others with pictures of "
+        f"{SIDE}x{SIDE} px (query as PNG, reference and overlay as JPEG, heatmap as 16-bit PNG). All in one process.",
+    )  # fmt: skip
+
+
+def run_child(folder: Path) -> None:
+    """Writes without end; prints what is committed."""
+    writer = HistoryWriter(Place(folder), on_committed=lambda done: print(*(one.uid for one in done), flush=True))
+    rng = random.Random(os.getpid())
+    while True:
+        writer.offer(record(rng, time.time_ns()))
+        if writer.status().waiting > 300:
+            writer.flush(10)
+
+
+def measure_kills(folder: Path, times: int) -> None:
+    acknowledged: set[str] = set()
+    lost = opened = 0
+    rng = random.Random(1)
+    for _ in range(times):
+        child = subprocess.Popen([sys.executable, __file__, "child", str(folder)], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        acknowledged |= set(child.stdout.readline().split())
+        time.sleep(rng.uniform(0.0, 1.0))
+        os.kill(child.pid, signal.SIGKILL)
+        rest = child.stdout.read()
+        acknowledged |= {uid for line in rest.splitlines(keepends=True) if line.endswith("\n") for uid in line.split()}
+        child.wait()
+        engine = open_history(Place(folder))
+        with engine.connect() as connection:
+            opened += connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            there = set(connection.scalars(select(results.c.uid)))
+        engine.dispose()
+        lost = len(acknowledged - there)
+    common.write_result(
+        "station_kills", "The station: kill -9 of the writer",
+        ["kills", "acknowledged results", "of them lost", "times that the database opened and was whole"],
+        [[times, len(acknowledged), lost, opened]],
+        "SQLite; a result is acknowledged when its transaction is committed. The process is killed up to a second "
+        "after its first commit, while it writes as fast as it can.",
+    )  # fmt: skip
+
+
+def fill(place: Place, begin: int, end: int, total: int) -> None:
+    engine, rng = open_history(place), random.Random(begin)
+    step = DAYS * 86_400 * SECOND // total
+    first = time.time_ns() - DAYS * 86_400 * SECOND
+    for start in range(begin, end, 2000):
+        batch = [(record(rng, first + i * step), []) for i in range(start, min(start + 2000, end))]
+        with writing(engine).begin() as connection:
+            store(connection, batch)
+    engine.dispose()
+
+
+def measure_pages(folder: Path, most: int) -> None:
+    from starlette.testclient import TestClient
+
+    from pad_ros.station.web.app import create_app
+    from pad_ros.station.web.context import Station
+    from pad_ros.station.web.jobs import Jobs
+
+    place = Place(folder)
+    engine = open_history(place)
+    accounts.set_user(engine, "bench", "engineer", "a long password", "bench")
+    summary = json.dumps({"lines": [], "scores": [1.0] * 50, "calibrations": []})
+    with engine.begin() as connection:
+        connection.execute(
+            insert(models).values(hash=MODEL, name="bracket", folder=str(folder), added_ns=0, added_by="bench",
+                                  threshold=1.5, rate=0.01, summary=summary)
+        )  # fmt: skip
+    station = Station(place, engine, Jobs(place, engine))
+    client = TestClient(create_app(station, ["testserver"]), headers={"origin": "http://testserver"})
+    client.post("/sign-in", data={"name": "bench", "password": "a long password"})
+    paths = ["/live/fragment", "/review", "/threshold", "/models", "/part", "/health", "/changes"]
+    rows: dict[str, list[object]] = {path: [path] for path in paths}
+    columns, done = ["page"], 0
+    for count in sorted({most // 100, most // 10, most}):
+        fill(place, done, count, most)
+        done = count
+        for path in paths:
+            rows[path] += [round(1000 * v, 1) for v in timed(lambda path=path: client.get(path))]
+        columns += [f"{count} results: p50 ms", "p95 ms"]
+    size = sum(path.stat().st_size for path in folder.glob("history.sqlite*")) / 1e6
+    common.write_result(
+        "station_pages", "The station: time of a page by the number of results", columns, list(rows.values()),
+        f"SQLite, {size:.0f} MB at the end; results spread over {DAYS} days, 6 % not passed, none reviewed. From "
+        "request to whole answer within one process, 20 requests for each page after one that is not counted.",
+    )  # fmt: skip
+
+
+def timed(ask: Callable[[], object]) -> tuple[float, float]:
+    """p50 and p95, seconds."""
+    times = []
+    for _ in range(21):
+        before = time.perf_counter()
+        answer = ask()
+        times.append(time.perf_counter() - before)
+        assert getattr(answer, "status_code", 0) == 200
+    p50, p95 = np.percentile(times[1:], [50, 95])
+    return float(p50), float(p95)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""`--record-to` of `pad inspect` and `pad bag`: their inspections go into a station's history as a line's do."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ..decision.inspection import Inspection
+from ..errors import InputError
+from ..model import ReferenceModel
+from .database import open_history
+from .picture_store import PictureSet
+from .place import Place
+from .record import record_of_inspection
+from .registry import register
+from .writer import HistoryWriter
+
+MOST_WAITING = 500  # results: here nobody is kept from working by waiting
+PATIENCE = 60.0  # seconds
+
+
+class InspectionRecorder(AbstractContextManager["InspectionRecorder"]):
+    """Keeps inspections, and makes their model known. InputError where the station cannot be written, at the beginning
+    or, for what was not kept, at the end."""
+
+    def __init__(self, place: Place, cell: str, model: ReferenceModel, folder: Path) -> None:
+        self._place, self._cell, self._model = place.make(), cell, model
+        engine = open_history(place)
+        register(engine, model, folder, "pad")
+        engine.dispose()
+        self._writer = HistoryWriter(place)
+
+    def add(self, name: str, inspection: Inspection, part_id: str = "", time_ns: int | None = None) -> None:
+        """Keep one inspection; time_ns: when the image was taken, None: now."""
+        record = record_of_inspection(
+            inspection, time_ns=time.time_ns() if time_ns is None else time_ns, cell=self._cell, part_id=part_id,
+            model_name=self._model.name, model_hash=self._model.hash, source=name,
+        )  # fmt: skip
+        pictures = PictureSet.of(inspection) if self._writer.wants_pictures(record) else None
+        self._writer.offer(record, pictures)
+        if self._writer.status().waiting > MOST_WAITING:
+            self._writer.flush(PATIENCE)
+
+    def __exit__(self, *_: object) -> None:
+        status = self._writer.close(PATIENCE)
+        if lost := status.lost + status.refused:
+            raise InputError(f"{self._place.folder}: {lost} results were not kept: {status.problem or 'refused'}")
+        if status.lost_pictures:
+            raise InputError(
+                f"{self._place.folder}: {status.lost_pictures} results were kept without pictures: "
+                f"{status.picture_problem}"
+            )
