@@ -14,7 +14,6 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["pad_ros", "pad_ros.*"]),
-    package_data={"pad_ros.station": ["*.schema.json"]},
     data_files=[
         ("share/pad_ros/msg", glob("msg/*.msg")),
         ("share/pad_ros/config", glob("config/*.*")),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from plant_cell import PretendedCell
 
-from pad_ros.station.opcua.records import Settings
-from pad_ros.station.opcua.server import Access, OpcuaServer
+from pad_ros.plant.opcua.records import Settings
+from pad_ros.plant.opcua.server import Access, OpcuaServer
 
 PASSWORDS = {"plc": "a long password", "visitor": "another password"}
 SETTINGS = Settings(job_timeout=1000.0, prepare_wait=100.0, patience=0.3)

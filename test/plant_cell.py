@@ -5,8 +5,8 @@ import math
 import time
 from types import SimpleNamespace
 
-from pad_ros.station.cell import LoadedModel, RecipeRefused
-from pad_ros.station.plant_result import from_message
+from pad_ros.plant.cell import LoadedModel, RecipeRefused
+from pad_ros.plant.plant_result import from_message
 from pad_ros.verdicts import Reason, Verdict
 
 MODEL_HASH = "ab" * 32

@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from ..station.plant_result import PlantResult, believed
+from ..plant.plant_result import PlantResult, believed
 from .support.health import Reporter, graded
 from .support.parameter_tables import NODES
 from .support.parameters import Parameters, as_parameters
@@ -25,7 +25,7 @@ class MqttNode(Node):
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
         try:
-            from ..station.mqtt import Broker, PlantPublisher
+            from ..plant.mqtt import Broker, PlantPublisher
         except ImportError as error:
             raise missing("mqtt", error) from error
         super().__init__("mqtt", parameter_overrides=as_parameters(overrides), namespace=namespace)

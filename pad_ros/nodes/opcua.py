@@ -21,8 +21,8 @@ class OpcuaNode(Node):
 
     def __init__(self, *, overrides: dict[str, object] | None = None, namespace: str = "") -> None:
         try:
-            from ..station.opcua.records import Settings
-            from ..station.opcua.server import Access, OpcuaServer
+            from ..plant.opcua.records import Settings
+            from ..plant.opcua.server import Access, OpcuaServer
         except ImportError as error:
             raise missing("opcua", error) from error
         super().__init__("opcua", parameter_overrides=as_parameters(overrides), namespace=namespace)

@@ -25,8 +25,8 @@ from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.mqtt import MqttNode  # noqa: E402
 from pad_ros.nodes.opcua import OpcuaNode  # noqa: E402
 from pad_ros.nodes.watchdog import WatchdogNode  # noqa: E402
-from pad_ros.station.opcua.records import Error  # noqa: E402
-from pad_ros.station.opcua.users import Role, Users  # noqa: E402
+from pad_ros.plant.opcua.records import Error  # noqa: E402
+from pad_ros.plant.opcua.users import Role, Users  # noqa: E402
 
 GOOD, DEFECT = 75, 200
 R = InspectionResult

@@ -15,8 +15,8 @@ from pad_ros.msg import InspectionResult, Trigger
 from pad_ros.srv import LoadModel
 
 from ...errors import MissingDependencyError
-from ...station.cell import LoadedModel, RecipeRefused
-from ...station.plant_result import PlantResult, from_message
+from ...plant.cell import LoadedModel, RecipeRefused
+from ...plant.plant_result import PlantResult, from_message
 from .parameters import Parameters
 from .publishers import ResultPublishers
 from .qos import latched, result_qos, trigger_qos

@@ -14,9 +14,9 @@ pytest.importorskip("argon2", reason="argon2-cffi is not installed (pip install 
 from opcua_servers import PASSWORDS, SETTINGS, started  # noqa: E402
 from plant_cell import PretendedCell  # noqa: E402
 
-from pad_ros.station.opcua.records import Refused, Settings  # noqa: E402
-from pad_ros.station.opcua.server import OpcuaServer  # noqa: E402
-from pad_ros.station.opcua.users import Role, Users  # noqa: E402
+from pad_ros.plant.opcua.records import Refused, Settings  # noqa: E402
+from pad_ros.plant.opcua.server import OpcuaServer  # noqa: E402
+from pad_ros.plant.opcua.users import Role, Users  # noqa: E402
 
 
 @pytest.fixture(scope="session")

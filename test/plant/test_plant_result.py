@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plant_cell import MODEL_HASH, message, result
 
-import pad_ros.station
-from pad_ros.station.opcua.records import ResultState, state_of
-from pad_ros.station.plant_result import believed, content, from_message, no_result
+import pad_ros.plant
+from pad_ros.plant.opcua.records import ResultState, state_of
+from pad_ros.plant.plant_result import believed, content, from_message, no_result
 from pad_ros.verdicts import Reason, Verdict
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed (requirements-dev.txt)")
-SCHEMA = json.loads((Path(pad_ros.station.__file__).parent / "result.schema.json").read_text())
+SCHEMA = json.loads((Path(pad_ros.plant.__file__).parent / "result.schema.json").read_text())
 
 
 def told(found) -> dict:

@@ -21,8 +21,8 @@ from plant_cell import PretendedCell
 from plc import PATIENCE, Plc, client_of, good, identity
 
 from pad_ros.errors import InputError
-from pad_ros.station.opcua.records import Error
-from pad_ros.station.opcua.server import MAX_MESSAGE, Access, OpcuaServer
+from pad_ros.plant.opcua.records import Error
+from pad_ros.plant.opcua.server import MAX_MESSAGE, Access, OpcuaServer
 from pad_ros.verdicts import Verdict
 
 

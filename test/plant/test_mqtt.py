@@ -20,16 +20,16 @@ from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 from cryptography.x509.oid import NameOID  # noqa: E402
 from plant_cell import result  # noqa: E402
 
-import pad_ros.station  # noqa: E402
+import pad_ros.plant  # noqa: E402
 from pad_ros.errors import InputError  # noqa: E402
-from pad_ros.station import mqtt as module  # noqa: E402
-from pad_ros.station.mqtt import Broker, PlantPublisher  # noqa: E402
+from pad_ros.plant import mqtt as module  # noqa: E402
+from pad_ros.plant.mqtt import Broker, PlantPublisher  # noqa: E402
 from pad_ros.verdicts import Verdict  # noqa: E402
 
 PATIENCE = 120.0  # seconds; an upper bound, nothing is asserted about time
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed (apt install mosquitto)")
-FOLDER = Path(pad_ros.station.__file__).parent
+FOLDER = Path(pad_ros.plant.__file__).parent
 RESULT, STATE = (json.loads((FOLDER / f"{name}.schema.json").read_text()) for name in ("result", "state"))
 
 

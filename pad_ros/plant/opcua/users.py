@@ -1,6 +1,6 @@
 """Who may connect: users with argon2 hashes in a file, and what their roles may do.
 
-python -m pad_ros.station.opcua.users FOLDER NAME [--role viewer] [--remove]   # asks for the password
+python -m pad_ros.plant.opcua.users FOLDER NAME [--role viewer] [--remove]   # asks for the password
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m pad_ros.station.opcua.users", description="users of OPC UA")
+    parser = argparse.ArgumentParser(prog="python -m pad_ros.plant.opcua.users", description="users of OPC UA")
     parser.add_argument("folder", type=Path, help="parameter `folder` of the node opcua")
     parser.add_argument("name")
     parser.add_argument("--role", choices=[role.value for role in Role], default=Role.OPERATOR.value)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from plant_cell import MODEL_HASH, PretendedCell, result
 
-from pad_ros.station.opcua import vision_system
-from pad_ros.station.opcua.machine import TRANSITIONS, State, VisionMachine
-from pad_ros.station.opcua.records import (
+from pad_ros.plant.opcua import vision_system
+from pad_ros.plant.opcua.machine import TRANSITIONS, State, VisionMachine
+from pad_ros.plant.opcua.records import (
     Answered,
     BecameReady,
     Error,
@@ -25,7 +25,7 @@ from pad_ros.station.opcua.records import (
     Said,
     Settings,
 )
-from pad_ros.station.opcua.vision_system import MAX_OPEN, VisionSystem
+from pad_ros.plant.opcua.vision_system import MAX_OPEN, VisionSystem
 from pad_ros.verdicts import Reason, Verdict
 
 

@@ -8,8 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from pad_ros.errors import InputError
-from pad_ros.station.opcua import certificates
-from pad_ros.station.opcua.certificates import own_identity, read_certificate, trusted_certificates
+from pad_ros.plant.opcua import certificates
+from pad_ros.plant.opcua.certificates import own_identity, read_certificate, trusted_certificates
 
 HOSTS = ("station.plant", "192.168.1.7")
 

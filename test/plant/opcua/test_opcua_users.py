@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pad_ros.errors import InputError
-from pad_ros.station.opcua import users as module
-from pad_ros.station.opcua.users import MAX_TRIES, Role, Users, main
+from pad_ros.plant.opcua import users as module
+from pad_ros.plant.opcua.users import MAX_TRIES, Role, Users, main
 
 PASSWORD = "correct horse"
 

@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from pad_ros.station.opcua import nodeset as n
-from pad_ros.station.opcua.machine import TRANSITIONS, State
+from pad_ros.plant.opcua import nodeset as n
+from pad_ros.plant.opcua.machine import TRANSITIONS, State
 
 XML = "{http://opcfoundation.org/UA/2011/03/UANodeSet.xsd}"
 TYPES = "{http://opcfoundation.org/UA/2008/02/Types.xsd}"
