@@ -12,6 +12,7 @@ from scipy.stats import beta
 EULER = 0.5772156649015329  # mean of the standard Gumbel distribution
 TAIL_SHARE = 0.2  # of the views, whose scores tell the tail
 MIN_EXCEEDANCES = 8
+FARTHEST = 3.0  # an excess as large as that beyond the usual largest one has a chance of 5 %: more is no tail
 DEVIATION_OF_ONE = 0.3  # times the score, where there is only one
 PRIOR_UNITS = 1  # that the spread of the reference views' scores counts as, beside that of good units
 LEAST_SPREAD = 0.1  # of the logarithm of scores
@@ -111,14 +112,18 @@ def tail_threshold(scores: NDArray[np.float32], false_reject_rate: float) -> tup
     """(threshold, its standard error) from the scores of many good views: peaks over threshold.
 
     What exceeds the 80 % quantile of the scores is taken for exponential (Coles 2001, "Extreme Values", chapter 4, with
-    shape 0), so that one outlier changes the threshold little. NaN, as `conformal_threshold` is then to be used, where
-    fewer than MIN_EXCEEDANCES views exceed that quantile, or the rate is no tail.
+    shape 0). What lies farther out than the largest of so many would be, is counted as that far: a view whose pose was
+    found wrong would be rejected by every threshold, and must not raise it for the others. NaN, as
+    `conformal_threshold` is then to be used, where fewer than MIN_EXCEEDANCES views exceed that quantile, or the rate
+    is no tail.
     """
     ordered = np.sort(scores.astype(np.float64))
     count = int(TAIL_SHARE * len(ordered))
     if count < MIN_EXCEEDANCES or false_reject_rate >= TAIL_SHARE:
         return math.nan, math.nan
     start = float(ordered[-count - 1])
-    excess = float((ordered[-count:] - start).mean())
+    excesses = ordered[-count:] - start
+    farthest = float(np.median(excesses)) / math.log(2) * (math.log(count) + FARTHEST)
+    excess = float(np.minimum(excesses, farthest).mean())
     steps = math.log(count / len(ordered) / false_reject_rate)
     return start + excess * steps, excess * steps / math.sqrt(count)

@@ -277,3 +277,12 @@ def test_a_calibration_gives_the_threshold_of_another_rate():
         calibration.at_rate(0.0001)
     with pytest.raises(InputError, match="0.7"):
         calibration.at_rate(0.7)
+
+
+def test_a_view_far_outside_does_not_raise_the_threshold_for_the_others():
+    """A reference view whose pose was found wrong scores ten times as high as any other."""
+    ordinary = np.random.default_rng(3).gumbel(0.8, 0.25, 79).astype(np.float32)
+    without, _ = tail_threshold(ordinary, 0.01)
+    for far in (15.0, 150.0):
+        threshold, _ = tail_threshold(np.append(ordinary, np.float32(far)), 0.01)
+        assert without < threshold < 1.35 * without
