@@ -105,7 +105,7 @@ def serve(chromium, tmp_path) -> Iterator[Callable[..., Shown]]:
             time.sleep(0.05)
         w, h = WIDTHS[width]
         context = chromium.new_context(viewport={"width": w, "height": h}, device_scale_factor=1)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(120_000)
         page = context.new_page()
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -212,12 +212,13 @@ def test_a_page_of_another_origin_cannot_act_for_who_is_signed_in(site, serve, n
     assert not site.place.live("left").exists()
 
 
+@pytest.mark.timeout(1800)
 def test_from_a_false_reject_to_a_model_that_passes_the_part(toy, serve, tmp_path, monkeypatch, quick_hasher):
     """Reviewed, calibrated, approved by who may, and told with names. A viewer can do none of it."""
     monkeypatch.setattr(accounts, "_hasher", quick_hasher)
-    strict = replace(toy.model.calibration, threshold=0.3 * float(toy.model.calibration.scores.min()))
+    strict = replace(toy.model.calibration, threshold=0.01 * float(toy.model.calibration.scores.min()))
     replace(toy.model, calibration=strict).save(tmp_path / "strict")
-    images = sorted((toy.dataset / "train" / "good").glob("*.png"))[:7]
+    images = sorted((toy.dataset / "train" / "good").glob("*.png"))[:6]
     station = tmp_path / "station"
     inspect = ["--out", str(tmp_path / "out"), "--record-to", str(station), "--cell", "left"]
     assert main(["inspect", str(tmp_path / "strict"), *map(str, images), *inspect]) == 1
@@ -248,7 +249,8 @@ def test_from_a_false_reject_to_a_model_that_passes_the_part(toy, serve, tmp_pat
     shown.open("/models")
     page.check("input[name=trust]")
     page.click("button:text-is('Calibrate')")
-    page.wait_for_selector("text=it runs nowhere until an engineer approves it", timeout=300_000)
+    page.wait_for_selector("text=/it runs nowhere until|: failed/", timeout=1_200_000)  # on a busy machine
+    assert "it runs nowhere until an engineer approves it" in page.text_content("#jobs"), page.text_content("#jobs")
     assert page.locator("text=Approve for this cell").count() == 0, "an operator cannot approve"
     assert not place.live("left").exists()
 

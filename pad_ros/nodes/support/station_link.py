@@ -33,6 +33,7 @@ class StationLink:
         self._taken: set[int] = set()
         self._lock = threading.Lock()
         self._end = threading.Event()
+        self._ready = False
         self.problem = ""
         self._thread = threading.Thread(target=self._run, name="station", daemon=True)
         self._thread.start()
@@ -68,6 +69,7 @@ class StationLink:
             try:
                 self._look()
                 self.problem = ""
+                self._engine.dispose()  # a connection to a file that was deleted meanwhile would go on without a word
             except (PadError, SQLAlchemyError, OSError) as error:  # a database that is away for a while
                 self.problem = str(error)
             if last:
@@ -75,7 +77,9 @@ class StationLink:
             self._end.wait(LOOK)
 
     def _look(self) -> None:
-        create_tables(self._engine)
+        if not self._ready:
+            create_tables(self._engine)
+            self._ready = True
         if self._model is not None:
             from ...model import ReferenceModel
 
