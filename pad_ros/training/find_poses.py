@@ -1,0 +1,124 @@
+"""Poses of photographs that have none: match, map, try again with those left over, undistort."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pycolmap
+
+from ..errors import TrainingError
+from ..imaging.geometry import Camera, Pose, undistort_image
+from ..imaging.views import ReferenceViews, View
+from ..io.colmap_cameras import camera_from_colmap
+from ..localization.features import Features
+from ..localization.matching import PairMatches
+from .incremental import map_incrementally, normalise_frame
+from .mapping_tools import MappingTools
+from .photo_matching import WIDE_RATIO, likely_pairs, match_photographs
+from .registration import MIN_FEATURES, Failure, check_placed, failures_of
+from .view_matching import pairs_by_retrieval
+
+COMPARED = 60  # of very many views each is compared with so many, found by retrieval
+TOO_SMALL_DISTORTION = 0.5  # px at the corners: below, none was seen
+
+
+def find_poses(
+    views: ReferenceViews, features: Sequence[Features], tools: MappingTools, max_error: float,
+    left_out: Sequence[Failure] = (),
+) -> tuple[ReferenceViews, list[Features], PairMatches]:  # fmt: skip
+    """The views that go into one map, with poses and cameras, undistorted; their features and matches.
+
+    max_error: window px; left_out: views that were left out before, for the message. TrainingError names the views that
+    could not be placed, where they are too many.
+    """
+    pairs = _all_pairs(views, features, tools)
+    matches = tools.match(views, features, likely_pairs(features, pairs), max_error, match_photographs)
+    given = len(views) + len(left_out)
+    if not matches:
+        failures = [*left_out, *failures_of(views, features, matches, ())]
+        check_placed(views.source, given, 0, failures)
+    reconstruction = _mapped(views, features, matches)
+    if reconstruction is None or reconstruction.num_reg_images() < len(views):
+        matches, reconstruction = _second_try(views, features, tools, max_error, (matches, reconstruction))
+    placed = _placed(reconstruction)
+    check_placed(views.source, given, len(placed), [*left_out, *failures_of(views, features, matches, placed)])
+    assert reconstruction is not None
+    part_only = tools.background.colour is not None or all(v.mask is not None for v in views.views)
+    normalise_frame(reconstruction, part_only, {v + 1: view.upright for v, view in enumerate(views.views)})
+    posed, seen = [], []
+    for v in placed:
+        view, found = _posed(views.views[v], features[v], reconstruction, v + 1)
+        posed.append(view)
+        seen.append(found)
+    place = {v: i for i, v in enumerate(placed)}
+    kept = {(place[i], place[j]): pairs for (i, j), pairs in matches.items() if i in place and j in place}
+    return replace(views, views=tuple(posed)), seen, kept
+
+
+def _all_pairs(views: ReferenceViews, features: Sequence[Features], tools: MappingTools) -> list[tuple[int, int]]:
+    if len(views) <= COMPARED + 1:
+        return list(itertools.combinations(range(len(views)), 2))
+    return pairs_by_retrieval(tools.describe(views, features)[0], COMPARED)
+
+
+def _mapped(
+    views: ReferenceViews, features: Sequence[Features], matches: PairMatches, loose: bool = False
+) -> pycolmap.Reconstruction | None:
+    try:
+        return map_incrementally(views, features, matches, loose)
+    except TrainingError:
+        return None
+
+
+def _placed(reconstruction: pycolmap.Reconstruction | None) -> list[int]:
+    """Indices of the views with a pose, in order."""
+    if reconstruction is None:
+        return []
+    return sorted(number - 1 for number, image in reconstruction.images.items() if image.has_pose)
+
+
+def _second_try(
+    views: ReferenceViews, features: Sequence[Features], tools: MappingTools, max_error: float,
+    first: tuple[PairMatches, pycolmap.Reconstruction | None],
+) -> tuple[PairMatches, pycolmap.Reconstruction | None]:  # fmt: skip
+    """Matches of the views left over with all others, by a wider ratio, and the map by looser rules; the better one."""
+    matches, reconstruction = first
+    placed = set(_placed(reconstruction))
+    left = {v for v in range(len(views)) if v not in placed and len(features[v]) >= MIN_FEATURES}
+    pairs = [(i, j) for i, j in _all_pairs(views, features, tools) if i in left or j in left]
+    if not pairs:
+        return first
+    wide = tools.match(views, features, pairs, max_error, partial(match_photographs, ratio=WIDE_RATIO))
+    together = {**matches, **{pair: found for pair, found in wide.items() if len(found) > len(matches.get(pair, ()))}}
+    again = _mapped(views, features, together, loose=True)
+    return (together, again) if len(_placed(again)) > len(placed) else first
+
+
+def _posed(
+    view: View, features: Features, reconstruction: pycolmap.Reconstruction, number: int
+) -> tuple[View, Features]:
+    """The view and its features as a pinhole with the pose that was found sees them."""
+    image = reconstruction.images[number]
+    pose = Pose(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
+    camera = camera_from_colmap(reconstruction.cameras[image.camera_id])
+    if not camera.distorted or _largest_shift(camera) < TOO_SMALL_DISTORTION:
+        return replace(view, pose=pose, camera=camera.pinhole()), features
+    rays = camera.rays(features.keypoints)
+    keypoints = rays[:, :2] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    mask = view.mask
+    if mask is not None:
+        mask = undistort_image(np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2), camera)[..., 0] > 127
+    straight = replace(view, image=undistort_image(view.image, camera), camera=camera.pinhole(), pose=pose, mask=mask,
+                       distortion=camera.distortion)  # fmt: skip
+    return straight, replace(features, keypoints=keypoints)
+
+
+def _largest_shift(camera: Camera) -> float:
+    """By how many px the lens moves the corners."""
+    corners = np.array([[0.0, 0.0], [camera.width, 0.0], [0.0, camera.height], [camera.width, camera.height]])
+    rays = camera.pinhole().rays(corners)
+    return float(np.linalg.norm(camera.project(rays) - corners, axis=1).max())
