@@ -1,8 +1,9 @@
 """Maps photographs without their poses, and compares with plain COLMAP.
 
-    python benchmarks/mapping.py [--data fox,temple_ring] [--method ours,colmap] [--shared FOLDER]
+    python benchmarks/mapping.py [--data fox,temple_ring] [--method ours,colmap] [--steps 1,2,3] [--shared FOLDER]
 
-All photographs, every second and (fox) every third, at their own resolution, in a folder without poses or intrinsics.
+All photographs, every second, third and so on, at their own resolution, in a folder without poses or intrinsics. What
+is not measured this time keeps its row in the results.
 COLMAP: pycolmap's defaults (SIFT, exhaustive matching, incremental mapping). Poses are compared with the known ones
 after fitting one similarity; positions in shares of the median distance to what the cameras look at. The photographs
 that the map was not made of are then localized in it; right means within 3 degrees and 3 %.
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-from common import add_shared, chosen, option_parser, write_result
+from common import RESULTS, add_shared, chosen, option_parser, write_result
 
 from pad_ros.errors import TrainingError
 from pad_ros.imaging import images
@@ -33,7 +34,7 @@ from pad_ros.training.train import find_background
 from pad_ros.training.view_matching import focus_point
 
 MAX_DEGREES, MAX_SHIFT = 3.0, 0.03  # of a right pose of a query
-STEPS = {"fox": (1, 2, 3), "temple_ring": (1, 2)}
+STEPS = {"fox": (1, 2, 3, 4, 5), "temple_ring": (1, 2, 3, 4)}
 METHODS = ("colmap", "ours")
 COLUMNS = ("data", "views", "mapped by", "registered", "landmarks", "s", "rotation deg", "position %", "left over",
            "localized", "wrong")  # fmt: skip
@@ -56,20 +57,28 @@ def main() -> None:
     parser = option_parser(__doc__)
     parser.add_argument("--data", default=",".join(STEPS))
     parser.add_argument("--method", default=",".join(METHODS))
-    parser.add_argument("--steps", default="1,2,3", help="every how manieth view")
+    parser.add_argument("--steps", default="1,2,3", help="take every so manieth photograph")
     add_shared(parser)
     arguments = parser.parse_args()
     methods = chosen(parser, arguments.method, METHODS)
     wanted = {int(step) for step in arguments.steps.split(",")}
-    rows: list[list[object]] = []
+    rows = kept_rows()
     for name in chosen(parser, arguments.data, list(STEPS)):
         truth = known_poses(arguments.shared / "data" / name)
         for step in sorted(wanted & set(STEPS[name])):
             for method in methods:
                 with tempfile.TemporaryDirectory() as folder:
-                    rows.append(measure(name, truth, step, method, Path(folder)))
-                print(rows[-1], flush=True)
-    write_result("mapping", "Mapping of photographs without poses", COLUMNS, rows, TEXT)
+                    row = measure(name, truth, step, method, Path(folder))
+                rows[str(row[0]), -int(str(row[1])), str(row[2])] = row
+                print(row, flush=True)
+    write_result("mapping", "Mapping of photographs without poses", COLUMNS, [rows[key] for key in sorted(rows)], TEXT)
+
+
+def kept_rows() -> dict[tuple[str, int, str], list[object]]:
+    """The rows of earlier runs, by data, views (the most first) and method."""
+    path = RESULTS / "mapping.json"
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return {(row[0], -row[1], row[2]): row for row in rows}
 
 
 def known_poses(folder: Path) -> dict[Path, Pose]:

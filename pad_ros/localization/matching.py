@@ -70,6 +70,11 @@ class Candidates:
     first: Floats  # [M] cosine of the best neighbour
     second: Floats  # [M] and of the second best
 
+    def alike(self, cosine: float) -> Candidates:
+        """Those whose descriptors have at least this cosine."""
+        kept = self.first >= cosine
+        return Candidates(self.pairs[kept], self.first[kept], self.second[kept])
+
     def within(self, ratio: float) -> Pairs:
         """The pairs [K, 2] that pass the ratio test."""
         return self.pairs[passes_ratio(self.first, self.second, ratio)]

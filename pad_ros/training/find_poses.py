@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pycolmap
@@ -18,11 +17,13 @@ from ..localization.features import Features
 from ..localization.matching import PairMatches
 from .incremental import map_incrementally, normalise_frame
 from .mapping_tools import MappingTools
-from .photo_matching import WIDE_RATIO, likely_pairs, match_photographs
+from .photo_matching import MIN_PAIR_MATCHES, WIDE_RATIO, PhotoMatching, likely_pairs
 from .registration import MIN_FEATURES, Failure, check_placed, failures_of
-from .view_matching import pairs_by_retrieval
+from .view_matching import agreeing, pairs_by_retrieval
 
 COMPARED = 60  # of very many views each is compared with so many, found by retrieval
+CONFIRMED_SHARE = 0.5  # of a view's matches, that must agree with its pose
+CONFIRMED_ERROR = 2.0  # within so many times the usual tolerance
 TOO_SMALL_DISTORTION = 0.5  # px at the corners: below, none was seen
 
 
@@ -36,7 +37,9 @@ def find_poses(
     could not be placed, where they are too many.
     """
     pairs = _all_pairs(views, features, tools)
-    matches = tools.match(views, features, likely_pairs(features, pairs), max_error, match_photographs)
+    matches = tools.match(
+        views, features, likely_pairs(features, pairs), max_error, PhotoMatching(tools.features.similarity)
+    )
     given = len(views) + len(left_out)
     if not matches:
         failures = [*left_out, *failures_of(views, features, matches, ())]
@@ -44,19 +47,40 @@ def find_poses(
     reconstruction = _mapped(views, features, matches)
     if reconstruction is None or reconstruction.num_reg_images() < len(views):
         matches, reconstruction = _second_try(views, features, tools, max_error, (matches, reconstruction))
-    placed = _placed(reconstruction)
+    posed = {}
+    if reconstruction is not None:
+        part_only = tools.background.colour is not None or all(v.mask is not None for v in views.views)
+        normalise_frame(reconstruction, part_only, {v + 1: view.upright for v, view in enumerate(views.views)})
+        posed = _confirmed(views, features, matches, reconstruction, max_error)
+    placed = sorted(posed)
     check_placed(views.source, given, len(placed), [*left_out, *failures_of(views, features, matches, placed)])
-    assert reconstruction is not None
-    part_only = tools.background.colour is not None or all(v.mask is not None for v in views.views)
-    normalise_frame(reconstruction, part_only, {v + 1: view.upright for v, view in enumerate(views.views)})
-    posed, seen = [], []
-    for v in placed:
-        view, found = _posed(views.views[v], features[v], reconstruction, v + 1)
-        posed.append(view)
-        seen.append(found)
     place = {v: i for i, v in enumerate(placed)}
     kept = {(place[i], place[j]): pairs for (i, j), pairs in matches.items() if i in place and j in place}
-    return replace(views, views=tuple(posed)), seen, kept
+    straight = tuple(_straightened(posed[v][0], views.views[v]) for v in placed)
+    return replace(views, views=straight), [posed[v][1] for v in placed], kept
+
+
+def _confirmed(
+    views: ReferenceViews, features: Sequence[Features], matches: PairMatches, reconstruction: pycolmap.Reconstruction,
+    max_error: float,
+) -> dict[int, tuple[View, Features]]:  # fmt: skip
+    """Views with poses and their features, as a pinhole sees these, by index.
+
+    Only where most of all matches with other placed views agree: few of them place any view somewhere.
+    """
+    placed = {v: _posed(views.views[v], features[v], reconstruction, v + 1) for v in _placed(reconstruction)}
+    of = {pair: found for pair, found in matches.items() if pair[0] in placed and pair[1] in placed}
+    order = {v: i for i, v in enumerate(placed)}
+    among = replace(views, views=tuple(view for view, _ in placed.values()))
+    renamed = {(order[i], order[j]): found for (i, j), found in of.items()}
+    good = agreeing(among, [seen for _, seen in placed.values()], renamed, CONFIRMED_ERROR * max_error)
+    kept = {}
+    for v, found in placed.items():
+        pairs = [pair for pair in renamed if order[v] in pair]
+        agree = sum(len(good.get(pair, ())) for pair in pairs)
+        if agree >= max(MIN_PAIR_MATCHES, CONFIRMED_SHARE * sum(len(renamed[pair]) for pair in pairs)):
+            kept[v] = found
+    return kept
 
 
 def _all_pairs(views: ReferenceViews, features: Sequence[Features], tools: MappingTools) -> list[tuple[int, int]]:
@@ -92,7 +116,7 @@ def _second_try(
     pairs = [(i, j) for i, j in _all_pairs(views, features, tools) if i in left or j in left]
     if not pairs:
         return first
-    wide = tools.match(views, features, pairs, max_error, partial(match_photographs, ratio=WIDE_RATIO))
+    wide = tools.match(views, features, pairs, max_error, PhotoMatching(tools.features.similarity, WIDE_RATIO))
     together = {**matches, **{pair: found for pair, found in wide.items() if len(found) > len(matches.get(pair, ()))}}
     again = _mapped(views, features, together, loose=True)
     return (together, again) if len(_placed(again)) > len(placed) else first
@@ -101,20 +125,26 @@ def _second_try(
 def _posed(
     view: View, features: Features, reconstruction: pycolmap.Reconstruction, number: int
 ) -> tuple[View, Features]:
-    """The view and its features as a pinhole with the pose that was found sees them."""
+    """The view with the pose that was found, and its features as a pinhole sees them; the image is as it was."""
     image = reconstruction.images[number]
     pose = Pose(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
     camera = camera_from_colmap(reconstruction.cameras[image.camera_id])
-    if not camera.distorted or _largest_shift(camera) < TOO_SMALL_DISTORTION:
+    if _largest_shift(camera) < TOO_SMALL_DISTORTION:
         return replace(view, pose=pose, camera=camera.pinhole()), features
-    rays = camera.rays(features.keypoints)
-    keypoints = rays[:, :2] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    keypoints = camera.rays(features.keypoints)[:, :2] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    placed = replace(view, camera=camera.pinhole(), pose=pose, distortion=camera.distortion)
+    return placed, replace(features, keypoints=keypoints)
+
+
+def _straightened(view: View, before: View) -> View:
+    """The view without the distortion that was found for it."""
+    if view.distortion == before.distortion:  # none was found; what a calibration knew is gone from the image already
+        return view
+    camera = replace(view.camera, distortion=view.distortion)
     mask = view.mask
     if mask is not None:
         mask = undistort_image(np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2), camera)[..., 0] > 127
-    straight = replace(view, image=undistort_image(view.image, camera), camera=camera.pinhole(), pose=pose, mask=mask,
-                       distortion=camera.distortion)  # fmt: skip
-    return straight, replace(features, keypoints=keypoints)
+    return replace(view, image=undistort_image(view.image, camera), mask=mask)
 
 
 def _largest_shift(camera: Camera) -> float:

@@ -21,7 +21,6 @@ from .view_matching import focus_point
 
 MODELS = 10  # COLMAP starts anew from other views, up to so many times, where the first do not reach all
 LOOSE_MATCHES, LOOSE_SHARE = 15, 0.15  # that place a view, instead of COLMAP's 30 and 0.25
-FIRM_VIEWS = 3  # of a landmark, that also counts for views which were placed by few matches
 
 
 def map_incrementally(
@@ -29,8 +28,8 @@ def map_incrementally(
 ) -> pycolmap.Reconstruction:
     """The largest model that the views give, in a frame and scale of its own; image id = index + 1.
 
-    Guessed cameras (see `is_guess`) have their focal length and one radial coefficient refined. loose: few matches are
-    enough to place a view, as long as several other views confirm them. TrainingError where no two views go together.
+    Guessed cameras (see `is_guess`) have their focal length and one radial coefficient refined. loose: few matches
+    place a view, so check afterwards whether all of them agree. TrainingError where no two views go together.
     """
     cache = pycolmap.DatabaseCache()
     camera_ids = numbered(view.camera for view in views.views)
@@ -55,10 +54,7 @@ def map_incrementally(
     if not models:
         raise TrainingError(f"{views.source}: no two views could be matched well enough to start a map:"
                             " take sharper views with more overlap, or give poses")  # fmt: skip
-    best = max(models, key=lambda model: model.num_reg_images())
-    if loose:
-        _drop_unconfirmed(best)
-    return best
+    return max(models, key=lambda model: model.num_reg_images())
 
 
 def _options(camera_ids: Mapping[Camera, int], loose: bool) -> pycolmap.IncrementalPipelineOptions:
@@ -76,16 +72,6 @@ def _options(camera_ids: Mapping[Camera, int], loose: bool) -> pycolmap.Incremen
         options.mapper.abs_pose_min_num_inliers = LOOSE_MATCHES
         options.mapper.abs_pose_min_inlier_ratio = LOOSE_SHARE
     return options
-
-
-def _drop_unconfirmed(model: pycolmap.Reconstruction) -> None:
-    """Take back views that see too few landmarks which other views agree on."""
-    for image in list(model.images.values()):
-        if image.has_pose:
-            seen = {point.point3D_id for point in image.points2D if point.has_point3D()}
-            firm = sum(model.points3D[one].track.length() >= FIRM_VIEWS for one in seen)
-            if firm < LOOSE_MATCHES:
-                model.deregister_frame(image.frame_id)
 
 
 def is_guess(camera: Camera) -> bool:

@@ -24,7 +24,7 @@ from ..settings import LocalizationSettings
 from .bundle import refine_poses
 from .find_poses import find_poses
 from .mapping_tools import MappingTools
-from .registration import MIN_VIEWS, without_blurred
+from .registration import MIN_VIEWS, check_landmarks, without_blurred
 from .triangulation import triangulate
 from .view_matching import agreeing, match_posed, pairs_by_pose
 
@@ -73,7 +73,9 @@ def build_map(
             f" from {len(used)} views ({sum(map(len, features))} features), "
             f"{MIN_LANDMARKS} are needed: take sharper views, closer to each other, or check their poses"
         )
-    return _to_map(reconstruction, used, features, tools), used
+    sfm_map = _to_map(reconstruction, used, features, tools)
+    check_landmarks(sfm_map, views.source, tools.settings.min_inliers)
+    return sfm_map, used
 
 
 def _refined(

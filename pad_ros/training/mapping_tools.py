@@ -38,17 +38,20 @@ class MappingTools:
     def matcher(self) -> FeatureMatcher | None:
         return create_matcher(self.settings.matcher, self.settings.features, self.networks, self.device)
 
+    @cached_property
+    def features(self) -> LocalFeatures:
+        return create_features(self.settings.features, self.networks, self.device)
+
     def extract(self, views: ReferenceViews) -> list[Features]:
         """The features of each view: many, at its own resolution, of photographs without pose or silhouette."""
-        usual = create_features(self.settings.features, self.networks, self.device)
-        many = usual.many()
-        return [self._extract_view(usual, many, view) for view in progress(views.views, "features", len(views))]
+        many = self.features.many()
+        return [self._extract_view(many, view) for view in progress(views.views, "features", len(views))]
 
-    def _extract_view(self, usual: LocalFeatures, many: LocalFeatures, view: View) -> Features:
+    def _extract_view(self, many: LocalFeatures, view: View) -> Features:
         s = self.settings
         box, mask = view_window(view, self.background)
         if view.pose is not None and mask is not None:
-            found = extract_window(usual, view.image, box, s.window_pixels, s.max_scale)
+            found = extract_window(self.features, view.image, box, s.window_pixels, s.max_scale)
         else:
             pixels = max(s.window_pixels, min(box.area, s.photo_pixels))
             found = extract_window(many, view.image, box, pixels, s.max_scale if mask is not None else 1.0)

@@ -6,6 +6,7 @@ Guided matching and the checks by two-view geometry are those of COLMAP (Schoenb
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pycolmap
@@ -47,31 +48,42 @@ def likely_pairs(features: Sequence[Features], pairs: Sequence[tuple[int, int]])
     return sorted(chosen)
 
 
-def match_photographs(
-    views: tuple[View, View], features: tuple[Features, Features], max_error: float, matcher: FeatureMatcher | None,
-    ratio: float = RATIO,
-) -> Pairs:  # fmt: skip
-    """What `matcher` finds (None: mutual best matches) and agrees with one two-view geometry; none for too few.
+@dataclass(frozen=True)
+class PhotoMatching:
+    """How two photographs are matched. similarity: cosine of two descriptors that may show the same point."""
 
-    max_error: window px. To these come weaker matches that agree with that geometry; pairs of few matches are matched
-    again along its epipolar lines.
-    """
-    a, b = features
-    pixels = max_error / min(a.scale, b.scale)
-    if matcher is not None:
-        return _verified(views, features, matcher.match(a, b), pixels)[0]
-    rows = normalised(a.descriptors), normalised(b.descriptors)
-    candidates = mutual_candidates(*rows)
-    found, fundamental = _verified(views, features, candidates.within(ratio), pixels)
-    if fundamental is None:
-        return found
-    if len(found) < FEW_MATCHES:
-        near = _near_lines(fundamental, a.keypoints, b.keypoints, pixels)
-        more = mutual_candidates(*rows, allowed=near).within(GUIDED_RATIO)
-    else:
-        weak = candidates.within(GUIDED_RATIO)
-        more = weak[_agreeing(fundamental, a.keypoints[weak[:, 0]], b.keypoints[weak[:, 1]], pixels)]
-    return more if len(more) > len(found) else found
+    similarity: float
+    ratio: float = RATIO
+
+    def __call__(
+        self,
+        views: tuple[View, View],
+        features: tuple[Features, Features],
+        max_error: float,
+        matcher: FeatureMatcher | None,
+    ) -> Pairs:
+        """What `matcher` finds (None: mutual best matches) and agrees with one two-view geometry; none for too few.
+
+        max_error: window px. To these come weaker matches that agree with that geometry; pairs of few matches are
+        matched again along its epipolar lines.
+        """
+        a, b = features
+        pixels = max_error / min(a.scale, b.scale)
+        if matcher is not None:
+            return _verified(views, features, matcher.match(a, b), pixels)[0]
+        rows = normalised(a.descriptors), normalised(b.descriptors)
+        candidates = mutual_candidates(*rows)
+        found, fundamental = _verified(views, features, candidates.within(self.ratio), pixels)
+        if fundamental is None:
+            return found
+        if len(found) < FEW_MATCHES:
+            near = _near_lines(fundamental, a.keypoints, b.keypoints, pixels)
+            guided = mutual_candidates(*rows, allowed=near)
+            more = guided.alike(self.similarity).within(GUIDED_RATIO)
+        else:
+            weak = candidates.within(GUIDED_RATIO)
+            more = weak[_agreeing(fundamental, a.keypoints[weak[:, 0]], b.keypoints[weak[:, 1]], pixels)]
+        return more if len(more) > len(found) else found
 
 
 def _verified(
@@ -93,6 +105,10 @@ def _verified(
         cameras[0], features[0].keypoints, cameras[1], features[1].keypoints, pairs.astype(np.uint32), options
     )
     inliers = np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
+    # Near some line by chance: a band around it, as a share of what the features cover.
+    extent = float(np.ptp(features[1].keypoints, axis=0).min())
+    if len(inliers) < MIN_PAIR_MATCHES + 2 * len(pairs) * min(2 * max_error / max(extent, 1.0), 1.0):
+        return NO_PAIRS, None
     matrix = geometry.F if geometry.config in GEOMETRIES and len(inliers) >= MIN_PAIR_MATCHES else None
     return inliers, None if matrix is None else np.asarray(matrix, np.float64)
 

@@ -12,6 +12,7 @@ from ..imaging.blur import blur_of
 from ..imaging.views import ReferenceViews
 from ..localization.features import Features
 from ..localization.matching import PairMatches
+from ..localization.sfm_map import SfmMap
 from ..progress import say
 from .photo_matching import MIN_PAIR_MATCHES
 
@@ -73,9 +74,9 @@ def _why(
     name, count = views.views[best].name, others[best]
     if best not in placed:
         return f"overlaps only with {name}, which is not in the map either"
-    return f"too little overlap: at most {count} matches, with {name}" if count < 4 * MIN_PAIR_MATCHES else (
-        f"its {count} matches with {name} do not fit the map"
-    )  # fmt: skip
+    if count < 4 * MIN_PAIR_MATCHES:
+        return f"too little overlap: at most {count} matches, with {name}"
+    return f"its {count} matches with {name} do not fit the map"
 
 
 def check_placed(source: str, given: int, placed: int, failures: Sequence[Failure]) -> None:
@@ -90,4 +91,15 @@ def check_placed(source: str, given: int, placed: int, failures: Sequence[Failur
     if failures:
         say(
             f"{source}: {len(failures)} of {given} views could not be placed in the map and are left out: {named}{more}"
+        )
+
+
+def check_landmarks(sfm_map: SfmMap, source: str, least: int) -> None:
+    """TrainingError where most views see fewer than `least` landmarks, so that nothing like them can be localized."""
+    seen = np.bincount(sfm_map.descriptor_view, minlength=len(sfm_map.view_names))
+    weak = [f"{name} ({count})" for name, count in zip(sfm_map.view_names, seen, strict=True) if count < least]
+    if len(weak) > 0.5 * len(seen):
+        raise TrainingError(
+            f"{source}: the map is too weak to localize in: {len(weak)} of {len(seen)} views see fewer than {least} of "
+            f"its {len(sfm_map.points)} landmarks: {', '.join(weak[:NAMED])}. What to do: {ADVICE}"
         )

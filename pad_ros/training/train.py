@@ -39,18 +39,24 @@ def train(
     device: str = "auto",
     seed: int = 0,
     networks: tuple[Network, ...] = (),
+    refine_poses: bool | None = None,
 ) -> ReferenceModel:  # parameters: one for each option of the command
     """Learn a reference model from views of one good part in about `budget` seconds.
 
-    networks: those that the method names; they become part of the model. Raises TrainingError where the views do not
-    describe one part, InputError for bad settings.
+    networks: those that the method names; they become part of the model. refine_poses: as in `build_map`. Raises
+    TrainingError where the views do not describe one part, InputError for bad settings.
     """
     began = time.monotonic()
     device = resolve_device(device)
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
-    sfm_map, posed = build_map(views, background, method.localization, networks, device=device)
+    sfm_map, posed = build_map(views, background, method.localization, networks, device, refine_poses)
+    if len(posed) < MIN_VIEWS:
+        raise TrainingError(
+            f"{views.source}: {len(posed)} of {len(views)} views are in the map, a model needs {MIN_VIEWS}: "
+            "see above why the others are not, and take more"
+        )
     masked = with_masks(posed.views, background)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)
