@@ -117,7 +117,7 @@ def measure(name: str, truth: Mapping[Path, Pose], step: int, method: str, folde
         query = PreparedQuery(images.load(path), mapped.camera, mapped.localizer.background)
         found = mapped.localizer.localize(query)
         if found.pose is None:
-            print(f"{path.name}: {found.text}")
+            print(f"{path.name}: {found.reason_text}")
             continue
         degrees, shift = moved.error(found.pose, truth[path])
         good = degrees < MAX_DEGREES and shift < MAX_SHIFT
