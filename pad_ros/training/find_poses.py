@@ -18,7 +18,7 @@ from ..localization.matching import PairMatches
 from .incremental import map_incrementally, normalise_frame
 from .mapping_tools import MappingTools
 from .photo_matching import MIN_PAIR_MATCHES, WIDE_RATIO, PhotoMatching, likely_pairs
-from .registration import MIN_FEATURES, Failure, check_placed, failures_of
+from .registration import MIN_FEATURES, MIN_VIEWS, Failure, check_placed, failures_of, joined, least_placed
 from .view_matching import agreeing, pairs_by_retrieval
 
 COMPARED = 60  # of very many views each is compared with so many, found by retrieval
@@ -41,17 +41,20 @@ def find_poses(
         views, features, likely_pairs(features, pairs), max_error, PhotoMatching(tools.features.similarity)
     )
     given = len(views) + len(left_out)
-    if not matches:
-        failures = [*left_out, *failures_of(views, features, matches, ())]
-        check_placed(views.source, given, 0, failures)
-    reconstruction = _mapped(views, features, matches)
+    least = least_placed(given)
+    reconstruction = _mapped(views, features, matches) if len(joined(matches)) >= least else None
     if reconstruction is None or reconstruction.num_reg_images() < len(views):
         matches, reconstruction = _second_try(views, features, tools, max_error, (matches, reconstruction))
-    posed = {}
-    if reconstruction is not None:
-        part_only = tools.background.colour is not None or all(v.mask is not None for v in views.views)
-        normalise_frame(reconstruction, part_only, {v + 1: view.upright for v, view in enumerate(views.views)})
-        posed = _confirmed(views, features, matches, reconstruction, max_error)
+    if reconstruction is None:
+        together = joined(matches)
+        check_placed(views.source, given, len(together), [*left_out, *failures_of(views, features, matches, together)])
+        raise TrainingError(
+            f"{views.source}: the views match, but no two of them from places far enough apart to start a map: "
+            "move the camera around the part, do not only turn it"
+        )
+    part_only = tools.background.colour is not None or all(v.mask is not None for v in views.views)
+    normalise_frame(reconstruction, part_only, {v + 1: view.upright for v, view in enumerate(views.views)})
+    posed = _confirmed(views, features, matches, reconstruction, max_error)
     placed = sorted(posed)
     check_placed(views.source, given, len(placed), [*left_out, *failures_of(views, features, matches, placed)])
     place = {v: i for i, v in enumerate(placed)}
@@ -118,8 +121,9 @@ def _second_try(
         return first
     wide = tools.match(views, features, pairs, max_error, PhotoMatching(tools.features.similarity, WIDE_RATIO))
     together = {**matches, **{pair: found for pair, found in wide.items() if len(found) > len(matches.get(pair, ()))}}
-    again = _mapped(views, features, together, loose=True)
-    return (together, again) if len(_placed(again)) > len(placed) else first
+    enough = len(joined(together)) > max(len(placed), MIN_VIEWS - 1)
+    again = _mapped(views, features, together, loose=True) if enough else None
+    return (together, again) if len(_placed(again)) > len(placed) or not placed else first
 
 
 def _posed(

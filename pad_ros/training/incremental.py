@@ -19,7 +19,7 @@ from ..localization.matching import PairMatches
 from .triangulation import fill_graph
 from .view_matching import focus_point
 
-MODELS = 10  # COLMAP starts anew from other views, up to so many times, where the first do not reach all
+MODELS = 3  # COLMAP starts anew from other views, up to so many times, where the first do not reach all
 LOOSE_MATCHES, LOOSE_SHARE = 15, 0.15  # that place a view, instead of COLMAP's 30 and 0.25
 
 

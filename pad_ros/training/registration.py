@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ..errors import TrainingError
 from ..imaging.blur import blur_of
@@ -79,11 +82,27 @@ def _why(
     return f"its {count} matches with {name} do not fit the map"
 
 
+def joined(matches: PairMatches) -> set[int]:
+    """The views of the largest group that matches hold together."""
+    pairs = [pair for pair, found in matches.items() if len(found)]
+    if not pairs:
+        return set()
+    count = 1 + max(j for _, j in pairs)
+    i, j = np.array(pairs).T
+    _, group = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(count, count)), directed=False)
+    return set(np.flatnonzero(group == np.bincount(group).argmax()).tolist())
+
+
+def least_placed(given: int) -> int:
+    """How many of the views must be in one map."""
+    return max(MIN_VIEWS, math.ceil(MIN_PLACED_SHARE * given))
+
+
 def check_placed(source: str, given: int, placed: int, failures: Sequence[Failure]) -> None:
     """TrainingError where too few of the views are in one map to go on; otherwise a line about those that are not."""
     named = "; ".join(map(str, failures[:NAMED]))
     more = f"; and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
-    if placed < max(MIN_VIEWS, MIN_PLACED_SHARE * given):
+    if placed < least_placed(given):
         raise TrainingError(
             f"{source}: only {placed} of {given} views could be placed in one map, too few to go on. "
             f"Not placed: {named}{more}. What to do: {ADVICE}"
