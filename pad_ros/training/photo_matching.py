@@ -23,6 +23,7 @@ WIDE_RATIO = 0.9  # for views that found too few matches
 GUIDED_RATIO = 0.9  # among what lies near the epipolar line
 MIN_PAIR_MATCHES = 15
 FEW_MATCHES = 300  # below, a pair is matched again along its epipolar lines
+ABOVE_CHANCE = 4  # the best of all geometries gathers several times what one does
 MAX_TRIALS = 2000  # a pair of views that overlap needs fewer
 ALL_PAIRS_UP_TO = 20  # views
 NEIGHBOURS = 16  # of more views, so many for each
@@ -105,9 +106,10 @@ def _verified(
         cameras[0], features[0].keypoints, cameras[1], features[1].keypoints, pairs.astype(np.uint32), options
     )
     inliers = np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
-    # Near some line by chance: a band around it, as a share of what the features cover.
+    # By chance a match lies in the band around its line: so wide a share of what the features cover.
     extent = float(np.ptp(features[1].keypoints, axis=0).min())
-    if len(inliers) < MIN_PAIR_MATCHES + 2 * len(pairs) * min(2 * max_error / max(extent, 1.0), 1.0):
+    chance = min(2 * max_error / max(extent, 1.0), 1.0)
+    if len(inliers) < MIN_PAIR_MATCHES + ABOVE_CHANCE * chance * len(pairs):
         return NO_PAIRS, None
     matrix = geometry.F if geometry.config in GEOMETRIES and len(inliers) >= MIN_PAIR_MATCHES else None
     return inliers, None if matrix is None else np.asarray(matrix, np.float64)

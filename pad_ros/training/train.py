@@ -52,11 +52,7 @@ def train(
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
     sfm_map, posed = build_map(views, background, method.localization, networks, device, refine_poses)
-    if len(posed) < MIN_VIEWS:
-        raise TrainingError(
-            f"{views.source}: {len(posed)} of {len(views)} views are in the map, a model needs {MIN_VIEWS}: "
-            "see above why the others are not, and take more"
-        )
+    _check_mapped(posed, views)
     masked = with_masks(posed.views, background)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)
@@ -108,6 +104,15 @@ def _calibrated(
         return model
     device, seed = model.training["device"], model.training["seed"]
     return dataclasses.replace(model, calibration=calibrate(model, fitted, held_out, false_reject_rate, device, seed))
+
+
+def _check_mapped(posed: ReferenceViews, views: ReferenceViews) -> None:
+    """TrainingError where too few views are in the map, before the long fit."""
+    if len(posed) < MIN_VIEWS:
+        raise TrainingError(
+            f"{views.source}: {len(posed)} of {len(views)} views are in the map, a model needs {MIN_VIEWS}: "
+            "see above why the others are not, and take more"
+        )
 
 
 def find_background(views: ReferenceViews) -> Background:
