@@ -46,8 +46,7 @@ def train(
     networks: those that the method names; they become part of the model. refine_poses: as in `build_map`. Raises
     TrainingError where the views do not describe one part, InputError for bad settings.
     """
-    began = time.monotonic()
-    device = resolve_device(device)
+    began, device = time.monotonic(), resolve_device(device)
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
