@@ -61,7 +61,9 @@ def build_map(
         if not used.exact if refine is None else refine:
             wide = tools.match(used, features, pairs, INEXACT * MAX_EPIPOLAR_ERROR, match_posed)
             used = _refined(used, features, wide, INEXACT)
-        matches = tools.match(used, features, pairs, MAX_EPIPOLAR_ERROR, match_posed)
+            matches = agreeing(used, features, wide, MAX_EPIPOLAR_ERROR)
+        else:
+            matches = tools.match(used, features, pairs, MAX_EPIPOLAR_ERROR, match_posed)
     else:
         used, features, found = find_poses(used, features, tools, MAX_EPIPOLAR_ERROR, blurred)
         used = _refined(used, features, found, 1.0)

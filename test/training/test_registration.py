@@ -11,18 +11,17 @@ from pad_ros.training.registration import Failure, check_landmarks, check_placed
 
 
 def test_blurred_views_are_left_out_with_a_line(capsys):
-    views = cube_views(8)
+    views = replace(cube_views(8), exact=False)
     shaken = list(views.views)
     shaken[3] = replace(shaken[3], image=cv2.blur(shaken[3].image, (25, 1)))
     kept, failures = without_blurred(replace(views, views=tuple(shaken)))
     assert [failure.name for failure in failures] == [shaken[3].name]
     assert [view.name for view in kept.views] == [view.name for i, view in enumerate(views.views) if i != 3]
-    assert kept.exact == views.exact
     assert "cube: 1 of 8 views are blurred and are left out: good/003.png" in capsys.readouterr().err
 
 
 def test_sharp_views_stay(capsys):
-    views = cube_views(8)
+    views = replace(cube_views(8), exact=False)
     assert [view.name for view in without_blurred(views)[0].views] == [view.name for view in views.views]
     assert capsys.readouterr().err == ""
 
