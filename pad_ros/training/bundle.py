@@ -15,6 +15,7 @@ from ..localization.matching import PairMatches
 from .triangulation import MIN_TRACK, triangulate
 
 MIN_ADJUSTED = 100  # landmarks
+MIN_GAIN = 0.9  # of the error before: for less, moving the poses is not worth it
 MIN_OBSERVATIONS = 15  # of a view, below which its pose is held
 LARGE_TURN, LARGE_SHIFT = 2.0, 0.05  # degrees and share of the distance: poses that were this wrong deserve a word
 
@@ -61,7 +62,7 @@ def refine_poses(
     new = [Pose(np.vstack([reconstruction.images[v + 1].cam_from_world().matrix(), [0, 0, 0, 1]]))
            for v in range(len(views))]  # fmt: skip
     moved = pycolmap.estimate_sim3d(np.array([p.centre for p in new]), np.array([p.centre for p in old]))
-    if after >= before or moved is None:
+    if after > MIN_GAIN * before or moved is None:
         return views, None
     turn = moved.rotation.matrix()
     aligned = [Pose.from_rt(p.rotation @ turn.T, -p.rotation @ turn.T @ (moved * p.centre)) for p in new]
