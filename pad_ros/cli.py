@@ -102,6 +102,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--false-reject-rate", type=_share, default=commands.DEFAULT_RATE, metavar="RATE",
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
+    train.add_argument("--poses", choices=("colmap", "transforms", "none"),
+                       help="where poses and cameras are taken from; none: they are found "
+                       "(default: transforms.json, else a COLMAP model, else none)")  # fmt: skip
+    train.add_argument("--refine-poses", action=argparse.BooleanOptionalAction, default=None,
+                       help="adjust given poses to the images (default: unless they are of renderings)")  # fmt: skip
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
 

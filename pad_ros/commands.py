@@ -59,11 +59,11 @@ def train(arguments: argparse.Namespace) -> int:
     method = load_method(arguments.method, arguments.overrides)
     device = resolve_device(arguments.device)
     networks = tuple(exported(network) for network in read_networks(method.networks, arguments.weights))
-    views = read_views(arguments.views, max_side=arguments.max_side)
+    views = read_views(arguments.views, arguments.max_side, arguments.poses)
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
-        networks=networks,
+        networks=networks, refine_poses=arguments.refine_poses,
     )  # fmt: skip
     print("\n".join(model_summary(model.save(arguments.out))))
     return 0

@@ -30,6 +30,8 @@ class LocalizationSettings:
     retrieval: str = "vlad"
     window_pixels: int = bounded(400_000, 10_000, 10**8)  # the part's window is resized to about so many pixels,
     max_scale: float = bounded(2.0, 0.1, 8)  # but enlarged by no more than this
+    # Photographs without poses, or without a plain background, keep their own resolution up to so many pixels.
+    photo_pixels: int = bounded(4_000_000, 10_000, 10**8)
     matched_views: int = bounded(5, 1, 1000)  # most similar views that a matcher other than "nearest" compares with
     retrieve_above: int = 10_000  # landmarks from which only those of the most similar views are matched,
     retrieved_views: int = bounded(20, 1, 100_000)  # and how many views these are

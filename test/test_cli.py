@@ -100,6 +100,7 @@ def test_help_and_version(capsys):
         ("train", "views", "--out", "m", "--seed", "99999999999999"),
         ("train", "views", "--out", "m", "--device", "tpu"),
         ("train", "views", "--out", "m", "--max-side", "wide"),
+        ("train", "views", "--out", "m", "--poses", "guess"),
         ("inspect", "model", "--out", "o"),
         ("info",),
         ("calibrate", "model", "good"),
@@ -128,6 +129,28 @@ def test_training_input(capsys, tmp_path, photo, model):
     assert "choose another" in error_line(capsys, "train", views, "--out", views)
     assert "not a folder" in error_line(capsys, "train", views, "--out", photo)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("posed", [False, True])
+def test_photographs_that_make_no_map_end_before_the_fit(capsys, tmp_path, monkeypatch, posed):
+    """In seconds, with what is wrong with which photograph, and what to do."""
+    monkeypatch.setattr("pad_ros.training.train.fit_gaussians", lambda *_: pytest.fail("the fit was begun"))
+    for i in range(9):
+        coarse = np.random.default_rng(i).integers(0, 256, (9, 9, 3)).astype(np.uint8)
+        images.save(tmp_path / f"images/{i}.png", coarse.repeat(16, axis=0).repeat(16, axis=1))
+    matrix = np.diag([1.0, 1, 1, 1])
+    frames = [{"file_path": f"images/{i}.png", "transform_matrix": (matrix + i * np.eye(4, k=3)).tolist()}
+              for i in range(9)]  # fmt: skip
+    (tmp_path / "transforms.json").write_text(json.dumps({"fl_x": 150.0, "frames": frames}))
+    poses = () if posed else ("--poses", "none")
+    status, _, err = run(capsys, "train", tmp_path, "--out", tmp_path / "m", *poses)
+    line = next(line for line in err.splitlines() if line.startswith("pad: error: "))
+    assert status == 2
+    if posed:
+        assert "landmarks could be triangulated" in line and "take sharper views" in line
+    else:
+        assert "of 9 views could be placed in one map, too few to go on. Not placed: images/0.png (" in line
+        assert "What to do: take them sharp, all around the part" in line
 
 
 def test_newlines_in_names_do_not_break_the_line(capsys, tmp_path):

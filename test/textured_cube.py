@@ -66,7 +66,7 @@ def ring_poses(count: int, distance: float = 4.0) -> list[Pose]:
 def cube_views(count: int, posed: bool = True) -> ReferenceViews:
     views = [View(f"good/{i:03d}.png", draw(pose), CAMERA, pose if posed else None)
              for i, pose in enumerate(ring_poses(count))]  # fmt: skip
-    return ReferenceViews(tuple(views), "cube")
+    return ReferenceViews(tuple(views), "cube", exact=posed)
 
 
 @cache

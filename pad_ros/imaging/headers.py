@@ -14,6 +14,7 @@ import simplejpeg
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 TIFF_WIDTH, TIFF_HEIGHT = 256, 257
 
 
@@ -34,6 +35,8 @@ def image_size(data: bytes) -> tuple[int, int]:
             return _webp(data)
     except (struct.error, IndexError) as error:
         raise ValueError("truncated file") from error
+    if data[4:12] in HEIC:
+        raise ValueError("HEIC cannot be read; save the photograph as JPEG or PNG")
     raise ValueError("cannot be decoded as an image (damaged, or not PNG, JPEG, BMP, TIFF or WebP)")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .background import Background
-from .geometry import Camera, Pose
+from .geometry import Array, Camera, Pose
 from .images import Image
 
 
@@ -22,6 +22,12 @@ class View:
     pose: Pose | None = None
     mask: NDArray[np.bool_] | None = None  # [H, W], True on the part, if the file says so (alpha)
     distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # before undistorting
+    quarter_turns: int = 0  # clockwise, that show the image upright: cameras note it, the pixels stay as they are
+
+    @property
+    def upright(self) -> Array:
+        """Where up is in the image [2]; y runs down."""
+        return np.array([(0.0, -1.0), (-1.0, 0.0), (0.0, 1.0), (1.0, 0.0)][self.quarter_turns % 4])
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +37,7 @@ class ReferenceViews:
     views: tuple[View, ...]
     source: str  # what was read, for messages and the manifest
     ground: Background | None = None  # what was put behind parts that bring their own alpha channel
+    exact: bool = False  # poses of renderings, which nothing can refine; False where they were measured, or are unknown
 
     @property
     def posed(self) -> bool:

@@ -18,9 +18,10 @@ def colmap_camera(camera: Camera, camera_id: int = 1) -> pycolmap.Camera:
 
 
 def camera_from_colmap(camera: pycolmap.Camera) -> Camera:
-    """The pinhole in pycolmap's camera."""
+    """pycolmap's camera, a pinhole or one with a single radial coefficient."""
+    radial = float(camera.params[3]) if camera.model == pycolmap.CameraModelId.SIMPLE_RADIAL else 0.0
     return Camera(camera.width, camera.height, camera.focal_length_x, camera.focal_length_y,
-                  camera.principal_point_x, camera.principal_point_y)  # fmt: skip
+                  camera.principal_point_x, camera.principal_point_y, (radial, 0.0, 0.0, 0.0))  # fmt: skip
 
 
 def posed_reconstruction(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
@@ -12,6 +13,8 @@ from ..imaging.views import ReferenceViews, View
 from ..progress import progress
 from .loading import FOCAL_LIMITS, check_inside, collect, guess_camera, load_view, with_guess
 
+HEIC = (".heic", ".heif")
+QUARTER_TURNS = {3: 2, 6: 1, 8: 3}  # EXIF orientation -> clockwise turns that show the image upright
 SUBFOLDERS = ("train/good", "", "images")  # MAD without poses: what lies in test/ is not known to be good
 
 
@@ -21,6 +24,7 @@ def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
     The focal length is a first guess for mapping to refine: from EXIF where the camera noted it, else
     1.2 times the longer side, as COLMAP does. InputError where there are no images, or of several sizes.
     """
+    _refuse_heic(folder)
     try:
         found = ((sub, images.in_folder(sub)) for name in SUBFOLDERS if (sub := folder / name).is_dir())
         root, files = next(((root, files) for root, files in found if files), (folder, []))
@@ -41,10 +45,21 @@ def read_folder(folder: Path, max_side: int | None) -> ReferenceViews:
     return views
 
 
+def _refuse_heic(folder: Path) -> None:
+    """InputError where photographs lie here that would silently be left out."""
+    subs = (sub for name in SUBFOLDERS if (sub := folder / name).is_dir())
+    heic = sorted(file for sub in subs for file in sub.iterdir() if file.suffix.lower() in HEIC)
+    if heic:
+        raise InputError(
+            f"{heic[0]}: HEIC photographs ({len(heic)} of them) cannot be read; save them as JPEG or PNG "
+            "(on an iPhone: Settings, Camera, Formats, Most Compatible)"
+        )
+
+
 def _read_photograph(file: Path, folder: Path, max_side: int | None) -> View:
     name = file.relative_to(folder).as_posix()
     check_inside(file, folder)
-    view = load_view(name, file, guess_camera, None, max_side)
+    view = replace(load_view(name, file, guess_camera, None, max_side), quarter_turns=_quarter_turns(file))
     try:
         inferred = pycolmap.infer_camera_from_image(file)
     except (RuntimeError, ValueError):  # a format that COLMAP does not read
@@ -53,3 +68,12 @@ def _read_photograph(file: Path, folder: Path, max_side: int | None) -> View:
     if not inferred.has_prior_focal_length or not FOCAL_LIMITS[0] <= share <= FOCAL_LIMITS[1]:
         return with_guess(view)
     return with_guess(view, share)
+
+
+def _quarter_turns(file: Path) -> int:
+    """How the camera was held, as EXIF notes it; 0 where it does not."""
+    try:
+        bitmap = pycolmap.Bitmap.read(file, as_rgb=False)
+    except (RuntimeError, ValueError):
+        return 0
+    return 0 if bitmap is None else QUARTER_TURNS.get(bitmap.exif_orientation() or 1, 0)

@@ -6,6 +6,7 @@ import json
 import posixpath
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
     """The views of a transforms file, with poses; InputError names the file and the frame that is wrong.
 
     Intrinsics per frame or for all: fl_x, fl_y, cx, cy, w, h, k1, k2, p1, p2, or camera_angle_x alone.
+    Poses are taken for exact where no frame has a focal length: so renderings are described.
     In a data set with train/good only the frames in there are taken: the others are not known to be good.
     """
     document = _read_json(path)
@@ -70,7 +72,9 @@ def read_nerf(path: Path, max_side: int | None) -> ReferenceViews:
         raise InputError(f"{path}: no frame has an image in {root / GOOD if good_only else root}")
     if left_out:
         print(f"{path}: {left_out} of {len(frames)} frames have no image and are left out", file=sys.stderr)
-    return load_views(shots, max_side, str(path))
+    # Renderers write the angle of the view alone; who measures poses finds a focal length as well.
+    exact = not any("fl_x" in values for values in (document, *frames))
+    return replace(load_views(shots, max_side, str(path)), exact=exact)
 
 
 def read_intrinsics(path: Path, image: Path) -> Camera:

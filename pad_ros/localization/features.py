@@ -22,6 +22,8 @@ from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
 from ..imaging.rect import Rect
 
+PHOTOGRAPH_FEATURES = 6000  # of a whole photograph, where the part is not seen before a plain background
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -53,6 +55,10 @@ class LocalFeatures(ABC):
         """The same with less care, for a coarse estimate from a small window; None where that saves little time."""
         return None
 
+    def many(self) -> LocalFeatures:
+        """The same for a whole photograph: as many features as it shows."""
+        return self
+
 
 class SiftFeatures(LocalFeatures):
     """SIFT (Lowe 2004) with RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012) as uint8 [N, 128].
@@ -75,6 +81,9 @@ class SiftFeatures(LocalFeatures):
 
     def quick(self) -> LocalFeatures:
         return SiftFeatures(limit=200, octave_layers=2)
+
+    def many(self) -> LocalFeatures:
+        return SiftFeatures(limit=PHOTOGRAPH_FEATURES)
 
     def extract(self, image: Image) -> Features:
         keypoints, raw = self._sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)

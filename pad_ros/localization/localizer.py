@@ -154,7 +154,15 @@ class Localizer:
             if found.localized or found.reason is Reason.SEVERAL_PARTS:
                 return found
         # Another background than the trained one, or none that shows the part.
-        return self._search(query, query.region or Rect.of_image(query.undistorted.shape), estimate)
+        frame = query.region or Rect.of_image(query.undistorted.shape)
+        found = self._search(query, frame, estimate)
+        if found.localized or found.reason is Reason.SEVERAL_PARTS or self.background.colour is not None:
+            return found
+        # Where few of its features are in the map, as between views in wide steps: all that the photograph holds.
+        pixels = max(SEARCH_PIXELS, min(frame.area, self.settings.photo_pixels))
+        features = extract_window(self._features.many(), query.undistorted, frame, pixels, SEARCH_MAX_SCALE)
+        again = self._search(query, frame, self._of_frame(query, features, frame))
+        return again if again.localized or again.inliers > found.inliers else found
 
     def part_window(self, query: PreparedQuery) -> Rect | None:
         """The part's window with a margin; None where the part is not seen in front of its plain background."""
@@ -169,12 +177,10 @@ class Localizer:
     def _search(self, query: PreparedQuery, frame: Rect, estimate: CoarseEstimate | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
         image, camera = query.undistorted, query.pinhole
-        if estimate is not None and estimate.of_frame:
-            features, pairs, first = estimate.features, estimate.pairs, estimate.first
-        else:
+        if estimate is None or not estimate.of_frame:
             features = extract_window(self._features, image, frame, SEARCH_PIXELS, SEARCH_MAX_SCALE)
-            pairs = self._match(features, image[frame.slices])
-            first = self._first_pose(features, pairs, camera)
+            estimate = self._of_frame(query, features, frame)
+        features, pairs, first = estimate.features, estimate.pairs, estimate.first
         if first is None:
             window = self._densest_window(features, pairs, (image.shape[0], image.shape[1]))
         else:
@@ -186,6 +192,12 @@ class Localizer:
         else:
             found = self._in_window(query, window, None)
         return self._single(found, features, pairs, camera)
+
+    def _of_frame(self, query: PreparedQuery, features: Features, frame: Rect) -> CoarseEstimate:
+        """What features of the whole frame come to before guided matching."""
+        pairs = self._match(features, query.undistorted[frame.slices])
+        first = self._first_pose(features, pairs, query.pinhole)
+        return CoarseEstimate(Localization(None, Reason.NOT_LOCALIZED, ""), features, pairs, first, True)
 
     def _in_window(self, query: PreparedQuery, window: Rect, mask: Mask | None) -> Localization:
         s, camera = self.settings, query.pinhole

@@ -6,6 +6,8 @@ for learned ones it is what they were trained for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +17,10 @@ from .features import Features
 
 Floats = NDArray[np.float32]
 Pairs = NDArray[np.int64]  # [M, 2] indices into the first and the second set
+PairMatches = dict[tuple[int, int], Pairs]  # by indices of two views, i < j
 NO_PAIRS: Pairs = np.zeros((0, 2), np.int64)
+LARGE = 4_000_000  # pairs of features whose cosines would fill the memory's bandwidth
+BLOCK = 512  # rows that are compared at a time: their cosines stay in the processor's cache
 
 
 class FeatureMatcher(Protocol):
@@ -31,7 +36,10 @@ class NearestNeighbours:
         self.ratio = ratio
 
     def match(self, first: Features, second: Features) -> Pairs:
-        return mutual_matches(normalised(first.descriptors) @ normalised(second.descriptors).T, self.ratio)
+        rows = normalised(first.descriptors), normalised(second.descriptors)
+        if len(first) * len(second) > LARGE:
+            return mutual_candidates(*rows).within(self.ratio)
+        return mutual_matches(rows[0] @ rows[1].T, self.ratio)
 
 
 def normalised(descriptors: NDArray[np.generic]) -> Floats:
@@ -52,6 +60,54 @@ def mutual_matches(cosine: Floats, ratio: float) -> Pairs:
     rest[rows, best] = -1
     keep = mutual & passes_ratio(first, rest.max(axis=1), ratio)
     return np.stack([rows[keep], best[keep]], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Mutual best matches of two sets, from which a ratio test takes some."""
+
+    pairs: Pairs  # [M, 2]
+    first: Floats  # [M] cosine of the best neighbour
+    second: Floats  # [M] and of the second best
+
+    def alike(self, cosine: float) -> Candidates:
+        """Those whose descriptors have at least this cosine."""
+        kept = self.first >= cosine
+        return Candidates(self.pairs[kept], self.first[kept], self.second[kept])
+
+    def within(self, ratio: float) -> Pairs:
+        """The pairs [K, 2] that pass the ratio test."""
+        return self.pairs[passes_ratio(self.first, self.second, ratio)]
+
+
+def mutual_candidates(
+    first: Floats, second: Floats, allowed: Callable[[slice], NDArray[np.bool_]] | None = None
+) -> Candidates:
+    """The mutual best matches of rows of unit length, [N, C] and [M, C], for sets of many thousands.
+
+    allowed: which of the second set [rows, M] may match some rows of the first; the others do not compete either.
+    """
+    count, others = len(first), len(second)
+    best, values = np.zeros(count, np.int64), np.full((2, count), -1, np.float32)
+    back, best_back = np.zeros(others, np.int64), np.full(others, -1, np.float32)
+    columns = np.arange(others)
+    for begin in range(0, count if others > 1 else 0, BLOCK):
+        part = slice(begin, min(begin + BLOCK, count))
+        cosine = first[part] @ second.T
+        if allowed is not None:
+            cosine[~allowed(part)] = -1
+        rows = cosine.argmax(axis=0)
+        found = cosine[rows, columns]
+        better = found > best_back
+        back[better], best_back[better] = rows[better] + begin, found[better]
+        rows = np.arange(len(cosine))
+        best[part] = cosine.argmax(axis=1)
+        values[0, part] = cosine[rows, best[part]]
+        cosine[rows, best[part]] = -1
+        values[1, part] = cosine.max(axis=1)
+    rows = np.arange(count)
+    kept = (values[0] > 0) & (back[best] == rows) if others > 1 else np.zeros(count, bool)
+    return Candidates(np.stack([rows[kept], best[kept]], axis=1), values[0, kept], values[1, kept])
 
 
 def passes_ratio(first: Floats, second: Floats, ratio: float) -> NDArray[np.bool_]:

@@ -39,18 +39,19 @@ def train(
     device: str = "auto",
     seed: int = 0,
     networks: tuple[Network, ...] = (),
+    refine_poses: bool | None = None,
 ) -> ReferenceModel:  # parameters: one for each option of the command
     """Learn a reference model from views of one good part in about `budget` seconds.
 
-    networks: those that the method names; they become part of the model. Raises TrainingError where the views do not
-    describe one part, InputError for bad settings.
+    networks: those that the method names; they become part of the model. refine_poses: as in `build_map`. Raises
+    TrainingError where the views do not describe one part, InputError for bad settings.
     """
-    began = time.monotonic()
-    device = resolve_device(device)
+    began, device = time.monotonic(), resolve_device(device)
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
     background = find_background(views)
-    sfm_map, posed = build_map(views, background, method.localization, networks, device=device)
+    sfm_map, posed = build_map(views, background, method.localization, networks, device, refine_poses)
+    _check_mapped(posed, views)
     masked = with_masks(posed.views, background)
     fitted, held_out = split(masked)
     rng = np.random.default_rng(seed)
@@ -102,6 +103,15 @@ def _calibrated(
         return model
     device, seed = model.training["device"], model.training["seed"]
     return dataclasses.replace(model, calibration=calibrate(model, fitted, held_out, false_reject_rate, device, seed))
+
+
+def _check_mapped(posed: ReferenceViews, views: ReferenceViews) -> None:
+    """TrainingError where too few views are in the map, before the long fit."""
+    if len(posed) < MIN_VIEWS:
+        raise TrainingError(
+            f"{views.source}: {len(posed)} of {len(views)} views are in the map, a model needs {MIN_VIEWS}: "
+            "see above why the others are not, and take more"
+        )
 
 
 def find_background(views: ReferenceViews) -> Background:

@@ -10,10 +10,10 @@ import pycolmap
 from ..imaging.views import View
 from ..io.colmap_cameras import posed_reconstruction
 from ..localization.features import Features
-from ..localization.matching import Pairs
+from ..localization.matching import PairMatches, Pairs
 
 ENOUGH_LANDMARKS = 500
-PairMatches = dict[tuple[int, int], Pairs]  # by indices of two views, i < j
+MIN_TRACK = 3  # views of a landmark, where there are enough of them
 
 
 def triangulate(
@@ -63,7 +63,7 @@ def fill_graph(graph: pycolmap.CorrespondenceGraph, matches: Mapping[tuple[int, 
 
 def _drop_short_tracks(reconstruction: pycolmap.Reconstruction) -> None:
     """Two views agree by chance along an epipolar line, three hardly; where landmarks are few all are kept."""
-    short = [number for number, point in reconstruction.points3D.items() if point.track.length() < 3]
+    short = [number for number, point in reconstruction.points3D.items() if point.track.length() < MIN_TRACK]
     if reconstruction.num_points3D() - len(short) >= ENOUGH_LANDMARKS:
         for number in short:
             reconstruction.delete_point3D(number)

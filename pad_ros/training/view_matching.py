@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
 from ..imaging.background import Background, Mask, mask_box, part_mask
 from ..imaging.geometry import Array, Camera, Pose
 from ..imaging.rect import Rect
-from ..imaging.views import View
-from ..io.colmap_cameras import colmap_camera
-from ..localization.features import Features, LocalFeatures, extract_window, inside_mask
-from ..localization.matching import NO_PAIRS, FeatureMatcher, Floats, NearestNeighbours, Pairs
+from ..imaging.views import ReferenceViews, View
+from ..localization.features import Features
+from ..localization.matching import NO_PAIRS, FeatureMatcher, Floats, NearestNeighbours, PairMatches, Pairs
 
 VIEW_BOX_MARGIN = 8  # px around the part's silhouette
 VIEW_MASK_MARGIN = 2  # px that keypoints may lie outside the silhouette
 POSED_RATIO = 0.95  # loose, since the epipolar check follows
-UNPOSED_RATIO = 0.8
-MIN_PAIR_MATCHES = 15
-MAX_TRIALS = 1000  # a pair of views that overlap needs far fewer
-
-
-def extract_view(
-    features: LocalFeatures, view: View, background: Background, max_pixels: int, max_scale: float
-) -> Features:
-    """Features of the part in `view`, inside `view_window`."""
-    box, mask = view_window(view, background)
-    found = extract_window(features, view.image, box, max_pixels, max_scale)
-    return found if mask is None else found.take(inside_mask(found.keypoints, mask, VIEW_MASK_MARGIN))
 
 
 def view_window(view: View, background: Background) -> tuple[Rect, Mask | None]:
@@ -75,36 +61,31 @@ def match_posed(
 
     Matched everywhere first: searching only along the lines finds more, but every false match then agrees with them.
     """
+    pairs = (matcher or NearestNeighbours(POSED_RATIO)).match(*features)
+    return _near_epipolar(views, features, pairs, max_error)
+
+
+def agreeing(
+    views: ReferenceViews, features: Sequence[Features], matches: PairMatches, max_error: float
+) -> PairMatches:
+    """Of matches those within `max_error` window px of each other's epipolar lines at the views' poses."""
+    kept = {}
+    for (i, j), pairs in matches.items():
+        good = _near_epipolar((views.views[i], views.views[j]), (features[i], features[j]), pairs, max_error)
+        if len(good):
+            kept[i, j] = good
+    return kept
+
+
+def _near_epipolar(
+    views: tuple[View, View], features: tuple[Features, Features], pairs: Pairs, max_error: float
+) -> Pairs:
     (first, second), (a, b) = views, features
-    pairs = (matcher or NearestNeighbours(POSED_RATIO)).match(a, b)
     if first.pose is None or second.pose is None or len(pairs) == 0:
         return NO_PAIRS
     error = epipolar_error(a.keypoints[pairs[:, 0]], b.keypoints[pairs[:, 1]], first.camera, second.camera,
                            second.pose @ first.pose.inverse())  # fmt: skip
     return pairs[error < max_error / min(a.scale, b.scale)]
-
-
-def match_unposed(
-    views: tuple[View, View], features: tuple[Features, Features], max_error: float, matcher: FeatureMatcher | None
-) -> Pairs:
-    """What `matcher` finds (None: mutual best matches) and agrees with one two-view geometry; none for too few."""
-    (first, second), (a, b) = views, features
-    pairs = (matcher or NearestNeighbours(UNPOSED_RATIO)).match(a, b)
-    if len(pairs) < MIN_PAIR_MATCHES:
-        return NO_PAIRS
-    options = pycolmap.TwoViewGeometryOptions()
-    options.min_num_inliers = MIN_PAIR_MATCHES
-    options.ransac.max_error = max_error / min(a.scale, b.scale)
-    options.ransac.random_seed = 0
-    options.ransac.max_num_trials = MAX_TRIALS
-    options.detect_watermark = False
-    cameras = colmap_camera(first.camera), colmap_camera(second.camera)
-    for camera in cameras:  # tries the essential matrix, but takes the fundamental one where the focal length is off
-        camera.has_prior_focal_length = True
-    geometry = pycolmap.estimate_two_view_geometry(
-        cameras[0], a.keypoints, cameras[1], b.keypoints, pairs.astype(np.uint32), options
-    )
-    return np.asarray(geometry.inlier_matches, np.int64).reshape(-1, 2)
 
 
 def epipolar_error(p: Array, q: Array, first: Camera, second: Camera, second_from_first: Pose) -> Array:

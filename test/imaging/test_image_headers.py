@@ -119,3 +119,8 @@ def test_other_formats_are_refused(suffix):
     gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
     with pytest.raises(ValueError, match="PNG, JPEG"):
         image_size(gif if suffix == ".gif" else encode(suffix, image=image))
+
+
+def test_heic_is_refused_in_words():
+    with pytest.raises(ImageError, match="IMG_1.HEIC: HEIC cannot be read; save the photograph as JPEG or PNG"):
+        images.decode(b"\0\0\0\x18ftypheic" + bytes(100), "IMG_1.HEIC")

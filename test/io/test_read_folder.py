@@ -20,6 +20,13 @@ def write_folder(folder, count=3, suffix=".png"):
         images.save(folder / f"{i}{suffix}", picture(i))
 
 
+def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG with an APP1 segment that holds Orientation (tag 0x0112)."""
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    body = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
 def with_exif_focal(jpeg: bytes, focal_35mm: int) -> bytes:
     """A JPEG with an APP1 segment that holds FocalLengthIn35mmFilm (tag 0xA405)."""
     tiff = b"II*\0" + struct.pack("<I", 8)
@@ -60,6 +67,55 @@ def test_focal_length_from_exif(tmp_path):
     # 50 mm on film of 36 x 24 mm, whose diagonal COLMAP compares.
     assert noted.camera.fx == pytest.approx(500, rel=0.01)
     assert absurd.camera.fx == pytest.approx(1.2 * 360)
+
+
+def test_orientation_from_exif(tmp_path):
+    """The pixels stay as the sensor saw them, so that all photographs have one camera."""
+    jpeg = cv2.imencode(".jpg", cv2.resize(picture(), (360, 240)))[1].tobytes()
+    for i, orientation in enumerate((1, 6, 3, 8)):
+        (tmp_path / f"{i}.jpg").write_bytes(with_exif_orientation(jpeg, orientation))
+    views = read_views(tmp_path).views
+    assert [view.quarter_turns for view in views] == [0, 1, 2, 3]
+    assert [tuple(view.upright) for view in views] == [(0, -1), (-1, 0), (0, 1), (1, 0)]
+    assert {view.image.shape for view in views} == {(240, 360, 3)}
+
+
+@pytest.mark.parametrize("folder", [".", "images"])
+def test_heic_is_refused(tmp_path, folder):
+    """Left out in silence, they would be missed only in the model."""
+    write_folder(tmp_path, 2)
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "IMG_7.HEIC").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"IMG_7.HEIC: HEIC photographs \(1 of them\) cannot be read; save them as JPEG"
+    ):
+        read_views(tmp_path)
+
+
+def test_poses_are_taken_from_where_the_user_says(tmp_path):
+    write_nerf(tmp_path, 3)
+    assert read_views(tmp_path).posed
+    assert read_views(tmp_path, poses="transforms").posed
+    for path in (tmp_path, tmp_path / "transforms.json"):
+        ignored = read_views(path, poses="none")
+        assert len(ignored) == 3
+        assert not ignored.posed
+        assert ignored.views[0].camera == guess_camera(WIDTH, HEIGHT)
+    with pytest.raises(InputError, match="no COLMAP model in it .cameras and images"):
+        read_views(tmp_path, poses="colmap")
+
+
+def test_poses_that_are_not_there(tmp_path):
+    write_folder(tmp_path, 3)
+    with pytest.raises(InputError, match="no transforms.json in it; leave --poses out, or say --poses none"):
+        read_views(tmp_path, poses="transforms")
+
+
+def test_only_renderings_have_exact_poses(tmp_path):
+    write_nerf(tmp_path / "rendered", 2)
+    write_nerf(tmp_path / "measured", 2, fl_x=60.0)
+    assert read_views(tmp_path / "rendered").exact
+    assert not read_views(tmp_path / "measured").exact
 
 
 def test_damaged_image(tmp_path):

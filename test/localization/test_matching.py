@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pad_ros.localization.features import Features
-from pad_ros.localization.matching import NearestNeighbours, mutual_matches, normalised
+from pad_ros.localization.matching import NearestNeighbours, mutual_candidates, mutual_matches, normalised
 from pad_ros.localization.retrieval import describe_view, learn_vocabulary, most_similar
 
 
@@ -60,3 +60,26 @@ def test_retrieval_of_an_empty_image() -> None:
     vocabulary = learn_vocabulary(random_descriptors(0, 5))
     assert len(vocabulary) == 5
     assert np.all(describe_view(np.zeros((0, 128), np.uint8), vocabulary) == 0)
+
+
+@given(st.integers(0, 1000), st.integers(2, 700), st.integers(2, 40), st.sampled_from([0.7, 0.9, 0.99]))
+def test_candidates_are_the_mutual_matches(seed: int, count: int, others: int, ratio: float) -> None:
+    """Also where they are found block by block."""
+    a, b = normalised(random_descriptors(seed, count)), normalised(random_descriptors(seed + 1, others))
+    np.testing.assert_array_equal(mutual_candidates(a, b).within(ratio), mutual_matches(a @ b.T, ratio))
+
+
+def test_candidates_only_among_those_allowed() -> None:
+    base = random_descriptors(0, 6)
+    twice = normalised(np.concatenate([base, base]))  # each has two equal partners, one of them out of reach
+    near = np.concatenate([np.eye(6, dtype=bool), np.zeros((6, 6), bool)], axis=1)
+    found = mutual_candidates(normalised(base), twice, allowed=lambda rows: near[rows])
+    np.testing.assert_array_equal(found.within(0.8), np.stack([np.arange(6)] * 2, axis=1))
+    assert len(mutual_candidates(normalised(base), twice).within(0.8)) == 0
+    assert len(found.alike(1.1).pairs) == 0
+
+
+def test_candidates_of_too_few() -> None:
+    for a, b in ((0, 5), (5, 0), (5, 1)):
+        rows = normalised(random_descriptors(0, a)), normalised(random_descriptors(1, b))
+        assert len(mutual_candidates(*rows).pairs) == 0
