@@ -105,8 +105,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--poses", choices=("colmap", "transforms", "none"),
                        help="where poses and cameras are taken from; none: they are found "
                        "(default: transforms.json, else a COLMAP model, else none)")  # fmt: skip
-    train.add_argument("--refine-poses", action=argparse.BooleanOptionalAction, default=None,
-                       help="adjust given poses to the images (default: unless they are of renderings)")  # fmt: skip
+    train.add_argument(
+        "--refine-poses",
+        action="store_true",
+        help="adjust given poses to the images, where they are wrong by some tenths of a degree",
+    )
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
 

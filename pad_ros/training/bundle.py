@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import math
+
 import numpy as np
 import pycolmap
 
@@ -15,6 +17,7 @@ from ..localization.matching import PairMatches
 from .triangulation import MIN_TRACK, triangulate
 
 MIN_ADJUSTED = 100  # landmarks
+ROUNDS = 4  # of triangulation and adjustment
 MIN_GAIN = 0.9  # of the error before: for less, moving the poses is not worth it
 MIN_OBSERVATIONS = 15  # of a view, below which its pose is held
 LARGE_TURN, LARGE_SHIFT = 2.0, 0.05  # degrees and share of the distance: poses that were this wrong deserve a word
@@ -51,21 +54,25 @@ def refine_poses(
 
     max_error: window px. The views as they are and None where there are too few landmarks, or nothing is gained.
     """
-    reconstruction = triangulate(views.views, features, matches, max_error, min_angle_deg)
-    if reconstruction.num_points3D() < MIN_ADJUSTED:
-        return views, None
-    before = _median_error(reconstruction)
-    _adjust(reconstruction)
-    reconstruction.update_point_3d_errors()
-    after = _median_error(reconstruction)
+    before = after = math.inf
     old = [view.pose for view in views.views if view.pose]
-    new = [Pose(np.vstack([reconstruction.images[v + 1].cam_from_world().matrix(), [0, 0, 0, 1]]))
-           for v in range(len(views))]  # fmt: skip
-    moved = pycolmap.estimate_sim3d(np.array([p.centre for p in new]), np.array([p.centre for p in old]))
-    if after > MIN_GAIN * before or moved is None:
-        return views, None
-    turn = moved.rotation.matrix()
-    aligned = [Pose.from_rt(p.rotation @ turn.T, -p.rotation @ turn.T @ (moved * p.centre)) for p in new]
+    aligned = old
+    for _ in range(ROUNDS):  # better poses let more matches take part
+        posed = tuple(replace(view, pose=pose) for view, pose in zip(views.views, aligned, strict=True))
+        reconstruction = triangulate(posed, features, matches, max_error, min_angle_deg)
+        if reconstruction.num_points3D() < MIN_ADJUSTED:
+            return views, None
+        before = min(before, _median_error(reconstruction)) if aligned is not old else _median_error(reconstruction)
+        _adjust(reconstruction)
+        reconstruction.update_point_3d_errors()
+        after = _median_error(reconstruction)
+        new = [Pose(np.vstack([reconstruction.images[v + 1].cam_from_world().matrix(), [0, 0, 0, 1]]))
+               for v in range(len(views))]  # fmt: skip
+        moved = pycolmap.estimate_sim3d(np.array([p.centre for p in new]), np.array([p.centre for p in old]))
+        if moved is None:
+            return views, None
+        turn = moved.rotation.matrix()
+        aligned = [Pose.from_rt(p.rotation @ turn.T, -p.rotation @ turn.T @ (moved * p.centre)) for p in new]
     middle = np.median([moved * point.xyz for point in reconstruction.points3D.values()], axis=0)
     degrees = [float(np.degrees(rotation_angle(a, b))) for a, b in zip(aligned, old, strict=True)]
     shifts = [float(np.linalg.norm(a.centre - b.centre)) / max(float(np.linalg.norm(b.centre - middle)), 1e-9)

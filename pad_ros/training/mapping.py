@@ -42,12 +42,12 @@ def build_map(
     localization: LocalizationSettings | None = None,
     networks: Iterable[Network] = (),
     device: str = "cpu",
-    refine: bool | None = None,
+    refine: bool = False,
 ) -> tuple[SfmMap, ReferenceViews]:
     """The SfM map and the posed views that the rest of training uses.
 
     localization: which features, matcher and retrieval to use; networks: those that it names, run on `device`. refine:
-    adjust given poses to the images; None where they are not exact. Blurred views and those that could not be placed
+    adjust given poses to the images. Blurred views and those that could not be placed
     are left out, with a line that names them; guessed cameras get a focal length and a distortion. TrainingError where
     too few views or landmarks are left.
     """
@@ -58,7 +58,7 @@ def build_map(
     features = tools.extract(used)
     if used.posed:
         pairs = pairs_by_pose([view.pose for view in used.views if view.pose], NEIGHBOURS)
-        if not used.exact if refine is None else refine:
+        if refine:
             wide = tools.match(used, features, pairs, INEXACT * MAX_EPIPOLAR_ERROR, match_posed)
             used = _refined(used, features, wide, INEXACT)
             matches = agreeing(used, features, wide, MAX_EPIPOLAR_ERROR)

@@ -39,7 +39,7 @@ def train(
     device: str = "auto",
     seed: int = 0,
     networks: tuple[Network, ...] = (),
-    refine_poses: bool | None = None,
+    refine_poses: bool = False,
 ) -> ReferenceModel:  # parameters: one for each option of the command
     """Learn a reference model from views of one good part in about `budget` seconds.
 
