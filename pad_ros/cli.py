@@ -12,9 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__, commands
 from .errors import InputError, PadError
+
+if TYPE_CHECKING:
+    from .training.region import Region
 
 DEFAULT_BUDGET = 420.0
 
@@ -100,6 +104,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--false-reject-rate", type=_share, default=commands.DEFAULT_RATE, metavar="RATE",
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")
+    train.add_argument("--part", type=_part, default="auto", metavar="REGION",
+                       help="where the part is, in views without plain background: sphere:X,Y,Z,R or "
+                            "box:X0,Y0,Z0,X1,Y1,Z1 in the part frame; auto: what the cameras look at; scene: "
+                            "everything (default: %(default)s)")  # fmt: skip
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
 
@@ -188,6 +196,15 @@ def _region(text: str) -> tuple[int, int, int, int]:
 
     try:
         return parse_region(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _part(text: str) -> Region | str:
+    from .training.region import parse_part
+
+    try:
+        return parse_part(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

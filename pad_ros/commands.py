@@ -44,7 +44,7 @@ def train(arguments: argparse.Namespace) -> int:
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
-        networks=networks,
+        networks=networks, part=arguments.part,
     )  # fmt: skip
     print("\n".join(model_summary(model.save(arguments.out))))
     return 0
