@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     info = command("info", commands.info, "what is in a reference model")
     info.add_argument("model", type=Path)
     info.add_argument("--json", action="store_true")
+    info.add_argument("--pictures", type=Path, metavar="DIR", help="write reference photographs with the part outlined")
     return parser
 
 

@@ -164,9 +164,12 @@ def info(arguments: argparse.Namespace) -> int:
     import json
 
     from .model import ReferenceModel
+    from .reporting.part_pictures import write_part_pictures
     from .reporting.reports import model_summary
 
     model = ReferenceModel.load(arguments.model)
+    if arguments.pictures is not None:
+        write_part_pictures(model, arguments.pictures)
     if arguments.json:
         print(json.dumps(model.manifest(), indent=1))
     else:
