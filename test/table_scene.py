@@ -20,7 +20,7 @@ from pad_ros.imaging.images import Image
 PART, SIZE = "toy", 240
 CAMERA = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)
 TABLE_SIDE = 5.4  # the cameras must have all of it in front of them
-MISSING = "wheel"
+MISSING = "load"
 
 
 @dataclass(frozen=True)
