@@ -100,6 +100,8 @@ def test_help_and_version(capsys):
         ("train", "views", "--out", "m", "--seed", "99999999999999"),
         ("train", "views", "--out", "m", "--device", "tpu"),
         ("train", "views", "--out", "m", "--max-side", "wide"),
+        ("train", "views", "--out", "m", "--part", "fox"),
+        ("train", "views", "--out", "m", "--part", "sphere:1,2,3"),
         ("inspect", "model", "--out", "o"),
         ("info",),
         ("calibrate", "model", "good"),
@@ -111,6 +113,12 @@ def test_help_and_version(capsys):
 def test_bad_usage(capsys, argv):
     status, out, err = run(capsys, *argv)
     assert status == 2 and out == "" and "error:" in err and "_positive" not in err and "_share" not in err
+
+
+def test_an_unreadable_region_says_what_is_expected(capsys):
+    _, _, err = run(capsys, "train", "views", "--out", "m", "--part", "ball:1,2,3,4")
+    expected = "expected sphere:X,Y,Z,R, box:X0,Y0,Z0,X1,Y1,Z1 in the part frame, auto or scene"
+    assert err.splitlines()[-1] == f"pad train: error: argument --part: 'ball:1,2,3,4' is no region: {expected}"
 
 
 # --- bad input ---
