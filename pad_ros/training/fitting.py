@@ -96,7 +96,8 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
     left = max(job.seconds - (time.monotonic() - began), (1 - SCENE_SHARE) * job.seconds / 2)
     alone = _alone(used)
     gaussians = fit_gaussians(scene.take(inside), alone, BEHIND_PART, settings, left, job.device, job.seed)
-    gaussians = without_floaters(gaussians, alone)
+    # Some have moved out of the region meanwhile: below the plane they would paint what it looked like there.
+    gaussians = without_floaters(gaussians.take(region.contains(gaussians.means.astype(np.float64))), alone)
     quality = rendering_quality(gaussians, _alone(kept), BEHIND_PART, job.device)
     return Fit(
         gaussians, quality, _taken(shown), _taken(used), _taken(kept), BEHIND_PART,
