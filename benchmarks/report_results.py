@@ -21,7 +21,7 @@ FIELDS = {"title": str, "date": str, "commit": str, "machine": str, "command": s
           "text": str}  # fmt: skip
 # The page begins with these, the first name first; then come all others.
 ORDER = (
-    "accuracy", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "light", "robustness", "latency",
+    "accuracy", "fox_part", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "light", "robustness", "latency",
     "start", "paired", "scaling", "rasterizer", "gpu", "ros", "localization", "methods",
 )  # fmt: skip
 
