@@ -21,8 +21,8 @@ FIELDS = {"title": str, "date": str, "commit": str, "machine": str, "command": s
           "text": str}  # fmt: skip
 # The page begins with these, the first name first; then come all others.
 ORDER = (
-    "accuracy", "fox_part", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "light", "robustness", "latency",
-    "start", "paired", "scaling", "rasterizer", "gpu", "ros", "localization", "methods",
+    "accuracy", "fox_part", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "light", "robustness",
+    "latency", "start", "paired", "scaling", "rasterizer", "gpu", "ros", "localization", "methods",
 )  # fmt: skip
 
 HEAD = """# Results
