@@ -22,7 +22,7 @@ from .scene_part import BEHIND_PART, PartView, inside_region, map_of, part_views
 from .splatting import RenderingQuality, fit_gaussians, rendering_quality
 
 HOLD_OUT_EVERY = 8
-SCENE_SHARE = 0.35  # of the time: the whole scene, on small views alone, before the part
+SCENE_SHARE = 0.4  # of the time: the whole scene, on small views alone, before the part
 PART_COARSE_UNTIL = 0.3  # of the fit of a part that a scene's fit knows already
 MIN_PART_VIEWS = 8
 

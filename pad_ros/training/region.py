@@ -72,12 +72,6 @@ class Region:
             return np.asarray(np.linalg.norm(points - numbers[:3], axis=1) < numbers[3])
         return np.asarray(np.all((points > numbers[:3]) & (points < numbers[3:]), axis=1))
 
-    @property
-    def extent(self) -> float:
-        """The radius, or half the longest edge."""
-        numbers = np.array(self.numbers)
-        return float(numbers[3]) if self.form == "sphere" else 0.5 * float((numbers[3:] - numbers[:3]).max())
-
     def __str__(self) -> str:
         """As `--part` takes it."""
         return f"{self.form}:{','.join(f'{number:.4g}' for number in self.numbers)}"
@@ -141,7 +135,7 @@ def find_region(points: Points, poses: Sequence[Pose]) -> Region | None:
         near = near[plane.height(near) > (ABOVE_PLANE - PLANE_TOLERANCE) * distance]
     if len(near) < MIN_LANDMARKS:
         return None
-    groups = hanging_together(near, LINK * distance)
+    groups = _hanging_together(near, LINK * distance)
     weight = np.bincount(groups, _centredness(near, poses))
     group = near[groups == int(weight.argmax())]
     if len(group) < MIN_LANDMARKS:
@@ -213,7 +207,7 @@ def _standing(plane: Plane, points: Points, tolerance: float) -> int:
     return int(np.count_nonzero(np.abs(heights) < tolerance))
 
 
-def hanging_together(points: Points, link: float) -> NDArray[np.int32]:
+def _hanging_together(points: Points, link: float) -> NDArray[np.int32]:
     """For each point [N] the number of its group: groups are farther than `link` from each other."""
     pairs = cKDTree(points).query_pairs(link, output_type="ndarray")
     ones = np.ones(len(pairs), np.int8)

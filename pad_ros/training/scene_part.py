@@ -26,7 +26,7 @@ from ..rendering.gaussians import Gaussians
 from ..rendering.rasterize import rasterization
 from ..rendering.tensors import GaussianTensors
 from .initialise import SH_C0
-from .region import MIN_LANDMARKS, Region, hanging_together
+from .region import MIN_LANDMARKS, Region
 from .train_views import TrainView, of_size
 
 # No image has this colour, so no query is taken for one in front of it; grey, as it shows through at edges.
@@ -34,7 +34,6 @@ BEHIND_PART = Background((127.5, 127.5, 127.5), 0.0)
 MIN_GAUSSIANS = 100
 COARSE_PIXELS = 100_000  # of views shrunk to see which Gaussians they show
 SEEN_PIXELS = 0.2  # that a Gaussian of the part fills in some of them: what is inside of solid things fills none
-PIECE_LINK, PIECE_SHARE = 0.06, 0.05  # of the region's extent; of the largest piece: what is less and apart is none
 MIN_SHOWN = 0.001  # share of an image that must show the part: a view with less is left out
 SPECK_SHARE = 0.02  # of the largest piece of the part in an image: smaller pieces are floaters
 EDGE = 2  # px around the mask that may show some of the part
@@ -56,12 +55,8 @@ class PartView:
 
 def inside_region(region: Region, scene: Gaussians, views: Sequence[View], device: str) -> NDArray[np.bool_]:
     """Which of the scene's Gaussians [N] lie in the region and are seen; TrainingError where hardly any are."""
-    filled = _most_filled(scene, views, device)
-    inside = region.contains(scene.means.astype(np.float64)) & (filled >= SEEN_PIXELS)
-    if inside.any():  # what floats apart from the rest is mostly a mistake of the fit
-        groups = hanging_together(scene.means[inside].astype(np.float64), PIECE_LINK * region.extent)
-        weights = np.bincount(groups, filled[inside])
-        inside[inside] = (weights >= PIECE_SHARE * weights.max())[groups]
+    inside = region.contains(scene.means.astype(np.float64))
+    inside &= _most_filled(scene, views, device) >= SEEN_PIXELS
     if np.count_nonzero(inside) < MIN_GAUSSIANS:
         raise TrainingError(
             f"{region} holds {np.count_nonzero(inside)} of {len(scene)} Gaussians, too few for a part: give a region "
