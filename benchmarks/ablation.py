@@ -30,7 +30,7 @@ from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.calibration import calibrate
-from pad_ros.training.train import split
+from pad_ros.training.fitting import split
 
 ROWS: dict[str, list[str]] = {
     "all of it": [],

@@ -3,7 +3,8 @@
     python benchmarks/accuracy.py OUT [--parts bracket,pcb,...] [--shared FOLDER] [--budget 420]
 
 Rows: the demo generator's parts (made below OUT), and, where the shared data are, the MAD-like loader and the real
-photographs with edited defects. A row whose model exists below OUT already is evaluated again, not trained again.
+photographs with edited defects: of "fox" all of the room is the part, of "fox_part" what the cameras look at. A row
+whose model exists below OUT already is evaluated again, not trained again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common import add_shared, add_training, chosen, loader, option_parser, write_result
+from edited_photos import FOLDERS as PHOTO_FOLDERS
 from edited_photos import READERS as PHOTO_READERS
 from edited_photos import write_dataset as write_photo_dataset
 
@@ -24,6 +26,7 @@ from pad_ros.inspector import Inspector
 from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
+from pad_ros.training.region import FOUND, WHOLE_SCENE
 from pad_ros.training.train import train
 
 QUERIES = {"good": 20, "Burrs": 6, "Missing": 6, "Stains": 6, "Scratches": 6, "WrongColour": 6, "Shifted": 6}
@@ -61,8 +64,8 @@ def find_dataset(name: str, out: Path, shared: Path) -> Path | None:
     if not folder.exists():
         if name in PARTS:
             make_dataset(folder, name, views=80, queries=QUERIES, seed=1)
-        elif (shared / "data" / name).is_dir():
-            write_photo_dataset(PHOTO_READERS[name](shared / "data" / name), folder, name, seed=0)
+        elif (photos := shared / "data" / PHOTO_FOLDERS.get(name, name)).is_dir():
+            write_photo_dataset(PHOTO_READERS[name](photos), folder, name, seed=0)
         else:
             return None
     return folder
@@ -73,7 +76,8 @@ def run(name: str, dataset: Path, arguments: argparse.Namespace) -> dict[str, An
     if not model.exists():
         views = read_views(dataset)
         method = load_method(arguments.method, arguments.overrides)
-        train(views, method, name=name, budget=arguments.budget).save(model)
+        part = WHOLE_SCENE if name == "fox" else FOUND
+        train(views, method, name=name, budget=arguments.budget, part=part).save(model)
     inspector = Inspector(ReferenceModel.load(model))
     return evaluate(inspector, read_dataset(dataset), arguments.out / "reports" / name)
 

@@ -20,10 +20,11 @@ from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.rendering.gaussians import Gaussians
 from pad_ros.settings import SplattingSettings
+from pad_ros.training.fitting import split
 from pad_ros.training.initialise import initial_gaussians, without_floaters
 from pad_ros.training.mapping import build_map
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
-from pad_ros.training.train import find_background, split, with_masks
+from pad_ros.training.train import find_background, with_masks
 
 
 def main() -> None:

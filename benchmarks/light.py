@@ -30,7 +30,7 @@ from pad_ros.io.read_views import read_views
 from pad_ros.model import ReferenceModel
 from pad_ros.photometry import light, prepared_query
 from pad_ros.training.calibration import calibrate
-from pad_ros.training.train import split
+from pad_ros.training.fitting import split
 
 QUERY_LAMPS = ("studio", "moved", "day", "night")
 QUERIES = {"good": 20, **dict.fromkeys(KINDS, 5)}

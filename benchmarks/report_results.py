@@ -21,8 +21,9 @@ FIELDS = {"title": str, "date": str, "commit": str, "machine": str, "command": s
           "text": str}  # fmt: skip
 # The page begins with these, the first name first; then come all others.
 ORDER = (
-    "accuracy", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "light", "robustness", "latency",
-    "start", "paired", "scaling", "rasterizer", "gpu", "ros", "localization", "mapping", "methods",
+    "accuracy", "fox_part", "calibrated", "ablation", "fitting", "fit_settings", "fewer_gaussians", "clutter", "light",
+    "robustness", "latency", "start", "paired", "scaling", "rasterizer", "gpu", "ros", "localization", "mapping",
+    "methods",
 )  # fmt: skip
 
 HEAD = """# Results

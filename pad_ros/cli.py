@@ -12,9 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__, commands
 from .errors import InputError, PadError
+
+if TYPE_CHECKING:
+    from .training.region import Region
 
 DEFAULT_BUDGET = 420.0
 
@@ -85,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     info = command("info", commands.info, "what is in a reference model")
     info.add_argument("model", type=Path)
     info.add_argument("--json", action="store_true")
+    info.add_argument("--pictures", type=Path, metavar="DIR", help="write reference photographs with the part outlined")
     return parser
 
 
@@ -110,6 +115,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         action="store_true",
         help="adjust given poses to the images, where they are wrong by some tenths of a degree",
     )
+    train.add_argument("--part", type=_part, default="auto", metavar="REGION",
+                       help="where the part is, in views without plain background: sphere:X,Y,Z,R or "
+                            "box:X0,Y0,Z0,X1,Y1,Z1 in the part frame; auto: what the cameras look at; scene: "
+                            "everything (default: %(default)s)")  # fmt: skip
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
 
@@ -254,6 +263,15 @@ def _region(text: str) -> tuple[int, int, int, int]:
 
     try:
         return parse_region(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _part(text: str) -> Region | str:
+    from .training.region import parse_part
+
+    try:
+        return parse_part(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

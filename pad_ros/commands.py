@@ -63,7 +63,7 @@ def train(arguments: argparse.Namespace) -> int:
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
-        networks=networks, refine_poses=arguments.refine_poses,
+        networks=networks, refine_poses=arguments.refine_poses, part=arguments.part,
     )  # fmt: skip
     print("\n".join(model_summary(model.save(arguments.out))))
     return 0
@@ -211,9 +211,12 @@ def info(arguments: argparse.Namespace) -> int:
     import json
 
     from .model import ReferenceModel
+    from .reporting.part_pictures import write_part_pictures
     from .reporting.reports import model_summary
 
     model = ReferenceModel.load(arguments.model)
+    if arguments.pictures is not None:
+        write_part_pictures(model, arguments.pictures)
     if arguments.json:
         print(json.dumps(model.manifest(), indent=1))
     else:

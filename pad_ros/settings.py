@@ -35,6 +35,7 @@ class LocalizationSettings:
     matched_views: int = bounded(5, 1, 1000)  # most similar views that a matcher other than "nearest" compares with
     retrieve_above: int = 10_000  # landmarks from which only those of the most similar views are matched,
     retrieved_views: int = bounded(20, 1, 100_000)  # and how many views these are
+    context: bool = False  # the landmarks around a part in a scene are kept: for a part that stays in its fixture
     min_inliers: int = bounded(20, 4, 100_000)  # foreign objects reached 14, right poses 95 and more
 
 

@@ -101,6 +101,8 @@ def test_help_and_version(capsys):
         ("train", "views", "--out", "m", "--device", "tpu"),
         ("train", "views", "--out", "m", "--max-side", "wide"),
         ("train", "views", "--out", "m", "--poses", "guess"),
+        ("train", "views", "--out", "m", "--part", "fox"),
+        ("train", "views", "--out", "m", "--part", "sphere:1,2,3"),
         ("inspect", "model", "--out", "o"),
         ("info",),
         ("calibrate", "model", "good"),
@@ -112,6 +114,12 @@ def test_help_and_version(capsys):
 def test_bad_usage(capsys, argv):
     status, out, err = run(capsys, *argv)
     assert status == 2 and out == "" and "error:" in err and "_positive" not in err and "_share" not in err
+
+
+def test_an_unreadable_region_says_what_is_expected(capsys):
+    _, _, err = run(capsys, "train", "views", "--out", "m", "--part", "ball:1,2,3,4")
+    expected = "expected sphere:X,Y,Z,R, box:X0,Y0,Z0,X1,Y1,Z1 in the part frame, auto or scene"
+    assert err.splitlines()[-1] == f"pad train: error: argument --part: 'ball:1,2,3,4' is no region: {expected}"
 
 
 # --- bad input ---
@@ -134,7 +142,7 @@ def test_training_input(capsys, tmp_path, photo, model):
 @pytest.mark.parametrize("posed", [False, True])
 def test_photographs_that_make_no_map_end_before_the_fit(capsys, tmp_path, monkeypatch, posed):
     """In seconds, with what is wrong with which photograph, and what to do."""
-    monkeypatch.setattr("pad_ros.training.train.fit_gaussians", lambda *_: pytest.fail("the fit was begun"))
+    monkeypatch.setattr("pad_ros.training.fitting.fit_gaussians", lambda *_: pytest.fail("the fit was begun"))
     for i in range(9):
         coarse = np.random.default_rng(i).integers(0, 256, (9, 9, 3)).astype(np.uint8)
         images.save(tmp_path / f"images/{i}.png", coarse.repeat(16, axis=0).repeat(16, axis=1))

@@ -104,7 +104,8 @@ def test_nodes_launch_files_and_scripts_that_a_page_names_exist(page, repository
 
 
 def test_limits_that_the_accuracy_page_names_are_those_of_the_code(repository):
-    from pad_ros.training.train import HOLD_OUT_EVERY, MIN_PSNR
+    from pad_ros.training.fitting import HOLD_OUT_EVERY
+    from pad_ros.training.train import MIN_PSNR
 
     page = (repository / "docs" / "accuracy.md").read_text()
     assert f"| below {MIN_PSNR:g} | no threshold" in page

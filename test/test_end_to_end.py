@@ -254,7 +254,7 @@ def test_an_interrupted_training_leaves_nothing(toy, tmp_path, capsys, monkeypat
     def interrupted(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pad_ros.training.train.fit_gaussians", interrupted)
+    monkeypatch.setattr("pad_ros.training.fitting.fit_gaussians", interrupted)
     out = tmp_path / "models" / "toy"
     status, _, errors = run(capsys, "train", toy.dataset, "--out", out)
     assert status == 2 and "interrupted" in errors.splitlines()[-1]

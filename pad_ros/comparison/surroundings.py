@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..imaging.images import Image
 from ..imaging.lab import lab
@@ -114,10 +115,5 @@ def _palette(pixels: Floats) -> Floats:
 def _distance(colours: Floats, palette: Floats) -> Floats:
     """Distance of each colour [P, 3] to the nearest of the palette, both by their cells."""
     cells, where = np.unique(_cells(colours), return_inverse=True)
-    centres = _centres(cells)
-    squares = (palette**2).sum(axis=1)
-    out = np.empty(len(cells), np.float32)
-    for i in range(0, len(cells), 512):
-        part = centres[i : i + 512]
-        out[i : i + 512] = ((part**2).sum(axis=1)[:, None] - 2 * part @ palette.T + squares).min(axis=1)
-    return np.sqrt(np.maximum(out, 0))[where.ravel()]
+    distances, _ = cKDTree(palette).query(_centres(cells))
+    return np.asarray(distances, np.float32)[where.ravel()]

@@ -80,7 +80,7 @@ def evaluate(
         "machine": describe_machine(),
     }
     judged, entries = [o.judged for o in outcomes], [o.entry for o in outcomes]
-    write_report(found, judged, pooled, entries, model.calibration, out / "report.html")
+    write_report(found, judged, pooled, entries, model, out / "report.html")
     write_json(out / "metrics.json", found)
     return found
 

@@ -10,14 +10,17 @@ import numpy as np
 from markupsafe import Markup
 
 from ..decision.calibration import Calibration
+from ..model import ReferenceModel
 from ..reporting.charts import Marker, curve_chart, histogram_chart
-from ..reporting.gallery import GalleryEntry, page
+from ..reporting.gallery import GalleryEntry, data_uris, page
 from ..reporting.output import write_text
+from ..reporting.part_pictures import part_pictures, region_text
 from ..verdicts import Verdict
 from .machine import machine_line
 from .metrics import FPR_LIMIT, Judged, PixelCounts, roc_curve
 
 WORST = 6  # examples per kind
+PART_PICTURES = 4  # reference photographs with the part outlined
 
 # (key in metrics.json, name, what it is, smaller is better)
 FIGURES = (
@@ -38,7 +41,7 @@ def write_report(
     judged: Sequence[Judged],
     counts: PixelCounts,
     entries: Sequence[GalleryEntry],
-    calibration: Calibration | None,
+    model: ReferenceModel,
     out: Path,
 ) -> None:
     """Write the report to the file `out`.
@@ -55,9 +58,11 @@ def write_report(
             machine=machine_line(metrics["machine"]),
             systems=[(f"{metrics['method']}", metrics), *metrics["baselines"].items()],
             figures=FIGURES,
-            charts=[*_charts(metrics, judged, counts), *_calibration_chart(calibration)],
+            charts=[*_charts(metrics, judged, counts), *_calibration_chart(model.calibration)],
             pose_charts=_pose_charts(metrics),
             timing_chart=_timing_chart(metrics),
+            part=region_text(model),
+            part_pictures=data_uris(list(part_pictures(model, PART_PICTURES))),
             worst=_worst(entries),
             entries=entries,
             verdicts=[verdict.name for verdict in (Verdict.PASS, Verdict.REJECT, Verdict.HOLD)],

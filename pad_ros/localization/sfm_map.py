@@ -49,22 +49,29 @@ class SfmMap:
         if name not in self.view_names:
             return self
         v = self.view_names.index(name)
-        kept = np.flatnonzero(self.descriptor_view != v)
-        seen, landmark = np.unique(self.descriptor_landmark[kept], return_inverse=True)
         views = [i for i in range(len(self.view_names)) if i != v]
+        rest = self.take(self.descriptor_view != v)
         return replace(
-            self,
+            rest,
             view_names=tuple(self.view_names[i] for i in views),
             poses=tuple(self.poses[i] for i in views),
             cameras=tuple(self.cameras[i] for i in views),
+            descriptor_view=(rest.descriptor_view - (rest.descriptor_view > v)).astype(np.int32),
+            view_descriptors=self.view_descriptors[views],
+        )
+
+    def take(self, chosen: NDArray[np.bool_]) -> SfmMap:
+        """The map with these of the descriptors [D] alone, and the landmarks that they are of; all views stay."""
+        seen, landmark = np.unique(self.descriptor_landmark[chosen], return_inverse=True)
+        return replace(
+            self,
             points=self.points[seen],
             colours=self.colours[seen],
             errors=self.errors[seen],
-            descriptors=self.descriptors[kept],
+            descriptors=self.descriptors[chosen],
             descriptor_landmark=landmark.astype(np.int32),
-            descriptor_view=(self.descriptor_view[kept] - (self.descriptor_view[kept] > v)).astype(np.int32),
-            keypoints=self.keypoints[kept],
-            view_descriptors=self.view_descriptors[views],
+            descriptor_view=self.descriptor_view[chosen],
+            keypoints=self.keypoints[chosen],
         )
 
 

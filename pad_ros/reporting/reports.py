@@ -19,6 +19,7 @@ from ..model import ReferenceModel
 from ..verdicts import Verdict
 from .gallery import GalleryEntry, write_gallery
 from .output import write_json
+from .part_pictures import region_text
 from .pictures import heatmap_image, heatmap_overlay
 
 BARS, BAR_WIDTH = 10, 40
@@ -85,6 +86,8 @@ def model_summary(model: ReferenceModel) -> list[str]:
         f"map         {len(model.sfm_map.view_names)} views, {len(model.sfm_map.points)} landmarks",
         f"gaussians   {len(model.gaussians)}, SH degree {model.gaussians.sh_degree}",
     ]
+    if part := region_text(model):
+        lines.append(f"part        {part}")
     for network in model.networks:
         lines.append(f"network     {network.name} ({network.licence}, commercial use: {network.commercial})")
     if quality:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +46,7 @@ SMALLEST_SCALE = 0.1  # renderings that show no difference at all must not make 
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
 NO_SCORES = np.zeros(0, np.float32)
 PHOTOGRAPH_MARGIN = 4  # px around the part that a photograph keeps
+SCENE_MARGIN = 0.08  # the same of a part in a scene, share of the longer side
 
 
 def calibrate(
@@ -157,17 +159,24 @@ def jittered(pose: Pose, degrees: float, translation: float, rng: np.random.Gene
 
 
 def take_photographs(
-    gaussians: Gaussians, views: Sequence[View], background: Background, device: str
+    gaussians: Gaussians, views: Sequence[View], background: Background, device: str, in_scene: bool = False
 ) -> tuple[Photograph, ...]:
-    """The part's window of each view (with pose), with the depth that the Gaussians give it there."""
+    """The part's window of each view (with pose), with the depth that the Gaussians give it there.
+
+    in_scene: with more of what is around the part, for people to see; it has no depth, and no photograph shows the part
+    where something stands in front of it.
+    """
     renderer = Renderer(gaussians, background, device=device)
     taken = []
     for view in progress(views, "reference photographs", len(views)):
         assert view.pose is not None
         height, width = view.image.shape[:2]
-        box = None if view.mask is None else mask_box(view.mask, PHOTOGRAPH_MARGIN)
+        margin = round(SCENE_MARGIN * max(height, width)) if in_scene else PHOTOGRAPH_MARGIN
+        box = None if view.mask is None else mask_box(view.mask, margin)
         x0, y0, x1, y1 = box or (0, 0, width, height)
         depth = renderer.render(view.camera, view.pose).depth[y0:y1, x0:x1]
+        if in_scene and view.mask is not None:
+            depth = depth * cv2.dilate(view.mask[y0:y1, x0:x1].astype(np.uint8), np.ones((5, 5), np.uint8))
         camera = view.camera.cropped(x0, y0, x1 - x0, y1 - y0)
         taken.append(
             Photograph(view.name, view.image[y0:y1, x0:x1].copy(), depth.astype(np.float16), camera, view.pose)

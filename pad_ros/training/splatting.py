@@ -158,6 +158,7 @@ class _Fit:
         radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
         self.batch = _views_per_step(self.train, device)
         self.parameters = _Parameters(start, s, radius, device, self.batch)
+        self.fitted_before = bool(start.sh[:, 1:].any())
         self.background = torch.tensor([background.rgb01], device=device)
         self.on_cpu = device == "cpu"
         self.pull = self._no_pull()  # gradients of the means, summed since Gaussians were last moved
@@ -167,7 +168,7 @@ class _Fit:
     def step(self, share: float) -> Tensor:
         """One step, when `share` of the fit is over; returns the loss."""
         s, views = self.settings, self._next_views(share)
-        degree = min(s.sh_degree, int(share * 4 * (s.sh_degree + 1)))
+        degree = s.sh_degree if self.fitted_before else min(s.sh_degree, int(share * 4 * (s.sh_degree + 1)))
         rendered = render_together(views, self.parameters.gaussians(), self.background, degree, not self.on_cpu)
         outputs, gradients, losses = [], [], []
         for view, (rgb, alpha) in zip(views, rendered, strict=True):

@@ -12,7 +12,8 @@ from pad_ros.errors import InputError, TrainingError
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.methods.presets import load_method
-from pad_ros.training.train import MIN_VIEWS, find_background, split, train
+from pad_ros.training.fitting import split
+from pad_ros.training.train import MIN_VIEWS, find_background, train
 
 BLANK = np.full((128, 128, 3), 255, np.uint8)
 
