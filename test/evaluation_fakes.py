@@ -47,7 +47,7 @@ class FakeInspector:
     device = "cpu"
 
     def __init__(self, hold=(), threshold=THRESHOLD):
-        self.model = SimpleNamespace(name="square", method="pad", hash="ab" * 32,
+        self.model = SimpleNamespace(name="square", method="pad", hash="ab" * 32, training={}, photographs=(),
                                      calibration=replace(make_calibration(), threshold=threshold))  # fmt: skip
         self.hold, self.calls, self.expected, self.warm = set(hold), 0, 0, False
 

@@ -21,6 +21,8 @@ SHADE = 0.45  # of the brightness is left to what is not compared
 
 def part_pictures(model: ReferenceModel, count: int = PICTURES) -> Iterator[tuple[str, Image]]:
     """(name, picture) of up to `count` photographs: the part is outlined, all around it is dark."""
+    if not model.photographs:
+        return
     renderer = Renderer(model.gaussians, model.background)
     for photograph in model.photographs[:: max(-(-len(model.photographs) // count), 1)]:
         mask = renderer.part(photograph.camera, photograph.pose).alpha > 0.5
