@@ -53,7 +53,7 @@ def refine_poses(
 
     max_error: window px. The views as they are and None where there are too few landmarks, or nothing is gained.
     """
-    before = after = math.inf
+    before = math.inf
     old = [view.pose for view in views.views if view.pose]
     aligned = old
     for _ in range(ROUNDS):  # better poses let more matches take part
@@ -61,7 +61,8 @@ def refine_poses(
         reconstruction = triangulate(posed, features, matches, max_error, min_angle_deg)
         if reconstruction.num_points3D() < MIN_ADJUSTED:
             return views, None
-        before = min(before, _median_error(reconstruction)) if aligned is not old else _median_error(reconstruction)
+        if aligned is old:
+            before = _median_error(reconstruction)
         _adjust(reconstruction)
         reconstruction.update_point_3d_errors()
         after = _median_error(reconstruction)
@@ -72,6 +73,8 @@ def refine_poses(
             return views, None
         turn = moved.rotation.matrix()
         aligned = [Pose.from_rt(p.rotation @ turn.T, -p.rotation @ turn.T @ (moved * p.centre)) for p in new]
+    if after > MIN_GAIN * before:
+        return views, None
     middle = np.median([moved * point.xyz for point in reconstruction.points3D.values()], axis=0)
     degrees = [float(np.degrees(rotation_angle(a, b))) for a, b in zip(aligned, old, strict=True)]
     shifts = [float(np.linalg.norm(a.centre - b.centre)) / max(float(np.linalg.norm(b.centre - middle)), 1e-9)

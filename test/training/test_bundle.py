@@ -39,6 +39,14 @@ def test_measured_poses_are_refined_and_exact_ones_are_not(capsys):
     assert len(refined.points) > len(kept.points)
 
 
+@pytest.mark.slow
+def test_poses_that_refinement_does_not_improve_are_kept(capsys):
+    views = measured(0.0)
+    refined, _ = build_map(views, GROUND, refine=True)
+    assert errors(refined.poses) == 0
+    assert "poses refined" not in capsys.readouterr().err
+
+
 def test_poses_that_were_far_off_are_named():
     fine = Change(1.2, 0.4, 0.1, 0.001, 0.4, 0.004)
     assert str(fine) == (

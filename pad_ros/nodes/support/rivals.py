@@ -8,9 +8,7 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 
 LOOK = 1.0  # seconds between looks at the graph
-STANDING = (
-    25.0  # seconds: a killed node is listed for another 20 (Fast DDS's lease), beside the one started in its place
-)
+STANDING = 25.0  # seconds; a killed node is listed for another 20 (Fast DDS's lease) beside the one in its place
 WATCHDOG = "watchdog"  # answers for a cell that does not
 
 
