@@ -21,9 +21,18 @@ from .imaging.rect import Rect
 from .imaging.scene import Scene
 from .localization.alignment import shifted
 from .localization.appearance import Appearance
-from .localization.cascade import ByAppearance, Cascade, CoarseMatching, FullMatching, Tracking
+from .localization.cascade import (
+    ByAppearance,
+    BySurroundings,
+    Cascade,
+    CoarseMatching,
+    FullMatching,
+    Strategy,
+    Tracking,
+)  # fmt: skip
 from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.result import Localization
+from .localization.sfm_map import SfmMap
 from .localization.verification import PoseLimits, PoseVerifier
 from .methods.presets import Method, method_from_dict
 from .model import ReferenceModel
@@ -91,12 +100,18 @@ class Inspector:
         """The strategies of localization, cheapest first."""
         model, settings = self.model, self.method
         limits = PoseLimits() if model.calibration is None else model.calibration.pose_limits
-        localizer = Localizer(model.sfm_map, model.background, settings.localization, model.networks, self.device)
+
+        def localizer_in(sfm_map: SfmMap) -> Localizer:
+            return Localizer(sfm_map, model.background, settings.localization, model.networks, self.device)
+
+        localizer = localizer_in(model.sfm_map.of_part())
         verifier = PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits)
-        by_appearance = ByAppearance(verifier, localizer, lambda: self._appearance)
-        return Cascade(
-            (Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer), by_appearance)
-        )
+        strategies: list[Strategy] = [
+            Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer)
+        ]  # fmt: skip
+        if model.sfm_map.on_part is not None:
+            strategies.append(BySurroundings(verifier, localizer_in(model.sfm_map)))
+        return Cascade([*strategies, ByAppearance(verifier, localizer, lambda: self._appearance)])
 
     @cached_property
     def _appearance(self) -> Appearance | None:

@@ -48,7 +48,7 @@ def test_the_part_is_found_by_itself(taught):
     training = taught.model.training
     assert training["region"].startswith("sphere:") and training["above_plane"][2] == pytest.approx(1, abs=0.02)
     assert np.all(np.abs(taught.model.gaussians.means).max(axis=0) < 1.2)  # nothing of table and clutter is left
-    assert np.all(np.linalg.norm(taught.model.sfm_map.points, axis=1) < 1.4)
+    assert np.all(np.linalg.norm(taught.model.sfm_map.of_part().points, axis=1) < 1.4)
     assert training["held_out"]["psnr_part"] > 20
 
 

@@ -3,7 +3,8 @@
 1. Tracking: the pose of the frame before, refined.
 2. Coarse matching: a pose from few features, refined; the image, or these features, must leave no doubt about it.
 3. Full matching: all features, guided matching, gates; then refined and checked against good views.
-4. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
+4. Surroundings: where the part's own features give no pose, also those of what it stood in when it was taught.
+5. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
 
 All of them use one PoseVerifier. What each came to is kept with the result.
 """
@@ -137,15 +138,41 @@ class FullMatching:
     name: ClassVar[str] = "full matching"
 
     def attempt(self, search: Search) -> Localization | None:
-        found, loss = self.localizer.localize(search.query, search.estimate), float("nan")
-        if found.pose is not None:
-            refined = self.verifier.refine(search.query, found.pose)
-            found, loss = self.verifier.judge(refined, found), refined.loss
+        found, attempt = _verified(self, search.query, self.localizer.localize(search.query, search.estimate))
         if found.pose is not None:
             return found
-        search.attempts.append(Attempt(self.name, found.reason_text, loss))
+        search.attempts.append(attempt)
         search.failure = found
         return None if found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE) else found
+
+
+@dataclass(frozen=True, eq=False)
+class BySurroundings:
+    """All features, also those of what is around a part in a scene; the part itself must then confirm the pose."""
+
+    verifier: PoseVerifier
+    localizer: Localizer  # of the map with all landmarks
+    name: ClassVar[str] = "surroundings"
+
+    def attempt(self, search: Search) -> Localization | None:
+        if not self.verifier.decisive:
+            return None
+        found, attempt = _verified(self, search.query, self.localizer.localize(search.query))
+        if found.pose is not None:
+            return replace(found, reason_text="localized by the surroundings")
+        search.attempts.append(attempt)
+        return None
+
+
+def _verified(
+    strategy: FullMatching | BySurroundings, query: PreparedQuery, found: Localization
+) -> tuple[Localization, Attempt]:
+    """What features found, refined and judged, and the record of it."""
+    loss = float("nan")
+    if found.pose is not None:
+        refined = strategy.verifier.refine(query, found.pose)
+        found, loss = strategy.verifier.judge(refined, found), refined.loss
+    return found, Attempt(strategy.name, found.reason_text, loss)
 
 
 @dataclass(frozen=True, eq=False)

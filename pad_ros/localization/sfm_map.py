@@ -19,6 +19,7 @@ from ..io.colmap_files import read_model
 
 MAP_FOLDER = "map"
 FEATURES_FILE = "features.safetensors"
+ON_PART = "on_part"  # in the file where not all descriptors are of the part
 TENSORS = ("descriptors", "descriptor_landmark", "descriptor_view", "keypoints", "view_descriptors", "vocabulary")
 
 
@@ -43,6 +44,11 @@ class SfmMap:
     features: str  # name of the local features, e.g. "sift"
     # [W, C] visual words; none where the views are described by a network
     vocabulary: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    on_part: NDArray[np.bool_] | None = None  # [D]; the others are of what is around it. None: all are the part's
+
+    def of_part(self) -> SfmMap:
+        """The map with the descriptors and landmarks of the part alone."""
+        return self if self.on_part is None else replace(self.take(self.on_part), on_part=None)
 
     def without(self, name: str) -> SfmMap:
         """The map without one view and without the landmarks that only it saw; itself where no view has that name."""
@@ -72,6 +78,7 @@ class SfmMap:
             descriptor_landmark=landmark.astype(np.int32),
             descriptor_view=self.descriptor_view[chosen],
             keypoints=self.keypoints[chosen],
+            on_part=None if self.on_part is None else self.on_part[chosen],
         )
 
 
@@ -81,6 +88,8 @@ def save_map(sfm_map: SfmMap, bundle: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _to_colmap(sfm_map).write_binary(folder)
     tensors = {name: np.ascontiguousarray(getattr(sfm_map, name)) for name in TENSORS}
+    if sfm_map.on_part is not None:
+        tensors[ON_PART] = sfm_map.on_part.astype(np.uint8)
     save_file(tensors, bundle / FEATURES_FILE, metadata={"features": sfm_map.features})
 
 
@@ -123,6 +132,8 @@ def _read_features(path: Path) -> tuple[dict[str, Any], str]:
     try:
         with safe_open(path, "numpy") as file:
             tensors = {name: file.get_tensor(name) for name in TENSORS}
+            if ON_PART in set(file.keys()):
+                tensors[ON_PART] = file.get_tensor(ON_PART).astype(bool)
             metadata = file.metadata() or {}
     except (OSError, SafetensorError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); train the model anew") from error
@@ -136,10 +147,14 @@ def _problem(m: SfmMap) -> str | None:
         return f"{views} views, {landmarks} landmarks, {count} descriptors"
     shapes = {"descriptors": (2, count), "descriptor_landmark": (1, count), "descriptor_view": (1, count),
               "keypoints": (2, count), "view_descriptors": (2, views)}  # fmt: skip
+    if m.on_part is not None:
+        shapes[ON_PART] = (1, count)
     for name, (dimensions, length) in shapes.items():
         array = getattr(m, name)
         if array.ndim != dimensions or len(array) != length:
             return f"{name} has shape {list(array.shape)}, expected {length} rows"
+    if m.on_part is not None and not m.on_part.any():
+        return "none of its descriptors is of the part"
     if m.keypoints.shape[1] != 2:
         return f"keypoints have {m.keypoints.shape[1]} columns"
     if m.vocabulary.ndim != 2 or m.vocabulary.size not in (0, m.view_descriptors.shape[1]):

@@ -15,6 +15,7 @@ from ..decision.inspection import Inspection
 from ..decision.result_message import plain_result
 from ..decision.threshold import choose_threshold
 from ..imaging import images
+from ..localization.sfm_map import SfmMap
 from ..model import ReferenceModel
 from ..verdicts import Verdict
 from .gallery import GalleryEntry, write_gallery
@@ -75,6 +76,11 @@ class InspectionWriter(AbstractContextManager["InspectionWriter"]):
         write_gallery(self._entries, self.folder / "index.html", f"Inspection with {self.model.name}")
 
 
+def _landmarks(sfm_map: SfmMap) -> str:
+    count, on_part = len(sfm_map.points), len(sfm_map.of_part().points)
+    return f"{count} landmarks" if count == on_part else f"{count} landmarks, {on_part} of them of the part"
+
+
 def model_summary(model: ReferenceModel) -> list[str]:
     """A few lines that say what a reference model knows and promises."""
     training, calibration = model.training, model.calibration
@@ -83,7 +89,7 @@ def model_summary(model: ReferenceModel) -> list[str]:
         f"model       {model.name} (method {model.method}, {model.created})",
         f"hash        {model.hash or 'not saved yet'}",
         f"camera      {model.camera.width}x{model.camera.height}, f = {model.camera.fx:.1f} px",
-        f"map         {len(model.sfm_map.view_names)} views, {len(model.sfm_map.points)} landmarks",
+        f"map         {len(model.sfm_map.view_names)} views, {_landmarks(model.sfm_map)}",
         f"gaussians   {len(model.gaussians)}, SH degree {model.gaussians.sh_degree}",
     ]
     if part := region_text(model):

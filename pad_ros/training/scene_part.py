@@ -77,7 +77,7 @@ def part_views(scene: Gaussians, inside: NDArray[np.bool_], views: Sequence[View
 
 
 def map_of(region: Region, sfm_map: SfmMap, views: Sequence[PartView]) -> SfmMap:
-    """The map's landmarks in the region, as the views show them where their masks say part.
+    """The map that knows which of its descriptors are of landmarks in the region, where the views' masks say part.
 
     Of views that do not show the part nothing is left.
     """
@@ -85,20 +85,20 @@ def map_of(region: Region, sfm_map: SfmMap, views: Sequence[PartView]) -> SfmMap
     for name in sfm_map.view_names:
         if name not in masks:
             sfm_map = sfm_map.without(name)
-    kept = region.contains(sfm_map.points)[sfm_map.descriptor_landmark]
+    on_part = region.contains(sfm_map.points)[sfm_map.descriptor_landmark]
     for v, name in enumerate(sfm_map.view_names):
         mask, own = masks[name], np.flatnonzero(sfm_map.descriptor_view == v)
         assert mask is not None
         grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * EDGE + 1,) * 2, np.uint8)) > 0
         x, y = sfm_map.keypoints[own].astype(np.intp).T
-        kept[own] &= grown[y.clip(0, mask.shape[0] - 1), x.clip(0, mask.shape[1] - 1)]
-    found = sfm_map.take(kept)
-    if len(found.points) < MIN_LANDMARKS:
+        on_part[own] &= grown[y.clip(0, mask.shape[0] - 1), x.clip(0, mask.shape[1] - 1)]
+    count = len(np.unique(sfm_map.descriptor_landmark[on_part]))
+    if count < MIN_LANDMARKS:
         raise TrainingError(
-            f"{region}: {len(found.points)} landmarks lie on the part, {MIN_LANDMARKS} are needed to find it again: "
-            "give a larger region with --part, or keep the surroundings' with --set localization.context=true"
+            f"{region}: {count} landmarks lie on the part, {MIN_LANDMARKS} are needed to find it again: give a larger "
+            "region with --part, or use those of the surroundings as well with --set localization.context=true"
         )
-    return found
+    return replace(sfm_map, on_part=on_part)
 
 
 def _most_filled(gaussians: Gaussians, views: Sequence[View], device: str) -> Floats:

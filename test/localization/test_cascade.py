@@ -261,6 +261,41 @@ def test_the_full_search_is_refined_and_gets_the_coarse_estimate(inspector, monk
     assert [a.strategy for a in found.attempts] == ["coarse matching", "full matching"]
 
 
+def in_its_surroundings(**settings):
+    """The box as taught in a scene: half of its landmarks are of what is around it."""
+    model = make_box_model(**settings)
+    on_part = np.arange(len(model.sfm_map.descriptors)) % 2 == 0
+    return Inspector(replace(model, sfm_map=replace(model.sfm_map, on_part=on_part)), "cpu")
+
+
+def found_around(monkeypatch, pose):
+    """Only a localizer that knows all landmarks finds `pose`."""
+    count = len(make_box_model().sfm_map.points)
+    monkeypatch.setattr(
+        Localizer,
+        "localize",
+        lambda self, query, estimate=None: matched(pose) if len(self._points) == count else LOST,
+    )
+
+
+def test_the_surroundings_help_where_the_parts_own_features_do_not(monkeypatch):
+    inspector = in_its_surroundings()
+    names = [strategy.name for strategy in inspector.cascade.strategies]
+    assert names == ["tracking", "coarse matching", "full matching", "surroundings", "appearance"]
+    found_around(monkeypatch, put_off(POSES[0], 1.0, 0.005, np.random.default_rng(0)))
+    found = located(inspector, photograph(POSES[0]))
+    assert found.reason_text == "localized by the surroundings"
+    assert rotation_angle(found.pose, POSES[0]) < np.radians(0.15)
+    assert [a.strategy for a in found.attempts] == ["full matching", "surroundings"]
+
+
+def test_a_part_that_was_moved_in_its_surroundings_is_not_found_by_them(monkeypatch):
+    found_around(monkeypatch, POSES[3])
+    found = located(in_its_surroundings(), photograph(POSES[0]))
+    assert is_lost(found) and "a wrong pose" in found.attempts[-2].outcome
+    assert [a.strategy for a in found.attempts][:2] == ["full matching", "surroundings"]
+
+
 def test_a_matched_pose_that_the_image_contradicts_is_weak(inspector, monkeypatch):
     monkeypatch.setattr(Localizer, "localize", lambda self, query, estimate: matched(POSES[3]))
     found = located(inspector, photograph(POSES[0]))

@@ -54,6 +54,22 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(loaded, name), getattr(original, name))
 
 
+def test_the_part_in_the_map_of_a_scene(tmp_path: Path) -> None:
+    whole = replace(small_map(), on_part=np.arange(10) < 6)
+    save_map(whole, tmp_path)
+    loaded = load_map(tmp_path)
+    np.testing.assert_array_equal(loaded.on_part, whole.on_part)
+    part = loaded.of_part()
+    np.testing.assert_array_equal(part.points, whole.points[:3])
+    np.testing.assert_array_equal(part.descriptors, whole.descriptors[:6])
+    assert part.on_part is None and part.of_part() is part
+    left = loaded.without("c.png")
+    np.testing.assert_array_equal(left.on_part, whole.on_part[whole.descriptor_view != 2])
+    save_map(replace(whole, on_part=np.zeros(10, bool)), tmp_path)
+    with pytest.raises(ModelError, match="none of its descriptors is of the part"):
+        load_map(tmp_path)
+
+
 def test_colmap_reads_the_map(tmp_path: Path) -> None:
     original = small_map()
     save_map(original, tmp_path)

@@ -106,13 +106,15 @@ def test_an_empty_region_is_refused_in_words():
         inside_region(region, SCENE, views_of(SCENE, from_front(3)), "cpu")
 
 
-def test_the_map_keeps_what_the_masks_show_of_the_region(cut):
+def test_the_map_knows_what_the_masks_show_of_the_region(cut):
     sfm_map = a_map(cut)
-    kept = map_of(REGION, sfm_map, cut)
-    assert len(kept.points) == 80 and np.all(REGION.contains(kept.points))
+    whole = map_of(REGION, sfm_map, cut)
+    assert len(whole.points) == 180
+    kept = whole.of_part()
+    assert len(kept.points) == 80 and kept.on_part is None and np.all(REGION.contains(kept.points))
     assert kept.view_names == tuple(view.taken.name for view in cut)
     assert kept.descriptor_landmark.max() == 79
-    first = map_of(REGION, sfm_map, cut[1:])
+    first = map_of(REGION, sfm_map, cut[1:]).of_part()
     assert first.view_names == kept.view_names[1:]
 
 
