@@ -111,7 +111,7 @@ class CoarseMatching:
         if estimate.found.pose is None:
             search.attempts.append(Attempt(self.name, estimate.found.reason_text))
             return None
-        refined = self.verifier.refine(search.query, estimate.found.pose)
+        refined = self.verifier.settle(search.query, estimate.found.pose)
         convincing = self.verifier.limits.convincing_loss
         found = self.verifier.accept(refined, estimate.found, convincing)
         found = found or self._confirmed(refined, estimate.found, search, estimate)
@@ -170,7 +170,7 @@ def _verified(
     """What features found, refined and judged, and the record of it."""
     loss = float("nan")
     if found.pose is not None:
-        refined = strategy.verifier.refine(query, found.pose)
+        refined = strategy.verifier.settle(query, found.pose)
         found, loss = strategy.verifier.judge(refined, found), refined.loss
     return found, Attempt(strategy.name, found.reason_text, loss)
 

@@ -155,3 +155,25 @@ def test_another_light_is_explained_and_a_wrong_pose_is_not():
     unshaded = unexplained(lit.lit_by(right.rendering).image, right.rendering)
     assert unshaded > limits.max_loss > right.loss and rotation_angle(right.pose, POSES[0]) < np.radians(1)
     assert wrong.loss > limits.max_loss
+
+
+def settled(monkeypatch, *answers):
+    """(what `settle` gives, poses it refined from) where refining NEAR and then what it gave has these outcomes."""
+    begun, left = [], list(answers)
+    monkeypatch.setattr(PoseVerifier, "refine", lambda self, query, pose: begun.append(pose) or left.pop(0))
+    return verifier().settle(query(photograph(POSES[0])), NEAR), begun
+
+
+def test_a_pose_that_was_refined_from_far_off_is_refined_again(monkeypatch):
+    halfway, there = refinement(put_off(NEAR, 4.0, 0.0, np.random.default_rng(1)), loss=0.02), refinement(POSES[0])
+    assert settled(monkeypatch, halfway, there) == (there, [NEAR, halfway.pose])
+    worse = refinement(POSES[0], loss=0.03)
+    assert settled(monkeypatch, halfway, worse)[0] is halfway
+    assert settled(monkeypatch, halfway, replace(there, accepted=False))[0] is halfway
+
+
+def test_a_pose_that_was_refined_from_nearby_is_refined_once(monkeypatch):
+    near = refinement(put_off(NEAR, 1.0, 0.0, np.random.default_rng(1)))
+    assert settled(monkeypatch, near) == (near, [NEAR])
+    nowhere = refinement(put_off(NEAR, 9.0, 0.0, np.random.default_rng(1)), accepted=False)
+    assert settled(monkeypatch, nowhere) == (nowhere, [NEAR])
