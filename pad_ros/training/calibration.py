@@ -3,9 +3,8 @@
 What is normal at each point comes from the views that the Gaussians were fitted to, rendered at slightly wrong poses,
 as a localized query is. Held-out views then go through exactly what `pad inspect` does, against the model without their
 own photograph: they show by how much more unseen views differ, and where (cross-fitted). The fitted views then go the
-same way, and the scores of all views give the threshold. A fitted view lies a full gap from the nearest photograph that
-is left, a query between views about half of one, which outweighs that the Gaussians were fitted to the view:
-`query_share` says by how much. It rests on the assumption that queries come from anywhere between the reference views.
+same way, and the scores of all views give the threshold. It rests on an assumption: a fitted view lies a full gap from
+the nearest photograph that is left, a query half of one, which outweighs that the Gaussians were fitted to the view.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ..compute.threads import only_our_threads
 from ..decision.calibration import Calibration
 from ..decision.conditions import ConditionLimits, measure_conditions
 from ..imaging.background import Background, mask_box
-from ..imaging.geometry import Pose, rotation_angle
+from ..imaging.geometry import Pose, largest_cosine, rotation_angle
 from ..imaging.views import View
 from ..inspector import Inspector
 from ..localization.result import Localization
@@ -45,12 +44,6 @@ EXPECTED_ALLOWANCE = 1.5  # times what is expected of the worst held-out view
 WRONG_POSE_DEG = 3.0  # a held-out view that is found farther from its pose than this says nothing about good views
 SMALLEST_SCALE = 0.1  # renderings that show no difference at all must not make noise a defect
 CROSS_FIT = 5  # folds of held-out views: none is scored by factors that it helped to fit
-# Measured on good images of the loader and six demo parts: where queries lie QUERY_GAP times as far from the nearest
-# view as views from each other, they score QUERY_SCORE times as high as views do (80 % quantiles). Twice the gap makes
-# a score 1.4 times as high.
-QUERY_SCORE, QUERY_GAP, GAP_EXPONENT = 0.8, 0.45, 0.5
-MAX_QUERY_SHARE = 1.2
-DIRECTIONS = 5000  # that queries may come from
 NO_SCORES = np.zeros(0, np.float32)
 PHOTOGRAPH_MARGIN = 4  # px around the part that a photograph keeps
 SCENE_MARGIN = 0.08  # the same of a part in a scene, share of the longer side
@@ -98,8 +91,6 @@ def calibrate(
             evidence = comparison.evidence(found.sample.query, found.sample.rendering, calibration.state)
         more.append(evidence.values.max() / calibration.scale)
     scores = np.concatenate([scores, np.array(more, np.float32)])
-    if method.scoring.photographs:  # else the gap between views hardly matters
-        scores *= np.float32(query_share((*fitted, *held_out), model.gaussians))
     return calibration.with_scores(scores, NO_SCORES, false_reject_rate)
 
 
@@ -199,33 +190,7 @@ def covered_angle(views: Sequence[View], gaussians: Gaussians) -> float:
     Reference views lie this far from each other at most, and half as much again is allowed: the model
     was fitted to, and checked on, views with such gaps between them.
     """
-    return float(min(1.5 * _gaps(_directions(views, gaussians)).max(), np.pi))
-
-
-def query_share(views: Sequence[View], gaussians: Gaussians, seed: int = 0) -> float:
-    """How high good queries score, as a share of what views score without their own photograph.
-
-    Queries are taken to come from all directions that lie no farther from a view than views do from each other.
-    """
-    directions = _directions(views, gaussians)
-    between = float(np.median(_gaps(directions)))
-    anywhere = np.random.default_rng(seed).normal(size=(DIRECTIONS, 3))
-    anywhere /= np.linalg.norm(anywhere, axis=1, keepdims=True)
-    gaps = np.arccos((anywhere @ directions.T).max(axis=1).clip(-1, 1))
-    near = gaps[gaps <= between]
-    if not len(near) or between <= 0:
-        return 1.0
-    return float(min(QUERY_SCORE * (np.median(near) / between / QUERY_GAP) ** GAP_EXPONENT, MAX_QUERY_SHARE))
-
-
-def _directions(views: Sequence[View], gaussians: Gaussians) -> NDArray[np.float64]:
-    """[V, 3] unit vectors from the part to the cameras."""
-    offsets = np.array([view.pose.centre for view in views if view.pose is not None]) - gaussians.centre
-    return np.asarray(offsets / np.linalg.norm(offsets, axis=1, keepdims=True))
-
-
-def _gaps(directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[V] rad, how far each direction is from the nearest other one."""
-    cosines = directions @ directions.T
-    np.fill_diagonal(cosines, -1)
-    return np.asarray(np.arccos(cosines.max(axis=1).clip(-1, 1)))
+    centre = gaussians.centre
+    centres = np.array([view.pose.centre for view in views if view.pose is not None])
+    cosines = np.array([largest_cosine(np.delete(centres, i, axis=0), c, centre) for i, c in enumerate(centres)])
+    return float(min(1.5 * np.arccos(cosines.clip(-1, 1)).max(), np.pi))

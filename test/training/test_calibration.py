@@ -20,7 +20,7 @@ from pad_ros.localization.result import Localization
 from pad_ros.methods.presets import load_method
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.settings import ScoringSettings
-from pad_ros.training.calibration import calibrate, covered_angle, jittered, query_share, take_photographs
+from pad_ros.training.calibration import calibrate, covered_angle, jittered, take_photographs
 from pad_ros.verdicts import Reason
 
 GAUSSIANS = box(800)
@@ -144,25 +144,6 @@ def test_coverage_follows_the_gaps_between_views():
     directions = [(v.pose.centre - centre) / np.linalg.norm(v.pose.centre - centre) for v in spread]
     gaps = [max(np.dot(a, b) for b in directions if b is not a) for a in directions]
     assert covered_angle(spread, GAUSSIANS) >= np.arccos(min(gaps))
-
-
-def seen_from(directions):
-    """Views from these directions, 4 units from the part."""
-    view, up = photographs_of(box(100), 1)[0], np.array([0.1, 0.2, 1.0])
-    return [replace(view, pose=Pose.look_at(4 * d + GAUSSIANS.centre, GAUSSIANS.centre, up)) for d in directions]
-
-
-def test_queries_score_lower_where_views_are_spread_evenly():
-    """Between evenly spread views a query is nearer to one than they are to each other; among random ones it is not."""
-    k = np.arange(100) + 0.5
-    z, turn = 1 - 2 * k / 100, np.pi * (1 + 5**0.5) * k
-    even = np.stack([np.sqrt(1 - z**2) * np.cos(turn), np.sqrt(1 - z**2) * np.sin(turn), z], axis=1)
-    chance = np.random.default_rng(0).normal(size=(100, 3))
-    chance /= np.linalg.norm(chance, axis=1, keepdims=True)
-    assert 0.75 < query_share(seen_from(even), GAUSSIANS) < 0.85
-    assert 0.92 < query_share(seen_from(chance), GAUSSIANS) < 1.1
-    assert query_share(seen_from(even[:1]), GAUSSIANS) <= 1.2
-    assert query_share(seen_from(even[[0, 0, 0]]), GAUSSIANS) <= 1.2  # all taken from one place
 
 
 def test_jitter_is_small_centred_and_repeatable():
