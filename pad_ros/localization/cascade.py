@@ -24,7 +24,8 @@ from .result import Attempt, Localization
 from .verification import PoseVerifier
 
 MIN_CONTRAST = 3.0  # grey levels: standard deviation under which an image shows nothing
-APPEARANCE_POSES = 4  # that are tried where no features give one
+APPEARANCE_POSES = 6  # that are tried where no features give one,
+CLEAR_SHARE = 0.75  # of the loss that convinces: a pose that explains the image this well needs no rival
 TRACKED = Localization(None, Reason.NONE, "tracked")  # what a tracked pose is put into
 
 
@@ -194,12 +195,11 @@ class ByAppearance:
         convincing = verifier.limits.convincing_loss
         best: Refinement | None = None
         for pose in appearance.poses(query.undistorted, query.part_mask, query.pinhole, APPEARANCE_POSES):
-            refined = verifier.refine(query, pose)
-            if refined.accepted and refined.loss > convincing:  # it may have begun too far off
-                again = verifier.refine(query, refined.pose)
-                refined = again if again.accepted else refined
+            refined = verifier.settle(query, pose)
             if refined.accepted and (best is None or refined.loss < best.loss):
                 best = refined
+                if refined.loss <= CLEAR_SHARE * convincing:
+                    break
         located = Localization(None, Reason.NONE, "localized by appearance")
         found = None if best is None else verifier.accept(best, located, convincing)
         if found is None:

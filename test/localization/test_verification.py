@@ -158,22 +158,34 @@ def test_another_light_is_explained_and_a_wrong_pose_is_not():
 
 
 def settled(monkeypatch, *answers):
-    """(what `settle` gives, poses it refined from) where refining NEAR and then what it gave has these outcomes."""
+    """(what `settle` gives, poses it refined from) where refining NEAR, and then what that gave, has these outcomes."""
     begun, left = [], list(answers)
-    monkeypatch.setattr(PoseVerifier, "refine", lambda self, query, pose: begun.append(pose) or left.pop(0))
+    monkeypatch.setattr(PoseVerifier, "refine", lambda self, query, pose, last=None: begun.append(pose) or left.pop(0))
     return verifier().settle(query(photograph(POSES[0])), NEAR), begun
 
 
-def test_a_pose_that_was_refined_from_far_off_is_refined_again(monkeypatch):
-    halfway, there = refinement(put_off(NEAR, 4.0, 0.0, np.random.default_rng(1)), loss=0.02), refinement(POSES[0])
-    assert settled(monkeypatch, halfway, there) == (there, [NEAR, halfway.pose])
-    worse = refinement(POSES[0], loss=0.03)
-    assert settled(monkeypatch, halfway, worse)[0] is halfway
-    assert settled(monkeypatch, halfway, replace(there, accepted=False))[0] is halfway
+def near_by(pose, degrees, **outcome):
+    return refinement(put_off(pose, degrees, 0.0, np.random.default_rng(1)), **outcome)
+
+
+def test_a_pose_that_refining_turns_far_is_refined_until_it_stays(monkeypatch):
+    halfway = near_by(NEAR, 4.0, loss=0.03)
+    farther = near_by(halfway.pose, 4.0, loss=0.02)
+    there = near_by(farther.pose, 0.5)
+    assert settled(monkeypatch, halfway, farther, there) == (there, [NEAR, halfway.pose, farther.pose])
+    for no_better in (replace(farther, loss=0.031), replace(farther, accepted=False)):
+        assert settled(monkeypatch, halfway, no_better) == (halfway, [NEAR, halfway.pose])
 
 
 def test_a_pose_that_was_refined_from_nearby_is_refined_once(monkeypatch):
-    near = refinement(put_off(NEAR, 1.0, 0.0, np.random.default_rng(1)))
+    near = near_by(NEAR, 1.0)
     assert settled(monkeypatch, near) == (near, [NEAR])
-    nowhere = refinement(put_off(NEAR, 9.0, 0.0, np.random.default_rng(1)), accepted=False)
+    nowhere = near_by(NEAR, 9.0, accepted=False)
     assert settled(monkeypatch, nowhere) == (nowhere, [NEAR])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pose_far_off_finds_its_way(seed):
+    start = put_off(POSES[0], 25.0, 0.005, np.random.default_rng(seed))
+    refined = verifier().settle(query(photograph(POSES[0])), start)
+    assert refined.accepted and rotation_angle(refined.pose, POSES[0]) < np.radians(0.15)
