@@ -22,7 +22,7 @@ from .registration import MIN_FEATURES, MIN_VIEWS, Failure, check_placed, failur
 from .view_matching import agreeing, pairs_by_retrieval
 
 COMPARED = 60  # of very many views each is compared with so many, found by retrieval
-CONFIRMED_SHARE = 0.5  # of a view's matches, that must agree with its pose
+CONFIRMED_SHARE = 0.5  # of the share of matches that agree with the poses in the median view
 CONFIRMED_ERROR = 2.0  # within so many times the usual tolerance
 TOO_SMALL_DISTORTION = 0.5  # px at the corners: below, none was seen
 
@@ -69,7 +69,8 @@ def _confirmed(
 ) -> dict[int, tuple[View, Features]]:  # fmt: skip
     """Views with poses and their features, as a pinhole sees these, by index.
 
-    Only where most of all matches with other placed views agree: few of them place any view somewhere.
+    Only where about as many of all matches with other placed views agree as for other views: a few of them place any
+    view somewhere.
     """
     placed = {v: _posed(views.views[v], features[v], reconstruction, v + 1) for v in _placed(reconstruction)}
     of = {pair: found for pair, found in matches.items() if pair[0] in placed and pair[1] in placed}
@@ -77,13 +78,13 @@ def _confirmed(
     among = replace(views, views=tuple(view for view, _ in placed.values()))
     renamed = {(order[i], order[j]): found for (i, j), found in of.items()}
     good = agreeing(among, [seen for _, seen in placed.values()], renamed, CONFIRMED_ERROR * max_error)
-    kept = {}
-    for v, found in placed.items():
-        pairs = [pair for pair in renamed if order[v] in pair]
-        agree = sum(len(good.get(pair, ())) for pair in pairs)
-        if agree >= max(MIN_PAIR_MATCHES, CONFIRMED_SHARE * sum(len(renamed[pair]) for pair in pairs)):
-            kept[v] = found
-    return kept
+    agree, among_all = np.zeros(len(placed)), np.zeros(len(placed))
+    for pair, pairs in renamed.items():
+        agree[list(pair)] += len(good.get(pair, ()))
+        among_all[list(pair)] += len(pairs)
+    share = agree / np.maximum(among_all, 1)
+    firm = (agree >= MIN_PAIR_MATCHES) & (share >= CONFIRMED_SHARE * np.median(share))
+    return {v: found for (v, found), is_firm in zip(placed.items(), firm, strict=True) if is_firm}
 
 
 def _all_pairs(views: ReferenceViews, features: Sequence[Features], tools: MappingTools) -> list[tuple[int, int]]:
