@@ -1,6 +1,6 @@
 """Trains and evaluates on every part there is: one table with the mean.
 
-    python benchmarks/accuracy.py OUT [--parts bracket,pcb,...] [--shared FOLDER] [--budget 420]
+    python benchmarks/accuracy.py OUT [--parts bracket,pcb,...] [--shared FOLDER] [--budget 420] [--seed N]
 
 Rows: the demo generator's parts (made below OUT), and, where the shared data are, the MAD-like loader and the real
 photographs with edited defects: of "fox" all of the room is the part, of "fox_part" what the cameras look at. A row
@@ -39,12 +39,13 @@ def main() -> None:
     names = [*PARTS, "loader", *PHOTO_READERS]
     parser.add_argument("--parts", default=",".join(names), help="default: all")
     parser.add_argument("--method", default="pad")
+    parser.add_argument("--seed", type=int, default=1, help="of the demo generator's views and defects")
     add_training(parser)
     add_shared(parser)
     arguments = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
     for name in chosen(parser, arguments.parts, names):
-        dataset = find_dataset(name, arguments.out, arguments.shared)
+        dataset = find_dataset(name, arguments)
         if dataset is None:
             print(f"{name}: skipped, no data below {arguments.shared}")
             continue
@@ -56,14 +57,15 @@ def main() -> None:
     write_result("accuracy", "Accuracy of all parts", columns, rows, "Rates are at each model's own threshold.")
 
 
-def find_dataset(name: str, out: Path, shared: Path) -> Path | None:
+def find_dataset(name: str, arguments: argparse.Namespace) -> Path | None:
     """The data set of a row, made if need be; None where its source is missing."""
+    shared = arguments.shared
     if name == "loader":
         return loader(shared) if loader(shared).is_dir() else None
-    folder = out / "data" / name
+    folder = arguments.out / "data" / name
     if not folder.exists():
         if name in PARTS:
-            make_dataset(folder, name, views=80, queries=QUERIES, seed=1)
+            make_dataset(folder, name, views=80, queries=QUERIES, seed=arguments.seed)
         elif (photos := shared / "data" / PHOTO_FOLDERS.get(name, name)).is_dir():
             write_photo_dataset(PHOTO_READERS[name](photos), folder, name, seed=0)
         else:
