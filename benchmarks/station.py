@@ -187,7 +187,7 @@ def fill(place: Place, begin: int, end: int, total: int) -> None:
     step = DAYS * 86_400 * SECOND // total
     first = time.time_ns() - DAYS * 86_400 * SECOND
     for start in range(begin, end, 2000):
-        batch = [(record(rng, first + i * step), []) for i in range(start, min(start + 2000, end))]
+        batch = [(record(rng, first + i * step), False) for i in range(start, min(start + 2000, end))]
         with writing(engine).begin() as connection:
             store(connection, batch)
     engine.dispose()

@@ -14,9 +14,9 @@ from .picture_store import PictureSet
 from .place import Place
 from .record import record_of_inspection
 from .registry import register
-from .writer import HistoryWriter
+from .writer import HistoryWriter, WriterSettings
 
-MOST_WAITING = 500  # results: here nobody is kept from working by waiting
+MOST_WAITING, MOST_PICTURES = 500, 10  # results, and those whose pictures wait: here nobody is harmed by waiting
 PATIENCE = 60.0  # seconds
 
 
@@ -29,7 +29,7 @@ class InspectionRecorder(AbstractContextManager["InspectionRecorder"]):
         engine = open_history(place)
         register(engine, model, folder, "pad")
         engine.dispose()
-        self._writer = HistoryWriter(place)
+        self._writer = HistoryWriter(place, WriterSettings(cell))
 
     def add(self, name: str, inspection: Inspection, part_id: str = "", time_ns: int | None = None) -> None:
         """Keep one inspection; time_ns: when the image was taken, None: now."""
@@ -39,7 +39,8 @@ class InspectionRecorder(AbstractContextManager["InspectionRecorder"]):
         )  # fmt: skip
         pictures = PictureSet.of(inspection) if self._writer.wants_pictures(record) else None
         self._writer.offer(record, pictures)
-        if self._writer.status().waiting > MOST_WAITING:
+        status = self._writer.status()
+        if status.waiting > MOST_WAITING or status.waiting_pictures > MOST_PICTURES:
             self._writer.flush(PATIENCE)
 
     def __exit__(self, *_: object) -> None:

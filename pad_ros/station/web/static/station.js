@@ -28,6 +28,12 @@ if (live) {
   setTimeout(renew, 1000);
 }
 
+// A result whose pictures are not written yet: look again, unless somebody is at work in a form.
+if (!live && document.querySelector("[data-pending]")) {
+  const again = () => document.activeElement.matches("input, select, textarea") ? setTimeout(again, 2000) : location.reload();
+  setTimeout(again, 2000);
+}
+
 // Review: a slider between two pictures, zoom, and keys.
 const compare = document.querySelector(".compare");
 if (compare) {
