@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,6 @@ class RecorderNode(Node):
         parts = (self.cell, sent_ns, msg.part_id, stamp_ns(msg.header.stamp), msg.verdict)
         uid = blake2b(repr(parts).encode("utf-8", "replace"), digest_size=16).hexdigest()
         record = record_of_message(msg, time_ns=sent_ns, cell=self.cell, uid=uid)
-        record = replace(record, p_value=self._link.p_value(record.model_hash, record.score))
         self._note(record)
         self.health.count(record.verdict.name)
         wanted = self.parameters["pictures"] and self.writer.wants_pictures(record)

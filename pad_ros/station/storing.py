@@ -78,8 +78,8 @@ def store(connection: Connection, batch: Sequence[Wanted]) -> None:
 
 
 def attach(connection: Connection, record: ResultRecord, outcome: int, files: Sequence[StoredPicture]) -> bool:
-    """Say what became of a result's pictures: KEPT with the files, DROPPED or ABSENT. False where the result is unknown;
-    what is kept stays kept, as an answer may have been lost."""
+    """Say what became of a result's pictures: KEPT with the files, DROPPED or ABSENT. False where the result is
+    unknown; what is kept stays kept, as an answer may have been lost."""
     asked = select(results.c.id, results.c.picture_state).where(results.c.uid == record.uid).with_for_update()
     row = connection.execute(asked).first()
     if row is None:

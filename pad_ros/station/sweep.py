@@ -1,5 +1,5 @@
-"""What a recorder that was killed left behind: results that wait for pictures in vain, files that no row names, and rows
-whose files are gone."""
+"""What a recorder that was killed left behind: results that wait for pictures in vain, files that no row names, and
+rows whose files are gone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _sweep_hour(engine: Engine, store: PictureStore, folder: Path, begin: int, o
     of_this_hour = (pictures.c.time_ns >= begin) & (pictures.c.time_ns < begin + HOUR)
     asked = select(pictures.c.path, pictures.c.id).where(pictures.c.kind.in_(KINDS), of_this_hour)
     with engine.connect() as connection:
-        rows: dict[str, int] = {path: key for path, key in connection.execute(asked)}
+        rows: dict[str, int] = {row.path: row.id for row in connection.execute(asked)}
         unnamed = sorted(files - rows.keys())
         states = _states(connection, [_uid(path) for path in unnamed])
     unknown = PENDING if begin + HOUR > oldest else DROPPED
@@ -77,7 +77,7 @@ def _states(connection: Connection, uids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in _parts(uids):
         asked = select(results.c.uid, results.c.picture_state).where(results.c.uid.in_(part))
-        found |= {uid: state for uid, state in connection.execute(asked)}
+        found |= {row.uid: row.picture_state for row in connection.execute(asked)}
     return found
 
 

@@ -34,8 +34,8 @@ REFUSED_CLASSES = ("22", "23")  # of SQLSTATE: data that the server will never t
 
 @dataclass(frozen=True)
 class WriterSettings:
-    """What may wait in memory: results, and bytes of their pictures. cell: whose results wait in vain for pictures that a
-    process before had in memory; no two processes write for one cell."""
+    """What may wait in memory: results, and bytes of their pictures. cell: whose results wait in vain for pictures that
+    a process before had in memory; no two processes write for one cell."""
 
     cell: str = ""
     max_results: int = 20_000

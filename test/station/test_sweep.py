@@ -45,7 +45,8 @@ def test_only_the_cell_that_starts_gives_up_what_it_waited_for(history):
         set_state(engine, record, PENDING)
     give_up(engine, "left")
     with engine.connect() as connection:
-        states = {uid: state for uid, state in connection.execute(select(results.c.uid, results.c.picture_state))}
+        asked = select(results.c.uid, results.c.picture_state)
+        states = {row.uid: row.picture_state for row in connection.execute(asked)}
     assert [states[record.uid] for record in records] == [DROPPED, PENDING, KEPT, KEPT]
 
 

@@ -16,8 +16,8 @@ from station_records import make_pictures, make_record, uids, wait_for, write_hi
 from pad_ros.errors import InputError
 from pad_ros.station import writer as module
 from pad_ros.station.database import open_history
-from pad_ros.station.place import Place
 from pad_ros.station.picture_store import PictureSet, PictureStore
+from pad_ros.station.place import Place
 from pad_ros.station.schema import (
     ABSENT,
     DROPPED,
@@ -195,7 +195,8 @@ def test_wrong_urls_are_refused_at_once(tmp_path):
 
 def picture_states(place) -> dict[str, int]:
     with open_history(place).connect() as connection:
-        return {uid: state for uid, state in connection.execute(select(results.c.uid, results.c.picture_state))}
+        found = connection.execute(select(results.c.uid, results.c.picture_state))
+        return {row.uid: row.picture_state for row in found}
 
 
 def test_records_do_not_wait_for_their_pictures(tmp_path, monkeypatch):
@@ -281,7 +282,8 @@ from station_records import make_pictures, make_record
 from pad_ros.station.place import Place
 from pad_ros.station.writer import HistoryWriter, WriterSettings
 from pad_ros.verdicts import Verdict
-writer = HistoryWriter(Place(Path(sys.argv[1])), WriterSettings("/cell"), lambda done: print(*(r.uid for r in done), flush=True))
+told = lambda done: print(*(r.uid for r in done), flush=True)
+writer = HistoryWriter(Place(Path(sys.argv[1])), WriterSettings("/cell"), told)
 while True:
     writer.offer(make_record(time_ns=time.time_ns()))
     writer.offer(make_record(Verdict.REJECT, time_ns=time.time_ns()), make_pictures(size=400))

@@ -1,0 +1,157 @@
+"""What a recorder beside a cell costs it: the cell's latency with the recorder on and off, in turn, on the same images.
+
+    python benchmarks/station_cell.py MODEL IMAGE... [--rounds 6] [--batch 12]
+
+A cell runs as a process of its own and is given one image after the other. In each round it gets the same images with a
+recorder beside it (a process, SQLite, the default rule for pictures) and without, in changing order. Latency is the
+result's total_ms, from acceptance of the image to its verdict. Exit status 1 if the ratio of the medians is above 1.03,
+or a result is not in the history.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from common import option_parser, write_result
+from pad_ros.msg import InspectionResult
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from ros_line import Line, own_graph
+from sensor_msgs.msg import Image as ImageMsg
+from sqlalchemy import func, select
+from std_msgs.msg import Header
+
+from pad_ros.imaging import images
+from pad_ros.nodes.support.convert import rgb_to_image
+from pad_ros.nodes.support.qos import reliable, result_qos
+from pad_ros.station.database import open_history
+from pad_ros.station.place import Place
+from pad_ros.station.schema import PICTURE_STATES, results
+
+NAMESPACE = "/bench"
+LIMIT = 1.03  # of the ratio of the medians
+PATIENCE = 120.0  # seconds
+
+
+class Client(Node):
+    """Publishes one image at a time and waits for its result."""
+
+    def __init__(self) -> None:
+        super().__init__("client", namespace=NAMESPACE)
+        self._images = self.create_publisher(ImageMsg, "image_raw", reliable(5))
+        self.create_subscription(InspectionResult, "result", self._on_result, result_qos())
+        self._awaited, self._result, self._came = 0, None, threading.Event()
+
+    def listeners(self) -> int:
+        """Who listens to results besides this client."""
+        return self.count_subscribers("result") - 1
+
+    def ready(self) -> bool:
+        return self._images.get_subscription_count() > 0 and self.count_publishers("result") > 0
+
+    def inspect(self, image: images.Image) -> InspectionResult:
+        self._came.clear()
+        header = Header(frame_id="camera", stamp=self.get_clock().now().to_msg())
+        self._awaited = header.stamp
+        self._images.publish(rgb_to_image(image, header))
+        if not self._came.wait(PATIENCE) or self._result is None:
+            sys.exit(f"no result within {PATIENCE:.0f} s")
+        return self._result
+
+    def _on_result(self, msg: InspectionResult) -> None:
+        if msg.header.stamp == self._awaited:
+            self._result = msg
+            self._came.set()
+
+
+def wait(condition, what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit(f"waited in vain for {what}")
+        time.sleep(0.05)
+
+
+def main() -> int:
+    parser = option_parser(__doc__, "model", "images...")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=12, help="images for each side of a round")
+    arguments = parser.parse_args()
+    own_graph()
+    shown = [images.load(path) for path in arguments.images]
+    rclpy.init()
+    client, executor = Client(), SingleThreadedExecutor()
+    executor.add_node(client)
+    threading.Thread(target=executor.spin, daemon=True).start()
+    with tempfile.TemporaryDirectory(prefix="pad_station_cell_") as folder:
+        station = Path(folder) / "station"
+        settings = {"model": arguments.model.resolve(), "free_running": "every", "frozen_check": False}
+        cell = Line({"cell": settings}, NAMESPACE, Path(folder))
+        try:
+            wait(client.ready, "the cell")
+            for image in shown[:3]:
+                client.inspect(image)
+            times = measure(client, shown, arguments.rounds, arguments.batch, station, Path(folder))
+        finally:
+            cell.stop()
+            executor.shutdown(timeout_sec=5)
+            rclpy.try_shutdown()
+        engine = open_history(Place(station))
+        with engine.connect() as connection:
+            states = connection.execute(select(results.c.picture_state, func.count()).group_by(results.c.picture_state))
+            kept = {PICTURE_STATES[state] or "unwanted": count for state, count in states}
+        engine.dispose()
+    return report(times, kept)
+
+
+def measure(
+    client: Client, shown: list[images.Image], rounds: int, batch: int, station: Path, folder: Path
+) -> dict[bool, list[list[float]]]:
+    """Milliseconds of each image, by whether a recorder listened: a list for each round."""
+    rng, times = random.Random(0), {True: [], False: []}
+    for i in range(rounds):
+        chosen = rng.choices(shown, k=batch)
+        for recorded in ((True, False), (False, True))[i % 2]:
+            recorder = Line({"recorder": {"station": station}}, NAMESPACE, folder) if recorded else None
+            wait(lambda recorded=recorded: client.listeners() == recorded, "the recorder to come or go")
+            client.inspect(chosen[0])  # the first after a change is not counted
+            times[recorded].append([client.inspect(image).total_ms for image in chosen])
+            if recorder is not None:
+                recorder.signal("recorder", signal.SIGINT)
+                recorder.processes["recorder"].wait(PATIENCE)
+    return times
+
+
+def report(times: dict[bool, list[list[float]]], kept: dict[str, int]) -> int:
+    medians = {side: float(np.median(np.concatenate(found))) for side, found in times.items()}
+    ratio = medians[True] / medians[False]
+    ratios = sorted(float(np.median(on) / np.median(off)) for on, off in zip(times[True], times[False], strict=True))
+    of_images = np.concatenate(times[True]) / np.concatenate(times[False])
+    count, expected = sum(map(len, times[True])), sum(map(len, times[True])) + len(times[True])
+    load = os.getloadavg()[1]
+    write_result(
+        "station_cell", "The station: what a recorder costs the cell",
+        ["images for each side", "off: p50 ms", "on: p50 ms", "ratio", "median of the ratios of single images",
+         "ratios of the rounds", "results in the history", "of them with pictures"],
+        [[count, round(medians[False], 1), round(medians[True], 1), round(ratio, 3),
+          round(float(np.median(of_images)), 3),
+          f"{ratios[0]:.3f} to {ratios[-1]:.3f}", sum(kept.values()), kept.get("kept", 0)]],
+        "A cell and a recorder as processes, images one after the other without a pause, the same for both sides in "
+        f"turn. {expected} results were to be recorded (the first of each round is not timed), and up to 100 more that "
+        f"the cell keeps for late subscribers. Scheduling priority (nice) {os.nice(0)}; load average {load:.1f} on "
+        f"{os.cpu_count()} cores.",
+    )  # fmt: skip
+    return int(ratio > LIMIT or sum(kept.values()) < expected)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
