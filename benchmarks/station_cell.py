@@ -1,11 +1,11 @@
 """What a recorder beside a cell costs it: the cell's latency with the recorder on and off, in turn, on the same images.
 
-    python benchmarks/station_cell.py MODEL IMAGE... [--rounds 6] [--batch 12]
+    python benchmarks/station_cell.py MODEL IMAGE... [--rounds 6] [--batch 12] [--rate 2]
 
-A cell runs as a process of its own and is given one image after the other. In each round it gets the same images with a
-recorder beside it (a process, SQLite, the default rule for pictures) and without, in changing order. Latency is the
-result's total_ms, from acceptance of the image to its verdict. Exit status 1 if the ratio of the medians is above 1.03,
-or a result is not in the history.
+A cell runs as a process of its own and is given images at the line's rate (0: one after the other without a pause). In
+each round it gets the same images with a recorder beside it (a process, SQLite, the default rule for pictures) and
+without, in changing order. Latency is the result's total_ms, from acceptance of the image to its verdict. Exit status 1
+if the ratio of the medians is above 1.03, or a result is not in the history.
 """
 
 from __future__ import annotations
@@ -43,22 +43,21 @@ PATIENCE = 120.0  # seconds
 
 
 class Client(Node):
-    """Publishes one image at a time and waits for its result."""
+    """Publishes one image at a time and waits for its result. rate: images a second at most; 0: as many as can be."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__("client", namespace=NAMESPACE)
+        self._pause, self._last = 1 / rate if rate else 0.0, 0.0
         self._images = self.create_publisher(ImageMsg, "image_raw", reliable(5))
         self.create_subscription(InspectionResult, "result", self._on_result, result_qos())
         self._awaited, self._result, self._came = 0, None, threading.Event()
-
-    def listeners(self) -> int:
-        """Who listens to results besides this client."""
-        return self.count_subscribers("result") - 1
 
     def ready(self) -> bool:
         return self._images.get_subscription_count() > 0 and self.count_publishers("result") > 0
 
     def inspect(self, image: images.Image) -> InspectionResult:
+        time.sleep(max(0.0, self._last + self._pause - time.monotonic()))
+        self._last = time.monotonic()
         self._came.clear()
         header = Header(frame_id="camera", stamp=self.get_clock().now().to_msg())
         self._awaited = header.stamp
@@ -85,11 +84,12 @@ def main() -> int:
     parser = option_parser(__doc__, "model", "images...")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--batch", type=int, default=12, help="images for each side of a round")
+    parser.add_argument("--rate", type=float, default=2.0, help="images a second")
     arguments = parser.parse_args()
     own_graph()
     shown = [images.load(path) for path in arguments.images]
     rclpy.init()
-    client, executor = Client(), SingleThreadedExecutor()
+    client, executor = Client(arguments.rate), SingleThreadedExecutor()
     executor.add_node(client)
     threading.Thread(target=executor.spin, daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="pad_station_cell_") as folder:
@@ -110,28 +110,30 @@ def main() -> int:
             states = connection.execute(select(results.c.picture_state, func.count()).group_by(results.c.picture_state))
             kept = {PICTURE_STATES[state] or "unwanted": count for state, count in states}
         engine.dispose()
-    return report(times, kept)
+    return report(times, kept, arguments.rate)
 
 
 def measure(
     client: Client, shown: list[images.Image], rounds: int, batch: int, station: Path, folder: Path
 ) -> dict[bool, list[list[float]]]:
     """Milliseconds of each image, by whether a recorder listened: a list for each round."""
-    rng, times = random.Random(0), {True: [], False: []}
+    rng, times, others = random.Random(0), {True: [], False: []}, client.count_subscribers("result")
     for i in range(rounds):
         chosen = rng.choices(shown, k=batch)
         for recorded in ((True, False), (False, True))[i % 2]:
             recorder = Line({"recorder": {"station": station}}, NAMESPACE, folder) if recorded else None
-            wait(lambda recorded=recorded: client.listeners() == recorded, "the recorder to come or go")
+            wait(lambda n=others + recorded: client.count_subscribers("result") == n, "the recorder to come or go")
             client.inspect(chosen[0])  # the first after a change is not counted
             times[recorded].append([client.inspect(image).total_ms for image in chosen])
             if recorder is not None:
                 recorder.signal("recorder", signal.SIGINT)
                 recorder.processes["recorder"].wait(PATIENCE)
+        on, off = (np.median(times[side][-1]) for side in (True, False))
+        print(f"round {i + 1}: {on:.0f} ms with the recorder, {off:.0f} ms without", file=sys.stderr, flush=True)
     return times
 
 
-def report(times: dict[bool, list[list[float]]], kept: dict[str, int]) -> int:
+def report(times: dict[bool, list[list[float]]], kept: dict[str, int], rate: float) -> int:
     medians = {side: float(np.median(np.concatenate(found))) for side, found in times.items()}
     ratio = medians[True] / medians[False]
     ratios = sorted(float(np.median(on) / np.median(off)) for on, off in zip(times[True], times[False], strict=True))
@@ -145,10 +147,10 @@ def report(times: dict[bool, list[list[float]]], kept: dict[str, int]) -> int:
         [[count, round(medians[False], 1), round(medians[True], 1), round(ratio, 3),
           round(float(np.median(of_images)), 3),
           f"{ratios[0]:.3f} to {ratios[-1]:.3f}", sum(kept.values()), kept.get("kept", 0)]],
-        "A cell and a recorder as processes, images one after the other without a pause, the same for both sides in "
-        f"turn. {expected} results were to be recorded (the first of each round is not timed), and up to 100 more that "
-        f"the cell keeps for late subscribers. Scheduling priority (nice) {os.nice(0)}; load average {load:.1f} on "
-        f"{os.cpu_count()} cores.",
+        f"A cell and a recorder as processes, {f'{rate:g} images a second' if rate else 'images without a pause'}, the "
+        f"same for both sides in turn. {expected} results were to be recorded (the first of each round is not timed), "
+        "and those that the cell keeps for late subscribers, 100 at most. Scheduling priority (nice) "
+        f"{os.nice(0)}; load average {load:.1f} on {os.cpu_count()} cores.",
     )  # fmt: skip
     return int(ratio > LIMIT or sum(kept.values()) < expected)
 

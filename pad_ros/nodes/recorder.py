@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -40,6 +41,7 @@ from .support.stages import stamp_ns
 from .support.station_link import StationLink
 
 CHECK = 0.1  # seconds between looks at results that wait for pictures
+NICE = 5  # of the process: on a machine that is busy the cell goes first
 MEGABYTE, GIGABYTE = 10**6, 10**9
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # goes with whatever a driver offers
 
@@ -187,6 +189,7 @@ class RecorderHealth(Reporter):
 
 
 def main() -> int:
+    os.nice(NICE)
     return run(RecorderNode)
 
 
