@@ -143,10 +143,11 @@ def report(times: dict[bool, list[list[float]]], kept: dict[str, int], rate: flo
     write_result(
         "station_cell", "The station: what a recorder costs the cell",
         ["images for each side", "off: p50 ms", "on: p50 ms", "ratio", "median of the ratios of single images",
-         "ratios of the rounds", "results in the history", "of them with pictures"],
+         "ratios of the rounds", "results in the history", "their pictures"],
         [[count, round(medians[False], 1), round(medians[True], 1), round(ratio, 3),
           round(float(np.median(of_images)), 3),
-          f"{ratios[0]:.3f} to {ratios[-1]:.3f}", sum(kept.values()), kept.get("kept", 0)]],
+          f"{ratios[0]:.3f} to {ratios[-1]:.3f}", sum(kept.values()),
+          ", ".join(f"{count} {state}" for state, count in sorted(kept.items()))]],
         f"A cell and a recorder as processes, {f'{rate:g} images a second' if rate else 'images without a pause'}, the "
         f"same for both sides in turn. {expected} results were to be recorded (the first of each round is not timed), "
         "and those that the cell keeps for late subscribers, 100 at most. Scheduling priority (nice) "

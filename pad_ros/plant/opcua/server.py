@@ -36,7 +36,7 @@ STOP_TIMEOUT = 10.0  # seconds
 MAX_MESSAGE = 2**20  # bytes that a client may send at once
 MAX_CONNECTIONS, MAX_SUBSCRIPTIONS, MAX_QUEUED = 32, 64, 1000
 # Messages of one client that wait to be answered. asyncua's client has 100 requests open while it loads our types (963
-# in all), for which 100 is too little; each may hold 64 KiB, also before a login, so that 5000 would be 320 MB a client.
+# in all), for which 100 is too little; each may hold 64 KiB, also before a login: 5000 would be 320 MB a client.
 MAX_UNREAD = 500
 SECURE = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
