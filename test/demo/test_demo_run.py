@@ -79,7 +79,7 @@ def test_the_demos_results_are_a_station(tmp_path, capsys):
     """As of the line, and as of this process; `pad station` then shows them."""
     pytest.importorskip("sqlalchemy", reason="the packages of the extra `station` are not installed")
     model = make_model().save(tmp_path / "model")
-    photo = np.full((8, 8, 3), 90, np.uint8)
+    photo = np.full((64, 64, 3), 90, np.uint8)
     held = Inspection.hold(Reason.NOT_LOCALIZED, "no pose", image=photo)
     images.save(path := tmp_path / "good" / "0.png", photo)
     stamp = SimpleNamespace(sec=1, nanosec=0)
