@@ -141,7 +141,8 @@ def measure_writing(folder: Path, count: int, rate: float, with_postgres: bool) 
         ["database", "results", "per second", "in the database", "lost", "with pictures", "without theirs",
          "until committed, p50 ms", "p99 ms", "longest wait of who offers one, ms", "memory MB at 15 %", "at 95 %"],
         rows, "Results as of a line, 6 % of them not passed; these and 1 % of the others with pictures of "
-        f"{SIDE}x{SIDE} px (query as PNG, reference and overlay as JPEG, heatmap as 16-bit PNG). All in one process.",
+        f"{SIDE}x{SIDE} px (query as PNG, reference and overlay as JPEG, heatmap as 16-bit PNG). All in one process. "
+        f"Scheduling priority (nice) {os.nice(0)}, load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores.",
     )  # fmt: skip
 
 
