@@ -19,6 +19,7 @@ from pad_ros.imaging import images  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.recorder import RecorderNode  # noqa: E402
 from pad_ros.nodes.support.convert import image_to_rgb  # noqa: E402
+from pad_ros.nodes.support.outputs import RendererOutput, ScorerOutput  # noqa: E402
 from pad_ros.station import registry  # noqa: E402
 from pad_ros.station import writer as writing  # noqa: E402
 from pad_ros.station.database import open_history  # noqa: E402
@@ -75,6 +76,23 @@ def test_results_and_pictures_of_a_cell_are_kept(graph, record):
     assert decode_heatmap((place.pictures / heatmap.path).read_bytes(), heatmap.unit).max() == pytest.approx(
         reject.score, rel=0.01
     )
+
+
+def test_the_verdict_goes_out_before_any_picture(graph, record, monkeypatch):
+    """Who looks at pictures must not make the verdict late."""
+    order = []
+    for kind in (RendererOutput, ScorerOutput):
+        original = kind.publish
+
+        def publish(self, *given, original=original, kind=kind):
+            order.append(kind)
+            original(self, *given)
+
+        monkeypatch.setattr(kind, "publish", publish)
+    node, publisher, _ = record(pictures=False)
+    publisher.publish(graph.image(GOOD))
+    graph.wait(lambda: node.writer.status().committed == 1, "the result")
+    graph.wait(lambda: order == [ScorerOutput, RendererOutput], "verdict and pictures")
 
 
 def test_a_recorder_that_comes_late_or_again_misses_and_doubles_nothing(graph, record):

@@ -55,17 +55,15 @@ LOW_CONTRAST = """() => {
 }"""
 
 
-# What can be operated on a page, numbered; and which of it has the focus, with whether one sees that.
-CONTROLS = """() => {
-  const names = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
-  const all = document.querySelectorAll(names);
-  window.controls = [...all].filter((e) => e.getClientRects().length && !e.disabled);
-  return window.controls.length;
-}"""
-FOCUSED = """() => {
+# What can be operated on a page; and the number of that which has the focus, with whether one sees that.
+CONTROLS = """() => [...document.querySelectorAll(
+  "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+)].filter((e) => e.getClientRects().length && !e.disabled)"""
+COUNT = f"() => ({CONTROLS})().length"
+FOCUSED = f"""() => {{
   const e = document.activeElement, style = getComputedStyle(e);
-  return [window.controls.indexOf(e), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0];
-}"""
+  return [({CONTROLS})().indexOf(e), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0];
+}}"""
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +182,7 @@ def test_every_control_is_reached_by_the_keyboard_and_shows_that_it_is(site, ser
     shown.sign_in("engineer")
     for name in (*PAGES, f"result/{site.keys[1]}"):
         shown.open(f"/{name}")
-        count = shown.page.evaluate(CONTROLS)
+        count = shown.page.evaluate(COUNT)
         seen = set()
         for _ in range(count + 3):
             shown.page.keyboard.press("Tab")

@@ -4,13 +4,20 @@
 const live = document.querySelector("[data-live]");
 if (live) {
   let failures = 0;
+  const same = (link) => [...live.querySelectorAll("a")].filter((other) => other.href === link.href);
+  const replace = (text) => {
+    const focused = live.contains(document.activeElement) ? document.activeElement : null;
+    const place = focused && same(focused).indexOf(focused);
+    live.innerHTML = text;  // who works by keyboard stays where he was
+    if (focused) same(focused)[place]?.focus({ preventScroll: true });
+  };
   const renew = async () => {
     try {
       const answer = await fetch(live.dataset.live, { headers: { "X-Fragment": "1" }, redirect: "error" });
       if (!answer.ok) throw new Error(answer.status);
       const text = await answer.text();
       if (text !== live.dataset.last) {
-        live.innerHTML = text;
+        replace(text);
         live.dataset.last = text;
       }
       failures = 0;
