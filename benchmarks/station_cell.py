@@ -36,6 +36,7 @@ from pad_ros.nodes.support.qos import reliable, result_qos
 from pad_ros.station.database import open_history
 from pad_ros.station.place import Place
 from pad_ros.station.schema import PICTURE_STATES, results
+from pad_ros.verdicts import Verdict
 
 NAMESPACE = "/bench"
 LIMIT = 1.03  # of the ratio
@@ -107,8 +108,12 @@ def main() -> int:
             rclpy.try_shutdown()
         engine = open_history(Place(station))
         with engine.connect() as connection:
-            states = connection.execute(select(results.c.picture_state, func.count()).group_by(results.c.picture_state))
-            kept = {PICTURE_STATES[state] or "unwanted": count for state, count in states}
+            r = results.c
+            asked = select(r.verdict, r.picture_state, func.count()).group_by(r.verdict, r.picture_state)
+            kept = {
+                f"{Verdict(verdict).name} {PICTURE_STATES[state] or 'without'}": count
+                for verdict, state, count in connection.execute(asked)
+            }
         engine.dispose()
     return report(times, kept, arguments.rate)
 
@@ -144,7 +149,7 @@ def report(times: dict[bool, list[list[float]]], kept: dict[str, int], rate: flo
     write_result(
         "station_cell", "The station: what a recorder costs the cell",
         ["images for each side", "off: p50 ms", "on: p50 ms", "on / off, median of the pairs", "95 % interval",
-         "results in the history", "their pictures"],
+         "results in the history", "of these, with what became of their pictures"],
         [[len(on), round(float(np.median(off)), 1), round(float(np.median(on)), 1), round(ratio, 3),
           f"{low:.3f} to {high:.3f}", sum(kept.values()), states]],
         f"A cell and a recorder as processes, {f'{rate:g} images a second' if rate else 'images without a pause'}, the "
