@@ -29,11 +29,12 @@ from sqlalchemy import delete, func, insert, select
 
 from pad_ros.station import accounts
 from pad_ros.station.database import open_history, writing
-from pad_ros.station.picture_store import PictureRule, PictureSet, PictureSettings
+from pad_ros.station.picture_store import KINDS, PictureRule, PictureSet, PictureSettings
 from pad_ros.station.place import Place
 from pad_ros.station.record import SECOND, DefectRecord, ResultRecord, new_uid
-from pad_ros.station.schema import models, results
-from pad_ros.station.storing import store
+from pad_ros.station.schema import KEPT, PENDING, models, results
+from pad_ros.station.schema import pictures as picture_table
+from pad_ros.station.storing import StoredPicture, attach, store
 from pad_ros.station.writer import HistoryWriter, WriterSettings
 from pad_ros.verdicts import Reason, Verdict
 
@@ -140,24 +141,26 @@ def measure_writing(folder: Path, count: int, rate: float, with_postgres: bool) 
         ["database", "results", "per second", "in the database", "lost", "with pictures", "without theirs",
          "until committed, p50 ms", "p99 ms", "longest wait of who offers one, ms", "memory MB at 15 %", "at 95 %"],
         rows, "Results as of a line, 6 % of them not passed; these and 1 % of the others with pictures of "
-        f"{SIDE}x{SIDE} px (query as PNG, reference and overlay as JPEG, heatmap as 16-bit PNG). All in one process.",
+        f"{SIDE}x{SIDE} px (query as PNG, reference and overlay as JPEG, heatmap as 16-bit PNG). All in one process. "
+        f"Scheduling priority (nice) {os.nice(0)}, load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores.",
     )  # fmt: skip
 
 
 def run_child(folder: Path) -> None:
     """Writes without end; prints what is committed."""
-    writer = HistoryWriter(Place(folder), on_committed=lambda done: print(*(one.uid for one in done), flush=True))
-    rng = random.Random(os.getpid())
+    settings = WriterSettings("line")
+    writer = HistoryWriter(Place(folder), settings, lambda done: print(*(one.uid for one in done), flush=True))
+    rng, shown = random.Random(os.getpid()), pictures(np.random.default_rng(0))
     while True:
-        writer.offer(record(rng, time.time_ns()))
-        if writer.status().waiting > 300:
-            writer.flush(10)
+        one = record(rng, time.time_ns())
+        wanted = writer.wants_pictures(one) and writer.status().waiting_pictures < 20
+        writer.offer(one, shown if wanted else None)
+        while writer.status().waiting > 300:
+            time.sleep(0.01)
 
 
 def measure_kills(folder: Path, times: int) -> None:
-    acknowledged: set[str] = set()
-    lost = opened = 0
-    rng = random.Random(1)
+    place, acknowledged, opened, rng = Place(folder), set[str](), 0, random.Random(1)
     for _ in range(times):
         child = subprocess.Popen([sys.executable, __file__, "child", str(folder)], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
@@ -167,19 +170,39 @@ def measure_kills(folder: Path, times: int) -> None:
         rest = child.stdout.read()
         acknowledged |= {uid for line in rest.splitlines(keepends=True) if line.endswith("\n") for uid in line.split()}
         child.wait()
-        engine = open_history(Place(folder))
+        engine = open_history(place)
         with engine.connect() as connection:
             opened += connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-            there = set(connection.scalars(select(results.c.uid)))
         engine.dispose()
-        lost = len(acknowledged - there)
+    left = orphans(place)
+    writer = HistoryWriter(place, WriterSettings("line"))
+    while writer._pictures._sweep is not None:
+        time.sleep(0.05)
+    writer.close()
+    engine = open_history(place)
+    with engine.connect() as connection:
+        there = set(connection.scalars(select(results.c.uid)))
+        waiting = connection.scalar(select(func.count()).where(results.c.picture_state == PENDING))
+    engine.dispose()
     common.write_result(
         "station_kills", "The station: kill -9 of the writer",
-        ["kills", "acknowledged results", "of them lost", "times that the database opened and was whole"],
-        [[times, len(acknowledged), lost, opened]],
+        ["kills", "acknowledged results", "of them lost", "times that the database opened and was whole",
+         "files without rows after the last kill", "after the next start", "results that wait for pictures in vain"],
+        [[times, len(acknowledged), len(acknowledged - there), opened, left, orphans(place), waiting]],
         "SQLite; a result is acknowledged when its transaction is committed. The process is killed up to a second "
-        "after its first commit, while it writes as fast as it can.",
+        f"after its first commit, while it writes results as fast as it can, and pictures of {SIDE}x{SIDE} px by the "
+        f"default rule. Load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores.",
     )  # fmt: skip
+
+
+def orphans(place: Place) -> int:
+    """Files that no row names, and rows without files."""
+    engine = open_history(place)
+    with engine.connect() as connection:
+        named = set(connection.scalars(select(picture_table.c.path)))
+    engine.dispose()
+    there = {path.relative_to(place.pictures).as_posix() for path in place.pictures.rglob("*") if path.is_file()}
+    return len(named ^ there)
 
 
 def fill(place: Place, begin: int, end: int, total: int) -> None:
@@ -187,9 +210,14 @@ def fill(place: Place, begin: int, end: int, total: int) -> None:
     step = DAYS * 86_400 * SECOND // total
     first = time.time_ns() - DAYS * 86_400 * SECOND
     for start in range(begin, end, 2000):
-        batch = [(record(rng, first + i * step), []) for i in range(start, min(start + 2000, end))]
+        batch = [record(rng, first + i * step) for i in range(start, min(start + 2000, end))]
+        kept = {one.uid for one in batch if one.verdict is not Verdict.PASS}
         with writing(engine).begin() as connection:
-            store(connection, batch)
+            store(connection, [(one, one.uid in kept) for one in batch])
+            for one in batch:
+                if one.uid in kept:  # rows only: no page of these reads the files
+                    files = [StoredPicture(kind, f"{one.uid}_{kind}", 300_000, None) for kind in KINDS]
+                    attach(connection, one, KEPT, files)
     engine.dispose()
 
 
@@ -227,9 +255,10 @@ def measure_pages(folder: Path, most: int) -> None:
     size = sum(path.stat().st_size for path in folder.glob("history.sqlite*")) / 1e6
     common.write_result(
         "station_pages", "The station: time of a page by the number of results", columns, list(rows.values()),
-        f"SQLite, {size:.0f} MB at the end; results spread over {DAYS} days, 6 % not passed, none reviewed. From "
-        "request to whole answer within one process, 20 requests for each page after one that is not counted; CPU: "
-        "processor time of one.",
+        f"SQLite, {size:.0f} MB at the end; results spread over {DAYS} days, 6 % not passed, each of these with four "
+        "pictures, none reviewed. From request to whole answer within one process, 20 requests for each page after one "
+        "that is not counted; CPU: processor time of one. Scheduling priority (nice) "
+        f"{os.nice(0)}, load average {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores.",
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""One conveyor cell: camera or replay, cell and watchdog, triggered.
+"""One conveyor cell: camera or replay, cell and watchdog, triggered; beside it recorder, OPC UA and MQTT if asked for.
 
 ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader namespace:=cell_1 image:=/cell_1/camera/image_raw
 ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader replay:=/data/mad/loader rviz:=true
+ros2 launch pad_ros conveyor_cell.launch.py model:=/data/models/loader station:=true record_to:=/data/station
 """
 
 from typing import Any
@@ -23,9 +24,11 @@ def actions(given: launching.Given) -> list[Any]:
         # Its line/busy, line/valid, line/pass and line/fail go to the PLC: the reject output follows the watchdog,
         # not the cell.
         cell.node("watchdog", remappings=topics),
+        *launching.beside(given, topics),
         *cell.rviz("inspection.rviz", topics),
     ]
 
 
 def generate_launch_description() -> LaunchDescription:
-    return launching.description([*launching.common_arguments("cell"), *launching.CAMERA_ARGUMENTS], actions)
+    own = [*launching.CAMERA_ARGUMENTS, *launching.BESIDE_ARGUMENTS]
+    return launching.description([*launching.common_arguments("cell"), *own], actions)

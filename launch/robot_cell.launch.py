@@ -12,6 +12,8 @@ from launch.actions import DeclareLaunchArgument
 
 from pad_ros.nodes.support import launching
 
+LOAD_SERVICES = "localizer/load_model,renderer/load_model,scorer/load_model"
+
 
 def actions(given: launching.Given) -> list[Any]:
     cell = launching.Cell(given, "robot_cell.yaml")
@@ -26,12 +28,12 @@ def actions(given: launching.Given) -> list[Any]:
         cell.node("scorer", model, frame),
         cell.node("fusion", model, frame, {"views": views}),
         cell.node("watchdog", remappings=topics),
+        *launching.beside(given, topics, LOAD_SERVICES),
         *cell.rviz("part.rviz", topics),
     ]
 
 
 def generate_launch_description() -> LaunchDescription:
     views = DeclareLaunchArgument("views", default_value="8", description="viewpoints per part; fewer are HOLD")
-    return launching.description(
-        [*launching.common_arguments("robot_cell"), *launching.CAMERA_ARGUMENTS, views], actions
-    )
+    own = [*launching.CAMERA_ARGUMENTS, *launching.BESIDE_ARGUMENTS, views]
+    return launching.description([*launching.common_arguments("robot_cell"), *own], actions)

@@ -17,10 +17,18 @@ ARGUMENTS = {
     "replay": ("", "folder, data set or bag in place of the {} camera"),
 }
 
+# For both sides: their recorders keep results in one station, under the names of their namespaces.
+COMMON = {
+    "station": ("false", "with record_to: a recorder beside each cell"),
+    "record_to": ("", "folder of the station that keeps all results"),
+}
+
 
 def generate_launch_description() -> LaunchDescription:
     cell = PathJoinSubstitution([FindPackageShare("pad_ros"), "launch", "conveyor_cell.launch.py"])
-    entities = []
+    entities = [
+        DeclareLaunchArgument(name, default_value=default, description=what) for name, (default, what) in COMMON.items()
+    ]
     for side in ("left", "right"):
         model = f"folder written by pad train, for the {side} cell"
         entities += [
@@ -35,6 +43,7 @@ def generate_launch_description() -> LaunchDescription:
                     "namespace": f"cell_{side}",
                     "frame_prefix": f"cell_{side}/",
                     **{name: LaunchConfiguration(f"{side}_{name}") for name in ("model", *ARGUMENTS)},
+                    **{name: LaunchConfiguration(name) for name in COMMON},
                 }.items(),
             ),
         ]

@@ -29,6 +29,7 @@ def plain_result(inspection: Inspection) -> dict[str, Any]:
         "p_value": _number(inspection.p_value),
         "view_share": _number(inspection.conditions.view_share),
         "light_change": _number(inspection.conditions.light),
+        "sharpness": _number(inspection.conditions.sharpness),
         "defects": [
             {"box": list(d.box), "area": d.area, "peak_score": round(d.peak_score, 4), "centroid": d.centroid,
              "kind": d.kind.name}
@@ -44,8 +45,9 @@ def result_message(make: Make, inspection: Inspection, **frame: Any) -> Any:
     return make(
         "pad_ros/msg/InspectionResult", verdict=int(inspection.verdict), reason=int(inspection.reason),
         reason_text=inspection.reason_text, score=float(inspection.score), threshold=float(inspection.threshold),
-        defects=[_defect(make, defect) for defect in inspection.defects],
+        defects=[_defect(make, defect) for defect in inspection.defects], p_value=float(inspection.p_value),
         view_share=float(inspection.conditions.view_share), light_change=float(inspection.conditions.light),
+        sharpness=float(inspection.conditions.sharpness),
         pose=pose_message(make, inspection.localization),
         **{f"{stage}_ms": float(inspection.timings_ms.get(stage, 0.0)) for stage in STAGES}, **frame,
     )  # fmt: skip

@@ -7,9 +7,10 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..decision.inspection import Inspection
 from ..errors import ImageError, InputError, MissingDependencyError
@@ -29,6 +30,10 @@ from ..training.train import train
 from ..verdicts import Reason, Verdict
 from .generator import CAMERA_ANGLE_X, Conditions, make_black, make_dataset, make_foreign, make_good_units
 from .variation import Variation
+
+if TYPE_CHECKING:
+    from ..station.offline import InspectionRecorder
+    from .graph import GraphResult
 
 MARKER = ".pad_demo"  # says that a folder is ours to clear
 VIEWS, SIZE = 64, 400
@@ -53,10 +58,12 @@ class Shown:
 
 
 Report = Callable[[Path, Shown, GalleryEntry, images.Image | None], None]
+Station = AbstractContextManager["InspectionRecorder | None"]
 
 
 def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
-    """Everything below `out`: dataset/, model/, overlays/, units/, model_calibrated/, index.html, results.json.
+    """Everything below `out`: dataset/, model/, overlays/, units/, model_calibrated/, index.html, results.json, and a
+    station with the results: history.sqlite, pictures/.
 
     Returns 0. ros: three node processes and messages between them; else the same stages in this process.
     """
@@ -83,7 +90,8 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
             images.save(out / "overlays" / f"{path.parent.name}_{path.stem}.png", overlay)
 
     inspect = _inspect_with_ros if ros else _inspect_here
-    inspect(model_folder, queries, camera, report)
+    with _station(out, calibrated or model, model_folder) as station:
+        inspect(model_folder, queries, camera, report, station)
     write_gallery(entries, out / "index.html", f"pad demo: {part}", "query, reference rendering, heatmap, verdict")
     (out / "results.json").write_text(json.dumps([dataclasses.asdict(row) for row in shown], indent=1) + "\n")
     right = sum(row.verdict == row.expected for row in shown)
@@ -91,7 +99,20 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     if calibrated is not None:
         print(f"without `pad calibrate` {_right(model, queries, camera)} of them would be")
     print(f"look at {out / 'index.html'} and {out / 'overlays'}")
+    if station is not None:
+        print(f"or at the station with these results: `pad station {out}` serves it at http://127.0.0.1:8090/")
     return 0
+
+
+def _station(out: Path, model: ReferenceModel, folder: Path) -> Station:
+    """Keeps the results with all their pictures; nothing where the packages of the station are not installed."""
+    if find_spec("sqlalchemy") is None:
+        return nullcontext()
+    from ..station.offline import InspectionRecorder
+    from ..station.picture_store import PictureRule
+    from ..station.place import Place
+
+    return InspectionRecorder(Place(out), "demo", model, folder, PictureRule(every=1))
 
 
 def _calibrate(model: ReferenceModel, part: str, out: Path) -> ReferenceModel | None:
@@ -151,15 +172,17 @@ def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
 
 
 def _row(label: str, path: Path, verdict: Verdict, reason: str, score: float, total_ms: float) -> Shown:
-    name, right = f"{path.parent.name}/{path.name}", expected(label).name
+    name, right = _name(path), expected(label).name
     row = Shown(name, label, verdict.name, right, reason, score, round(total_ms, 1))
     text = f"{row.image:<28} {label:<12} {row.verdict:<8} {score:7.2f}  {total_ms:6.0f}  {reason}"
     print(text if row.verdict == right else f"{text}   (expected {right})", flush=True)
     return row
 
 
-def _inspect_with_ros(folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report) -> None:
-    from .graph import GraphResult, run_graph
+def _inspect_with_ros(
+    folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report, station: InspectionRecorder | None
+) -> None:
+    from .graph import run_graph
 
     labels = {path: label for label, path in queries}
 
@@ -174,11 +197,32 @@ def _inspect_with_ros(folder: Path, queries: list[tuple[str, Path]], camera: Cam
             tiles.insert(0, ("query", images.load(path)))
         entry = GalleryEntry(row.image, verdict, msg.reason_text, msg.score, msg.threshold, data_uris(tiles), row.label)
         report(path, row, entry, answer.overlay)
+        if station is not None:
+            _keep(station, answer)
 
     run_graph(folder, [path for _, path in queries], camera, on_result)
 
 
-def _inspect_here(folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report) -> None:
+def _keep(station: InspectionRecorder, answer: GraphResult) -> None:
+    """One answer of the line, as a recorder beside it would."""
+    from ..station.picture_store import PictureSet
+    from ..station.record import record_of_message
+
+    query, path = None, answer.image
+    with suppress(ImageError):
+        query = images.load(path)
+    record = record_of_message(answer.result, time_ns=time.time_ns(), cell="demo")
+    record = dataclasses.replace(record, part_id=_name(path), source=_name(path))
+    station.add_record(record, lambda: PictureSet(query, answer.reference, answer.heatmap))
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _inspect_here(
+    folder: Path, queries: list[tuple[str, Path]], camera: Camera, report: Report, station: InspectionRecorder | None
+) -> None:
     inspector = Inspector.load(folder)
     for label, path in queries:
         result = _inspected(inspector, path, camera)
@@ -186,6 +230,8 @@ def _inspect_here(folder: Path, queries: list[tuple[str, Path]], camera: Camera,
         row = _row(label, path, result.verdict, reason, result.score, result.timings_ms.get("total", 0.0))
         overlay = dict(inspection_tiles(result)).get("overlay")
         report(path, row, GalleryEntry.of(row.image, result, label), overlay)
+        if station is not None:
+            station.add(_name(path), result, part_id=_name(path))
 
 
 def _inspected(inspector: Inspector, path: Path, camera: Camera) -> Inspection:

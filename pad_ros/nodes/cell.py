@@ -82,8 +82,8 @@ class CellNode(CameraStage):
         frame = self.localize(inspector, query)
         self._localized.publish(frame)
         frame = render(inspector, frame)
-        self._rendered.publish(frame)
         self._finish(inspector, frame)
+        self._rendered.publish(frame)  # after the verdict, which must not wait for who wants to look at something
         if (collector := self._collector) is not None:
             collector.offer(frame)
         self._usual += SMOOTHING * ((time.monotonic_ns() - began) / 1e9 - self._usual)

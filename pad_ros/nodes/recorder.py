@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from .support.stages import stamp_ns
 from .support.station_link import StationLink
 
 CHECK = 0.1  # seconds between looks at results that wait for pictures
+NICE = 5  # of the process: on a machine that is busy the cell goes first
 MEGABYTE, GIGABYTE = 10**6, 10**9
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # goes with whatever a driver offers
 
@@ -65,7 +67,7 @@ class RecorderNode(Node):
         self._lock = threading.Lock()
         self.writer = HistoryWriter(self.place, self._writer_settings(), state=self._state)
         self._link = StationLink(self.place, self.cell, Path(p["model"]) if p["model"] else None)
-        self._gatherer = Gatherer(p["picture_memory"] * MEGABYTE, p["picture_wait"], self.writer.offer)
+        self._gatherer = Gatherer(p["picture_memory"] * MEGABYTE, p["picture_wait"], self.writer.add_pictures)
         services = [name.strip() for name in p["load_model"].split(",") if name.strip()]
         self._loader = ModelLoader(self, self._link, services)
         self.create_subscription(InspectionResult, "result", self._on_result, latched(200))
@@ -99,7 +101,7 @@ class RecorderNode(Node):
         )  # fmt: skip
         keeping = {kind: Keeping(p[f"{kind}_days"], int(p[f"{kind}_gigabytes"] * GIGABYTE)) for kind in KINDS}
         pictures = PictureSettings(rule, keeping, p["query_format"])
-        return WriterSettings(p["queue_size"], p["picture_memory"] * MEGABYTE, pictures)
+        return WriterSettings(self.cell, p["queue_size"], p["picture_memory"] * MEGABYTE, pictures)
 
     def _keeper(self, kind: str) -> Callable[[Any], None]:
         return lambda msg: self._gatherer.picture(kind, msg)
@@ -109,13 +111,11 @@ class RecorderNode(Node):
         parts = (self.cell, sent_ns, msg.part_id, stamp_ns(msg.header.stamp), msg.verdict)
         uid = blake2b(repr(parts).encode("utf-8", "replace"), digest_size=16).hexdigest()
         record = record_of_message(msg, time_ns=sent_ns, cell=self.cell, uid=uid)
-        record = replace(record, p_value=self._link.p_value(record.model_hash, record.score))
         self._note(record)
         self.health.count(record.verdict.name)
-        if self.parameters["pictures"] and self.writer.wants_pictures(record):
+        wanted = self.parameters["pictures"] and self.writer.wants_pictures(record)
+        if self.writer.offer(record, later=wanted) and wanted:
             self._gatherer.want(record, time.monotonic())
-        else:
-            self.writer.offer(record)
 
     def _note(self, record: ResultRecord) -> None:
         """For the cell's state: when its clock and ours disagree, the image's age is not what the cell took."""
@@ -165,7 +165,10 @@ class RecorderNode(Node):
         self._loader.check()
 
 
-STATUS = ("committed", "waiting", "lost", "refused", "lost_pictures", "reopened", "problem", "picture_problem")
+STATUS = (
+    "committed", "waiting", "lost", "refused", "waiting_pictures", "lost_pictures", "swept", "reopened", "problem",
+    "picture_problem",
+)  # fmt: skip
 
 
 class RecorderHealth(Reporter):
@@ -186,6 +189,7 @@ class RecorderHealth(Reporter):
 
 
 def main() -> int:
+    os.nice(NICE)
     return run(RecorderNode)
 
 

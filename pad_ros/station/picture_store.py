@@ -141,6 +141,7 @@ class PictureStore:
         day = datetime.fromtimestamp(record.time_ns // SECOND, timezone.utc)
         name = f"{day:%Y-%m-%d/%H}/{record.uid}_{kind}.{'jpg' if form == 'jpeg' else form}"
         path = self.folder / name
+        self.folder.mkdir(exist_ok=True)  # without its parents: a station that is no longer mounted stays away
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:

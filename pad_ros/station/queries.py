@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, se
 from ..errors import InputError
 from ..verdicts import Reason, Verdict
 from .record import SECOND, reason_name
-from .schema import defects, results, reviews
+from .schema import PICTURE_STATES, defects, results, reviews
 
 OPINIONS = ("good", "defect", "unsure")
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -24,7 +24,7 @@ AT_ONCE = 1000  # rows
 COLUMNS = (
     "time", "cell", "part_id", "verdict", "reason", "reason_text", "score", "threshold", "p_value", "view_share",
     "light_change", "sharpness", "localize_ms", "render_ms", "score_ms", "total_ms", "model_name", "model_hash",
-    "source", "opinion", "defects", "uid",
+    "source", "opinion", "defects", "pictures", "uid",
 )  # fmt: skip
 
 
@@ -75,6 +75,7 @@ def rows(connection: Connection, asked: Filter) -> Iterator[dict[str, Any]]:
             yield {
                 **values, "time": time_text(row.time_ns), "verdict": Verdict(row.verdict).name,
                 "reason": reason_name(row.reason), "opinion": opinions.get(row.id, ""),
+                "pictures": PICTURE_STATES[row.picture_state],
                 "defects": json.dumps(found[row.id]) if row.id in found else "",
             }  # fmt: skip
 

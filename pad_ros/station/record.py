@@ -94,7 +94,7 @@ def record_of_inspection(
 
 def record_of_message(msg: Any, *, time_ns: int, cell: str, uid: str = "") -> ResultRecord:
     """The record of an InspectionResult, of rclpy or of a bag; uid: "" for a new one. A verdict that is none of ours
-    is HOLD. The message has no p-value."""
+    is HOLD."""
     verdict = Verdict(msg.verdict) if msg.verdict in set(Verdict) else Verdict.HOLD
     p, q = msg.pose.pose.position, msg.pose.pose.orientation
     known = msg.pose.covariance[0] != -1 or any((p.x, p.y, p.z))
@@ -102,9 +102,9 @@ def record_of_message(msg: Any, *, time_ns: int, cell: str, uid: str = "") -> Re
     return ResultRecord(
         time_ns=nanoseconds(time_ns), cell=text(cell), part_id=text(msg.part_id), model_name=text(msg.model_name),
         model_hash=text(msg.model_hash), verdict=verdict, reason=int(msg.reason), reason_text=text(msg.reason_text),
-        score=number(msg.score), threshold=number(msg.threshold), view_share=number(msg.view_share),
-        light_change=number(msg.light_change), latencies_ms=_latencies(times), image_ns=_stamp(msg.header.stamp),
-        trigger_ns=_stamp(msg.trigger_stamp),
+        score=number(msg.score), threshold=number(msg.threshold), p_value=number(msg.p_value),
+        view_share=number(msg.view_share), light_change=number(msg.light_change), sharpness=number(msg.sharpness),
+        latencies_ms=_latencies(times), image_ns=_stamp(msg.header.stamp), trigger_ns=_stamp(msg.trigger_stamp),
         pose=tuple(number(v) for v in (p.x, p.y, p.z, q.x, q.y, q.z, q.w)) if known else None,
         source=text(msg.header.frame_id), uid=uid or new_uid(),
         defects=tuple(_defect(defect) for defect in msg.defects[:MAX_DEFECTS]),

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from ..errors import InputError
@@ -61,12 +59,6 @@ def register(engine: Engine, model: ReferenceModel, folder: Path, by: str, paren
         else:
             moved = update(models).where(models.c.hash == model.hash)
             connection.execute(moved.values(folder=values["folder"]))
-
-
-def scores_of_models(connection: Connection) -> dict[str, NDArray[np.float32]]:
-    """Scores of the good parts that each known model was calibrated with, by the model's hash."""
-    rows = connection.execute(select(models.c.hash, models.c.summary))
-    return {key: np.array(json.loads(text)["scores"], np.float32) for key, text in rows}
 
 
 def approve(engine: Engine, place: Place, cell: str, model_hash: str, user: str) -> None:

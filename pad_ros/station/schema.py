@@ -19,9 +19,14 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DONE, FIRST, SECOND_OPINION, SAMPLE = range(4)  # what review a result waits for; SAMPLE: it passed, pictures are kept
+
+# What is known of a result's pictures: the rule wants none, they are to come, they were written, they were given up, or
+# there were none to write. Pictures that were kept may have gone since, by age and size.
+UNWANTED, PENDING, KEPT, DROPPED, ABSENT = range(5)
+PICTURE_STATES = ("", "pending", "kept", "dropped", "absent")
 
 metadata = MetaData()
 Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
@@ -49,6 +54,7 @@ results = Table(
     Column("pose", Text),  # JSON: x, y, z, qx, qy, qz, qw
     Column("source", Text, nullable=False),
     Column("queue", SmallInteger, nullable=False),
+    Column("picture_state", SmallInteger, nullable=False),
 )  # fmt: skip
 Index("results_cell_time", results.c.cell, results.c.time_ns)
 Index("results_cell_model_time", results.c.cell, results.c.model_hash, results.c.time_ns)
@@ -56,6 +62,8 @@ Index("results_cell_model_time", results.c.cell, results.c.model_hash, results.c
 WAITING = text("results.queue > 0")
 IS_WAITING = results.c.queue > 0
 Index("results_waiting", results.c.queue, results.c.time_ns, sqlite_where=IS_WAITING, postgresql_where=IS_WAITING)
+IS_PENDING = results.c.picture_state == PENDING
+Index("results_pending", results.c.cell, sqlite_where=IS_PENDING, postgresql_where=IS_PENDING)
 
 defects = Table(
     "defects", metadata,

@@ -123,13 +123,18 @@ def defect_places(connection: Connection, asked: Filter) -> list[Place]:
     points = np.array([row[:3] for row in rows], np.float64)
     side = max(float(np.ptp(points, axis=0).max()) / PLACES_ACROSS, 1e-9)
     cells = np.floor((points - points.min(axis=0)) / side).astype(int)
-    _, belongs = np.unique(cells, axis=0, return_inverse=True)
-    found = []
-    for number in range(belongs.max() + 1):
-        inside: list[int] = np.flatnonzero(belongs.ravel() == number).tolist()
-        x, y, z = (float(v) for v in points[inside].mean(axis=0))
-        kinds = Counter(rows[i].kind for i in inside)
-        found.append(Place((x, y, z), len(inside), len({rows[i].result_id for i in inside}), dict(kinds)))
+    _, inverse, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    belongs = inverse.ravel()
+    centres = np.stack([np.bincount(belongs, axis) for axis in points.T], axis=1) / counts[:, None]
+    kinds = [Counter[str]() for _ in counts]
+    parts: list[set[int]] = [set() for _ in counts]
+    for number, row in zip(belongs.tolist(), rows, strict=True):
+        kinds[number][row.kind] += 1
+        parts[number].add(row.result_id)
+    found = [
+        Place((x, y, z), int(count), len(of_parts), dict(of_kind))
+        for (x, y, z), count, of_parts, of_kind in zip(centres.tolist(), counts, parts, kinds, strict=True)
+    ]
     return sorted(found, key=lambda place: -place.parts)
 
 

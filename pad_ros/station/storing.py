@@ -9,12 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..verdicts import Verdict
 from .record import SECOND, ResultRecord
-from .schema import DONE, FIRST, SAMPLE, cells, defects, periods, pictures, results, score_days
+from .schema import (
+    DONE,
+    FIRST,
+    KEPT,
+    PENDING,
+    SAMPLE,
+    UNWANTED,
+    cells,
+    defects,
+    periods,
+    pictures,
+    results,
+    score_days,
+)
 
 STEPS_PER_DOUBLING = 32  # of the histogram of scores: 2.2 % each
 FARTHEST_STEP = 640
@@ -34,7 +47,7 @@ class StoredPicture:
     unit: float | None = None
 
 
-Stored = tuple[ResultRecord, Sequence[StoredPicture]]
+Wanted = tuple[ResultRecord, bool]  # whether pictures of it are to come
 
 
 def score_step(score: float) -> int:
@@ -48,27 +61,40 @@ def step_start(step: int) -> float:
     return float(2 ** (step / STEPS_PER_DOUBLING))
 
 
-def store(connection: Connection, batch: Sequence[Stored]) -> None:
-    """Insert the records with all that belongs to them, except those that are there already: from an attempt whose
-    answer was lost, or because a topic kept them for those who subscribe late."""
+def store(connection: Connection, batch: Sequence[Wanted]) -> None:
+    """Insert the records with their defects, except those that are there already: from an attempt whose answer was
+    lost, or because a topic kept them for those who subscribe late. Pictures follow, see `attach`."""
     uids = [record.uid for record, _ in batch]
     known = set(connection.scalars(select(results.c.uid).where(results.c.uid.in_(uids))))
     batch = [pair for uid, pair in {pair[0].uid: pair for pair in batch}.items() if uid not in known]
     if not batch:
         return
     asked = insert(results).returning(results.c.id, sort_by_parameter_order=True)
-    ids = connection.scalars(asked, [_row(record, bool(files)) for record, files in batch]).all()
+    ids = connection.scalars(asked, [_row(record, wanted) for record, wanted in batch]).all()
     found = [row for key, (record, _) in zip(ids, batch, strict=True) for row in _defect_rows(key, record)]
     if found:
         connection.execute(insert(defects), found)
-    kept = [
-        {"result_id": key, "time_ns": record.time_ns, "kind": p.kind, "path": p.path, "bytes": p.size, "unit": p.unit}
-        for key, (record, files) in zip(ids, batch, strict=True)
-        for p in files
-    ]
-    if kept:
-        connection.execute(insert(pictures), kept)
     _count(connection, [record for record, _ in batch])
+
+
+def attach(connection: Connection, record: ResultRecord, outcome: int, files: Sequence[StoredPicture]) -> bool:
+    """Say what became of a result's pictures: KEPT with the files, DROPPED or ABSENT. False where the result is
+    unknown; what is kept stays kept, as an answer may have been lost."""
+    asked = select(results.c.id, results.c.picture_state).where(results.c.uid == record.uid).with_for_update()
+    row = connection.execute(asked).first()
+    if row is None:
+        return False
+    if row.picture_state == KEPT or outcome != KEPT and row.picture_state != PENDING:
+        return True
+    changes: dict[str, Any] = {"picture_state": outcome}
+    if outcome == KEPT:
+        about = {"result_id": row.id, "time_ns": record.time_ns}
+        kept = [{**about, "kind": p.kind, "path": p.path, "bytes": p.size, "unit": p.unit} for p in files]
+        connection.execute(insert(pictures), kept)
+        if record.verdict is Verdict.PASS:  # now there is something to judge it by
+            changes["queue"] = case((results.c.queue == DONE, SAMPLE), else_=results.c.queue)
+    connection.execute(update(results).where(results.c.id == row.id).values(**changes))
+    return True
 
 
 def report_cell(connection: Connection, name: str, seen_ns: int, state: dict[str, Any]) -> None:
@@ -78,13 +104,13 @@ def report_cell(connection: Connection, name: str, seen_ns: int, state: dict[str
     connection.execute(statement.on_conflict_do_update(index_elements=[cells.c.name], set_=values))
 
 
-def _row(record: ResultRecord, pictured: bool) -> dict[str, Any]:
+def _row(record: ResultRecord, wanted: bool) -> dict[str, Any]:
     localize, render, score, total = record.latencies_ms
     return {
         **{name: getattr(record, name) for name in (*Texts, *Numbers)},
         "verdict": int(record.verdict), "localize_ms": localize, "render_ms": render, "score_ms": score,
         "total_ms": total, "pose": None if record.pose is None else json.dumps(record.pose),
-        "queue": FIRST if record.verdict is not Verdict.PASS else SAMPLE if pictured else DONE,
+        "queue": DONE if record.verdict is Verdict.PASS else FIRST, "picture_state": PENDING if wanted else UNWANTED,
     }  # fmt: skip
 
 

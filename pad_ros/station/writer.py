@@ -1,7 +1,7 @@
 """Writes results into the history from a thread of its own: whoever offers one never waits.
 
-A result counts as kept when its transaction is committed, not before. Where the database or the disk fails, results
-wait in memory, up to a limit, and what could not be kept is counted.
+A result counts as kept when its transaction is committed, not before. Its pictures follow in another thread. Where the
+database or the disk fails, results wait in memory, up to a limit, and what could not be kept is counted.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from ..errors import ImageError, PadError, first_line
+from ..errors import PadError, first_line
 from .database import create_tables, open_engine, writing
 from .picture_store import PictureSet, PictureSettings, PictureStore
+from .picture_writer import PictureJob, PictureWriter
 from .place import Place
 from .record import ResultRecord
-from .retention import remove_old
-from .storing import StoredPicture, report_cell, store
+from .storing import report_cell, store
+from .sweep import give_up
 
 GATHER = 0.2  # seconds within which results share a transaction
 BATCH = 200  # results in one transaction
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between attempts, doubling
 REPORT = 5.0  # seconds between reports on the cell
-TIDY = 60.0  # seconds between looks at old pictures
 REFUSED_CLASSES = ("22", "23")  # of SQLSTATE: data that the server will never take
 
 
 @dataclass(frozen=True)
 class WriterSettings:
-    """What may wait in memory: results, and bytes of their pictures."""
+    """What may wait in memory: results, and bytes of their pictures. cell: whose results wait in vain for pictures that
+    a process before had in memory; no two processes write for one cell."""
 
+    cell: str = ""
     max_results: int = 20_000
     max_picture_bytes: int = 256 * 10**6
     pictures: PictureSettings = field(default_factory=PictureSettings)
@@ -44,14 +46,17 @@ class WriterSettings:
 @dataclass(frozen=True)
 class WriterStatus:
     """committed: results in the database; waiting: in memory; lost: not kept for want of room; refused: that the
-    database would not take; lost_pictures: results without theirs; reopened: times that the file had vanished; problem:
-    why nothing can be written at present, "" if it can."""
+    database would not take; waiting_pictures, lost_pictures: results whose pictures are still in memory, and those that
+    are without theirs; swept: files and rows that a run before left behind; reopened: times that the file had vanished;
+    problem: why nothing can be written at present, "" if it can."""
 
     committed: int = 0
     waiting: int = 0
     lost: int = 0
     refused: int = 0
+    waiting_pictures: int = 0
     lost_pictures: int = 0
+    swept: int = 0
     reopened: int = 0
     problem: str = ""
     picture_problem: str = ""
@@ -59,9 +64,11 @@ class WriterStatus:
 
 @dataclass(eq=False)
 class _Item:
+    """wanted: pictures are to come; job: they have."""
+
     record: ResultRecord
-    pictures: PictureSet | None
-    stored: list[StoredPicture] = field(default_factory=list)
+    wanted: bool
+    job: PictureJob | None = None
 
 
 class HistoryWriter:
@@ -78,15 +85,17 @@ class HistoryWriter:
         self.place, self.settings = place, settings or WriterSettings()
         self._on_committed, self._state = on_committed, state
         self._engine: Engine = open_engine(place, readers=1)  # InputError for a wrong URL, now and not later
-        self._store = PictureStore(place.pictures, self.settings.pictures.query_format)
+        pictures = self.settings.pictures
+        store = PictureStore(place.pictures, pictures.query_format)
+        self._pictures = PictureWriter(self._engine, store, pictures, self.settings.max_picture_bytes)
         self._items: deque[_Item] = deque()
         self._changed = threading.Condition()
-        self._open, self._picture_bytes, self._number = True, 0, 0
-        self._committed = self._lost = self._refused = self._lost_pictures = self._reopened = 0
-        self._problem = self._picture_problem = ""
+        self._open, self._number = True, 0
+        self._committed = self._lost = self._refused = self._reopened = 0
+        self._problem = ""
         self._inode: int | None = None
         self._ready = False
-        self._reported = self._tidied = 0.0
+        self._reported = 0.0
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
@@ -95,33 +104,42 @@ class HistoryWriter:
         self._number += 1
         return self.settings.pictures.rule.keeps(record, self._number)
 
-    def offer(self, record: ResultRecord, pictures: PictureSet | None = None) -> bool:
-        """Queue a result; False, and counted, where there is no room for it. Never waits for the disk."""
+    def offer(self, record: ResultRecord, pictures: PictureSet | None = None, later: bool = False) -> bool:
+        """Queue a result; False, and counted, where there is no room for it. Never waits for the disk. later: its
+        pictures come by `add_pictures`."""
         with self._changed:
             if not self._open or len(self._items) >= self.settings.max_results:
                 self._lost += 1
                 return False
-            size = 0 if pictures is None else pictures.size
-            if self._picture_bytes + size > self.settings.max_picture_bytes:
-                self._lost_pictures += 1
-                self._picture_problem = "no room in memory for more pictures: the disk is too slow, or full"
-                pictures, size = None, 0
-            self._picture_bytes += size
-            self._items.append(_Item(record, pictures))
+            job = None if pictures is None else self._pictures.job(record, pictures)
+            self._items.append(_Item(record, later or job is not None, job))
             self._changed.notify_all()
             return True
 
+    def add_pictures(self, record: ResultRecord, pictures: PictureSet) -> None:
+        """The pictures of a result that was offered, or an empty set where none came. Never waits for the disk."""
+        with self._changed:
+            job = self._pictures.job(record, pictures)
+            item = next((item for item in self._items if item.record.uid == record.uid), None)
+            if item is None:
+                self._pictures.add(job)
+            else:
+                item.job = job
+
     def status(self) -> WriterStatus:
+        found = self._pictures
         with self._changed:
             return WriterStatus(
-                self._committed, len(self._items), self._lost, self._refused, self._lost_pictures, self._reopened,
-                self._problem, self._picture_problem,
+                self._committed, len(self._items), self._lost, self._refused, found.waiting, found.lost, found.removed,
+                self._reopened, self._problem, found.problem,
             )  # fmt: skip
 
     def flush(self, timeout: float) -> bool:
-        """Wait until nothing is waiting; whether that came true."""
+        """Wait until nothing is waiting, pictures included; whether that came true."""
+        end = time.monotonic() + timeout
         with self._changed:
-            return self._changed.wait_for(lambda: not self._items, timeout)
+            done = self._changed.wait_for(lambda: not self._items, timeout)
+        return done and self._pictures.flush(end - time.monotonic())
 
     def close(self, timeout: float = 10.0) -> WriterStatus:
         """Write what waits, for at most `timeout` seconds; what is left then counts as lost."""
@@ -130,10 +148,10 @@ class HistoryWriter:
             self._open = False
             self._changed.notify_all()
         self._thread.join(timeout=30)
+        self._pictures.close()
         with self._changed:
-            left, self._items = list(self._items), deque()
-            self._lost += len(left)
-        self._store.remove([picture.path for item in left for picture in item.stored])
+            self._lost += len(self._items)
+            self._items.clear()
         self._engine.dispose()
         return self.status()
 
@@ -144,7 +162,6 @@ class HistoryWriter:
             try:
                 self._prepare()
                 if batch:
-                    self._write_pictures(batch)
                     self._write(batch)
                 self._housekeeping()
                 pause = FIRST_PAUSE
@@ -177,23 +194,11 @@ class HistoryWriter:
         if self._reopened == 0:
             self.place.make()  # not again: a folder that was there and is not may be a disk that is not mounted
         create_tables(self._engine)
+        if self._reopened == 0:
+            give_up(self._engine, self.settings.cell)
+        self._pictures.start()
         self._inode = None if file is None else file.stat().st_ino
         self._ready = True
-
-    def _write_pictures(self, batch: Sequence[_Item]) -> None:
-        for item in batch:
-            found, item.pictures = item.pictures, None
-            if found is None:
-                continue
-            try:
-                item.stored = self._store.write(item.record, found)
-                problem = ""
-            except (OSError, ImageError) as error:
-                problem = f"pictures are not kept: {getattr(error, 'strerror', None) or error}"
-            with self._changed:
-                self._picture_bytes -= found.size
-                self._lost_pictures += bool(problem)
-                self._picture_problem = problem
 
     def _write(self, batch: Sequence[_Item]) -> None:
         try:
@@ -205,20 +210,21 @@ class HistoryWriter:
                 for item in batch:
                     self._write([item])
                 return
-            self._store.remove([picture.path for picture in batch[0].stored])
             self._done(batch, refused=True)
 
     def _commit(self, batch: Sequence[_Item]) -> None:
         with writing(self._engine).begin() as connection:
-            store(connection, [(item.record, item.stored) for item in batch])
+            store(connection, [(item.record, item.wanted) for item in batch])
         self._done(batch, refused=False)
 
     def _done(self, batch: Sequence[_Item], refused: bool) -> None:
         if self._on_committed is not None and not refused:
             self._on_committed([item.record for item in batch])
         with self._changed:
-            for _ in batch:
+            for item in batch:
                 self._items.popleft()
+                if item.job is not None:
+                    (self._pictures.forget if refused else self._pictures.add)(item.job)
             if refused:
                 self._refused += len(batch)
             else:
@@ -234,9 +240,6 @@ class HistoryWriter:
                 for cell, state in sorted(states.items()):
                     report_cell(connection, cell, time.time_ns(), state)
             self._reported = now
-        if now - self._tidied > TIDY:
-            remove_old(self._engine, self._store, self.settings.pictures, time.time_ns())
-            self._tidied = now
         with self._changed:
             self._problem = ""
 

@@ -1,11 +1,17 @@
 """`pad demo`: what it refuses before it begins, and how it judges the verdicts. The rest takes minutes."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+from model_factory import make_model
 
 from pad_ros.cli import main
+from pad_ros.decision.inspection import Inspection
+from pad_ros.decision.result_message import result_message
 from pad_ros.demo import run as demo
 from pad_ros.imaging import images
-from pad_ros.verdicts import Verdict
+from pad_ros.verdicts import Reason, Verdict
 
 
 def test_a_folder_of_the_users_is_never_cleared(tmp_path, capsys):
@@ -67,3 +73,24 @@ def test_a_verdict_is_compared_with_what_the_image_shows(tmp_path, capsys):
         row = demo._row(label, path, verdict, "NONE: why", 1.0, 12.3)
         assert (row.verdict == row.expected) is right
         assert ("expected" in capsys.readouterr().out) is not right
+
+
+def test_the_demos_results_are_a_station(tmp_path, capsys):
+    """As of the line, and as of this process; `pad station` then shows them."""
+    pytest.importorskip("sqlalchemy", reason="the packages of the extra `station` are not installed")
+    model = make_model().save(tmp_path / "model")
+    photo = np.full((64, 64, 3), 90, np.uint8)
+    held = Inspection.hold(Reason.NOT_LOCALIZED, "no pose", image=photo)
+    images.save(path := tmp_path / "good" / "0.png", photo)
+    stamp = SimpleNamespace(sec=1, nanosec=0)
+    message = result_message(
+        lambda kind, **fields: SimpleNamespace(**fields), held, header=SimpleNamespace(stamp=stamp, frame_id=""),
+        part_id="", model_name="ball", model_hash=model.hash, trigger_stamp=stamp,
+    )  # fmt: skip
+    with demo._station(tmp_path, model, tmp_path / "model") as station:
+        demo._keep(station, SimpleNamespace(image=path, result=message, reference=None, heatmap=None))
+        station.add("good/1.png", held, part_id="good/1.png")
+    assert main(["history", "list", str(tmp_path), "--out", str(tmp_path / "results.csv")]) == 0
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert len(lines) == 3 and all("kept" in line and "NOT_LOCALIZED" in line for line in lines[1:])
+    assert len(list((tmp_path / "pictures").rglob("*_query.png"))) == 2

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from pad_ros.decision.inspection import AnomalyMap, DefectKind, DefectRegion, Inspection
+from pad_ros.decision.inspection import AnomalyMap, Conditions, DefectKind, DefectRegion, Inspection
 from pad_ros.errors import CameraError, ModelError
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose
@@ -82,7 +82,7 @@ class FakeInspector:
         verdict, reason = (Verdict.REJECT, Reason.ANOMALY) if bad else (Verdict.PASS, Reason.NONE)
         return Inspection(
             verdict, reason, f"score {score:.2f}", float(score), THRESHOLD, defects, localization, rendering,
-            AnomalyMap(values), image,
+            AnomalyMap(values), image, p_value=0.5, conditions=Conditions(sharpness=1.0),
         )  # fmt: skip
 
 

@@ -275,18 +275,38 @@ def test_a_replay_ends_with_its_last_image(actions):
     assert said.options["msg"] == shutdown.options["reason"] == "camera_replay is done"
 
 
+def named_as_they_are(found: dict[str, dict], interfaces, given: dict[str, set[str]]) -> None:
+    """Each node gets the parameters `given`, and has them and the topics that are remapped."""
+    for executable, own in given.items():
+        parameters, topics = interfaces[executable]
+        file, *values = found[executable]["parameters"]
+        assert Path(file).is_file() and set().union(*values) == own <= parameters
+        assert {source for source, _ in found[executable]["remappings"]} - {"trigger"} <= topics
+
+
 def test_the_station_starts_what_is_asked_for(actions, interfaces):
     assert set(nodes_of(actions("station", opcua="true"))) == {"opcua"}
-    found = nodes_of(actions("station", opcua="true", mqtt="true", recipes="/data/models", host="broker"))
-    for executable, own in (("opcua", {"recipes"}), ("mqtt", {"host"})):
-        parameters, topics = interfaces[executable]
-        file, *given = found[executable]["parameters"]
-        assert Path(file).is_file() and set().union(*given) == own <= parameters
-        assert {source for source, _ in found[executable]["remappings"]} <= topics
+    asked = {"opcua": "true", "mqtt": "true", "recipes": "/data/models", "host": "broker", "record_to": "/data/station"}
+    found = nodes_of(actions("station", **asked))
+    named_as_they_are(found, interfaces, {"opcua": {"recipes"}, "mqtt": {"host"}, "recorder": {"station"}})
     (said, shutdown) = actions("station")
     assert "opcua:=true" in said.options["msg"] and shutdown.kind == "Shutdown"
     with pytest.raises(InputError, match="mqtt:=perhaps: expected true or false"):
         actions("station", mqtt="perhaps")
+
+
+@pytest.mark.parametrize("name, services", [("conveyor_cell", set()), ("robot_cell", {"load_services"})])
+def test_a_cell_has_its_station_beside_it_where_it_is_asked_for(actions, interfaces, name, services):
+    beside = {"recorder", "opcua", "mqtt"}
+    asked = {"record_to": "/data/station", "opcua": "true", "mqtt": "true", "image": "/camera/image_raw"}
+    assert not beside & set(nodes_of(actions(name, **asked)))
+    found = nodes_of(actions(name, station="true", **asked))
+    recorder = {"station", "model"} | ({"load_model"} if services else set())
+    named_as_they_are(found, interfaces, {"recorder": recorder, "opcua": services, "mqtt": set()})
+    assert ("image_raw", "/camera/image_raw") in found["recorder"]["remappings"]
+    assert Path(found["recorder"]["parameters"][0]).name == "station.yaml"
+    with pytest.raises(InputError, match="station:=true: nothing to start"):
+        actions(name, station="true")
 
 
 def test_rviz_is_asked_for_where_there_is_none(actions, monkeypatch):

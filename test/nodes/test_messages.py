@@ -148,8 +148,8 @@ def test_every_field_is_commented(repository):
 def test_results_have_the_agreed_fields():
     assert list(InspectionResult.get_fields_and_field_types()) == [
         "header", "part_id", "model_name", "model_hash", "verdict", "reason", "reason_text", "score", "threshold",
-        "view_share", "light_change", "defects", "pose", "localize_ms", "render_ms", "score_ms", "total_ms",
-        "trigger_stamp",
+        "p_value", "view_share", "light_change", "sharpness", "defects", "pose", "localize_ms", "render_ms", "score_ms",
+        "total_ms", "trigger_stamp",
     ]  # fmt: skip
     assert LocalizedView and ReferenceView
 

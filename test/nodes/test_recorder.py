@@ -19,12 +19,13 @@ from pad_ros.imaging import images  # noqa: E402
 from pad_ros.nodes.cell import CellNode  # noqa: E402
 from pad_ros.nodes.recorder import RecorderNode  # noqa: E402
 from pad_ros.nodes.support.convert import image_to_rgb  # noqa: E402
+from pad_ros.nodes.support.outputs import RendererOutput, ScorerOutput  # noqa: E402
 from pad_ros.station import registry  # noqa: E402
 from pad_ros.station import writer as writing  # noqa: E402
 from pad_ros.station.database import open_history  # noqa: E402
 from pad_ros.station.picture_store import decode_heatmap  # noqa: E402
 from pad_ros.station.place import Place  # noqa: E402
-from pad_ros.station.schema import approvals, cells, models, pictures, results  # noqa: E402
+from pad_ros.station.schema import KEPT, PENDING, approvals, cells, models, pictures, results  # noqa: E402
 
 GOOD, DEFECT, EMPTY = 75, 200, 0
 
@@ -59,6 +60,7 @@ def test_results_and_pictures_of_a_cell_are_kept(graph, record):
     for i, frame in enumerate(frames):
         publisher.publish(frame)
         graph.wait(lambda i=i: node.writer.status().committed == i + 1, "the result to be kept")
+    graph.wait(lambda: not [row for row in rows(place, results) if row.picture_state == PENDING], "the pictures")
     found = {row.verdict: row for row in rows(place, results)}
     assert sorted(found) == [0, 1, 2]
     assert {row.cell for row in found.values()} == {"left"}
@@ -74,6 +76,23 @@ def test_results_and_pictures_of_a_cell_are_kept(graph, record):
     assert decode_heatmap((place.pictures / heatmap.path).read_bytes(), heatmap.unit).max() == pytest.approx(
         reject.score, rel=0.01
     )
+
+
+def test_the_verdict_goes_out_before_any_picture(graph, record, monkeypatch):
+    """Who looks at pictures must not make the verdict late."""
+    order = []
+    for kind in (RendererOutput, ScorerOutput):
+        original = kind.publish
+
+        def publish(self, *given, original=original, kind=kind):
+            order.append(kind)
+            original(self, *given)
+
+        monkeypatch.setattr(kind, "publish", publish)
+    node, publisher, _ = record(pictures=False)
+    publisher.publish(graph.image(GOOD))
+    graph.wait(lambda: node.writer.status().committed == 1, "the result")
+    graph.wait(lambda: order == [ScorerOutput, RendererOutput], "verdict and pictures")
 
 
 def test_a_recorder_that_comes_late_or_again_misses_and_doubles_nothing(graph, record):
@@ -93,6 +112,8 @@ def test_a_result_whose_pictures_do_not_come_is_kept_without_them(graph, record)
     node, publisher, place = record(image_transport="compressed", picture_wait=0.3)
     publisher.publish(graph.image(DEFECT))
     graph.wait(lambda: node.writer.status().committed == 1, "the result")
+    assert rows(place, results)[0].picture_state == PENDING, "the result waits for no picture"
+    graph.wait(lambda: rows(place, results)[0].picture_state == KEPT, "the pictures")
     assert {row.kind for row in rows(place, pictures)} == {"reference", "heatmap"}
 
 
@@ -114,17 +135,12 @@ def test_the_cell_loads_a_model_that_was_approved_and_its_answer_is_kept(graph, 
     assert rows(place, approvals)[1].answer.startswith("refused")
 
 
-def test_the_state_of_the_cell_and_p_values_of_known_models_are_kept(graph, record):
+def test_the_state_of_the_cell_and_p_value_and_sharpness_are_kept(graph, record):
     node, publisher, place = record(pictures=False)
-    with open_history(place).begin() as connection:
-        connection.execute(
-            insert(models).values(hash="fake-hash", name="m", folder="", added_ns=0, added_by="eva",
-                                  summary='{"scores": [0.1, 0.2, 9.0], "lines": []}')
-        )  # fmt: skip
-    graph.wait(lambda: "fake-hash" in node._link._scores, "the model's scores")
     publisher.publish(graph.image(GOOD))
     graph.wait(lambda: node.writer.status().committed == 1, "the result")
-    assert rows(place, results)[0].p_value == 0.5
+    (row,) = rows(place, results)
+    assert (row.p_value, row.sharpness) == (0.5, 1.0)
     graph.wait(lambda: "left/cell" in str(rows(place, cells)), "the cell's state")
 
 

@@ -55,6 +55,17 @@ LOW_CONTRAST = """() => {
 }"""
 
 
+# What can be operated on a page; and the number of that which has the focus, with whether one sees that.
+CONTROLS = """() => [...document.querySelectorAll(
+  "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+)].filter((e) => e.getClientRects().length && !e.disabled)"""
+COUNT = f"() => ({CONTROLS})().length"
+FOCUSED = f"""() => {{
+  const e = document.activeElement, style = getComputedStyle(e);
+  return [({CONTROLS})().indexOf(e), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0];
+}}"""
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -129,10 +140,12 @@ def keep(shown: Shown, name: str, tmp_path: Path) -> None:
 def test_every_page_fits_its_screen_and_is_readable(site, serve, tmp_path, width):
     """No script fails, nothing comes from the network, nothing sticks out sideways, contrast is AA."""
     shown = serve(site.app, width)
+    shown.open("/sign-in")
+    assert shown.page.evaluate(LOW_CONTRAST) == []
     shown.sign_in("engineer")
-    for name in PAGES:
+    for name in (*PAGES, f"result/{site.keys[1]}"):
         shown.open(f"/{name}")
-        keep(shown, f"{name}_{width}", tmp_path)
+        keep(shown, f"{name.partition('/')[0]}_{width}", tmp_path)
         assert shown.page.evaluate(LOW_CONTRAST) == [], name
         wide = shown.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0, f"{name} is {wide} px too wide"
@@ -162,6 +175,21 @@ def test_reviewing_needs_no_mouse(site, serve):
     page.keyboard.press("Tab")
     focused = page.evaluate("document.activeElement.textContent")
     assert focused == "To the content", "the first stop of the keyboard leads past the menu"
+
+
+def test_every_control_is_reached_by_the_keyboard_and_shows_that_it_is(site, serve):
+    shown = serve(site.app)
+    shown.sign_in("engineer")
+    for name in (*PAGES, f"result/{site.keys[1]}"):
+        shown.open(f"/{name}")
+        count = shown.page.evaluate(COUNT)
+        seen = set()
+        for _ in range(count + 3):
+            shown.page.keyboard.press("Tab")
+            number, shows = shown.page.evaluate(FOCUSED)
+            seen.add(number)
+            assert number < 0 or shows, f"{name}: control {number} does not show the focus"
+        assert set(range(count)) <= seen, f"{name}: {sorted(set(range(count)) - seen)} of {count} are not reached"
 
 
 def test_the_slider_counts_as_the_server_does(site, serve):

@@ -25,7 +25,8 @@ messages = st.builds(
     SimpleNamespace,
     header=st.builds(SimpleNamespace, stamp=stamps, frame_id=st.text()), part_id=st.text(), model_name=st.text(),
     model_hash=st.text(), verdict=st.integers(0, 255), reason=st.integers(0, 65535), reason_text=st.text(),
-    score=numbers, threshold=numbers, view_share=numbers, light_change=numbers, defects=st.lists(found, max_size=4),
+    score=numbers, threshold=numbers, p_value=numbers, view_share=numbers, light_change=numbers, sharpness=numbers,
+    defects=st.lists(found, max_size=4),
     pose=st.builds(
         SimpleNamespace, pose=st.builds(SimpleNamespace, position=places, orientation=quaternions),
         covariance=st.just([-1.0] + 35 * [0.0]),
@@ -37,7 +38,14 @@ messages = st.builds(
 @given(messages, st.integers(-(2**70), 2**70))
 def test_any_message_becomes_a_record(msg, time_ns):
     record = record_of_message(msg, time_ns=time_ns, cell="/cell")
-    values = [record.score, record.threshold, record.view_share, *record.latencies_ms, *(record.pose or ())]
+    values = [
+        record.score,
+        record.threshold,
+        record.p_value,
+        record.sharpness,
+        *record.latencies_ms,
+        *(record.pose or ()),
+    ]
     assert all(value is None or math.isfinite(value) for value in values)
     assert 0 <= record.time_ns < 2**63 and 0 <= record.image_ns < 2**63
     for value in (record.part_id, record.reason_text, record.model_hash):

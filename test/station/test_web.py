@@ -11,7 +11,21 @@ from sqlalchemy import insert, select, update
 from station_records import wait_for
 
 from pad_ros.station import accounts
-from pad_ros.station.schema import approvals, audit, cells, models, pictures, results, reviews, sessions, users
+from pad_ros.station.schema import (
+    ABSENT,
+    DROPPED,
+    KEPT,
+    PENDING,
+    approvals,
+    audit,
+    cells,
+    models,
+    pictures,
+    results,
+    reviews,
+    sessions,
+    users,
+)
 from pad_ros.station.web import jobs
 
 PAGES = ("/live", "/live/fragment", "/review", "/part", "/threshold", "/models", "/health", "/changes")
@@ -154,6 +168,25 @@ def test_pictures_are_shown_and_the_heatmap_in_colours(site):
     with site.engine.begin() as connection:
         connection.execute(update(pictures).values(path="../secret.png"))
     assert client.get(f"/picture/{site.keys[1]}/query").status_code == 400
+
+
+def test_a_page_says_what_became_of_pictures_that_are_not_there(site):
+    client = site.client("viewer")
+    newest = site.keys[-1]
+    with site.engine.begin() as connection:
+        connection.execute(pictures.delete().where(pictures.c.result_id == newest))
+    said = {
+        PENDING: "not written yet",
+        KEPT: "have gone since",
+        DROPPED: "given up",
+        ABSENT: "No picture of it has come",
+    }
+    for state, words in said.items():
+        with site.engine.begin() as connection:
+            connection.execute(update(results).where(results.c.id == newest).values(picture_state=state))
+        for path in (f"/result/{newest}", "/live/fragment"):
+            text = client.get(path).text
+            assert words in text and ("data-pending" in text) == (state == PENDING)
 
 
 def test_the_queue_leads_from_one_result_to_the_next(site):

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,8 +16,21 @@ from station_records import make_pictures, make_record, uids, wait_for, write_hi
 from pad_ros.errors import InputError
 from pad_ros.station import writer as module
 from pad_ros.station.database import open_history
+from pad_ros.station.picture_store import PictureSet, PictureStore
 from pad_ros.station.place import Place
-from pad_ros.station.schema import defects, periods, results, score_days
+from pad_ros.station.schema import (
+    ABSENT,
+    DROPPED,
+    KEPT,
+    PENDING,
+    SAMPLE,
+    UNWANTED,
+    defects,
+    periods,
+    pictures,
+    results,
+    score_days,
+)
 from pad_ros.station.writer import HistoryWriter, WriterSettings
 from pad_ros.verdicts import Verdict
 
@@ -179,22 +193,107 @@ def test_wrong_urls_are_refused_at_once(tmp_path):
             HistoryWriter(Place(tmp_path, url))
 
 
+def picture_states(place) -> dict[str, int]:
+    with open_history(place).connect() as connection:
+        found = connection.execute(select(results.c.uid, results.c.picture_state))
+        return {row.uid: row.picture_state for row in found}
+
+
+def test_records_do_not_wait_for_their_pictures(tmp_path, monkeypatch):
+    encoding = threading.Event()
+    original = PictureStore.write
+
+    def slow(self, record, found):
+        assert encoding.wait(30)
+        return original(self, record, found)
+
+    monkeypatch.setattr(PictureStore, "write", slow)
+    writer = HistoryWriter(Place(tmp_path))
+    records = [make_record(Verdict.REJECT) for _ in range(5)]
+    for record in records:
+        writer.offer(record, make_pictures())
+    wait_for(lambda: writer.status().committed == 5, "the records")
+    assert set(picture_states(Place(tmp_path)).values()) == {PENDING}
+    assert writer.status().waiting_pictures == 5
+    encoding.set()
+    assert writer.close().lost_pictures == 0
+    assert set(picture_states(Place(tmp_path)).values()) == {KEPT}
+    with open_history(Place(tmp_path)).connect() as connection:
+        assert len(connection.execute(select(pictures)).all()) == 20
+
+
+def test_what_became_of_the_pictures_stands_in_the_record(tmp_path):
+    writer = HistoryWriter(Place(tmp_path), WriterSettings(max_picture_bytes=make_pictures().size))
+    unwanted, kept, absent, dropped = records = [make_record(Verdict.PASS) for _ in range(4)]
+    for record in records:
+        writer.offer(record, later=record is not unwanted)
+    writer.add_pictures(kept, make_pictures())
+    writer.add_pictures(absent, PictureSet())
+    writer.add_pictures(dropped, make_pictures(size=300))
+    status = writer.close()
+    assert (status.committed, status.lost_pictures) == (4, 1) and "no room in memory" in status.picture_problem
+    assert picture_states(Place(tmp_path)) == {
+        unwanted.uid: UNWANTED, kept.uid: KEPT, absent.uid: ABSENT, dropped.uid: DROPPED
+    }  # fmt: skip
+    with open_history(Place(tmp_path)).connect() as connection:
+        samples = set(connection.scalars(select(results.c.uid).where(results.c.queue == SAMPLE)))
+    assert samples == {kept.uid}, "only what can be looked at is a sample of what passed"
+
+
+def test_pictures_that_wait_when_the_writer_is_closed_are_given_up_in_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr("pad_ros.station.picture_writer.AT_ONCE", 1)
+    original = PictureStore.write
+
+    def slow(self, record, found):
+        time.sleep(0.3)
+        return original(self, record, found)
+
+    monkeypatch.setattr(PictureStore, "write", slow)
+    writer = HistoryWriter(Place(tmp_path))
+    for record in (records := [make_record(Verdict.REJECT) for _ in range(5)]):
+        writer.offer(record, make_pictures())
+    wait_for(lambda: writer.status().committed == 5, "the records")
+    status = writer.close(timeout=0.1)
+    states = list(picture_states(Place(tmp_path)).values())
+    assert status.committed == len(records) and status.lost_pictures == states.count(DROPPED) >= 1
+    assert states.count(DROPPED) + states.count(KEPT) == 5
+
+
+def test_pictures_of_a_history_that_was_deleted_meanwhile_go(tmp_path, monkeypatch):
+    place = Place(tmp_path / "station")
+    writer = HistoryWriter(place)
+    writer.offer(record := make_record(Verdict.REJECT), later=True)
+    assert writer.flush(30)
+    for file in place.folder.glob("history*"):
+        file.unlink()
+    writer.offer(make_record())
+    wait_for(lambda: writer.status().reopened == 1, "a new history")
+    writer.add_pictures(record, make_pictures())
+    status = writer.close()
+    assert status.lost_pictures == 1 and not list(place.pictures.rglob("*.*"))
+
+
 CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from station_records import make_record
+import time
+from station_records import make_pictures, make_record
 from pad_ros.station.place import Place
-from pad_ros.station.writer import HistoryWriter
-writer = HistoryWriter(Place(Path(sys.argv[1])), on_committed=lambda done: print(*(r.uid for r in done), flush=True))
+from pad_ros.station.writer import HistoryWriter, WriterSettings
+from pad_ros.verdicts import Verdict
+told = lambda done: print(*(r.uid for r in done), flush=True)
+writer = HistoryWriter(Place(Path(sys.argv[1])), WriterSettings("/cell"), told)
 while True:
-    writer.offer(make_record())
-    if writer.status().waiting > 500:
-        writer.flush(10)
+    writer.offer(make_record(time_ns=time.time_ns()))
+    writer.offer(make_record(Verdict.REJECT, time_ns=time.time_ns()), make_pictures(size=400))
+    while writer.status().waiting > 500 or writer.status().waiting_pictures > 20:
+        time.sleep(0.01)
 """
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path):
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_kill_9_and_what_was_left_behind_is_swept(tmp_path):
     acknowledged: set[str] = set()
     for _ in range(3):
         child = subprocess.Popen(
@@ -209,3 +308,13 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path):
         child.wait()
     assert len(acknowledged) >= 3
     assert acknowledged <= uids(open_history(Place(tmp_path)))
+    place = Place(tmp_path)
+    assert PENDING in picture_states(place).values()
+    writer = HistoryWriter(place, WriterSettings("/cell"))
+    wait_for(lambda: writer._pictures._sweep is None, "the sweep")
+    assert writer.close().lost == 0
+    with open_history(place).connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        named = set(connection.scalars(select(pictures.c.path)))
+    there = {path.relative_to(place.pictures).as_posix() for path in place.pictures.rglob("*") if path.is_file()}
+    assert there == named and PENDING not in picture_states(place).values()

@@ -41,6 +41,22 @@ CAMERA_ARGUMENTS = (
     DeclareLaunchArgument("frame_prefix", default_value="", description="of TF frames, where several cells share /tf"),
 )
 
+# Of the station's nodes that are arguments too; empty: the parameter file decides.
+OPCUA = {"recipes": "folder of models for PrepareRecipe", "address": "that the OPC UA server listens on"}
+MQTT = {"host": "of the MQTT broker"}
+STATION_ARGUMENTS = (
+    DeclareLaunchArgument("record_to", default_value="", description="folder of the station that keeps all results"),
+    DeclareLaunchArgument("opcua", default_value="false", description="start the OPC UA server"),
+    DeclareLaunchArgument("mqtt", default_value="false", description="start the MQTT publisher"),
+    *(DeclareLaunchArgument(name, default_value="", description=what) for name, what in {**OPCUA, **MQTT}.items()),
+)
+# Of a cell's launch file: what stands beside it.
+BESIDE_ARGUMENTS = (
+    DeclareLaunchArgument("station", default_value="false", description="recorder, OPC UA and MQTT as asked for"),
+    DeclareLaunchArgument("station_parameters", default_value="", description="their parameters; empty: station.yaml"),
+    *STATION_ARGUMENTS,
+)
+
 
 def common_arguments(namespace: str) -> list[DeclareLaunchArgument]:
     """namespace: the default one."""
@@ -72,6 +88,21 @@ def flag(given: Given, name: str) -> bool:
     if given[name].lower() not in ("true", "false"):
         raise InputError(f"{name}:={given[name]}: expected true or false")
     return given[name].lower() == "true"
+
+
+def _texts(values: dict[str, str]) -> dict[str, ParameterValue]:
+    """Those that are not empty."""
+    return {name: text(value) for name, value in values.items() if value}
+
+
+def beside(given: Given, remappings: Sequence[tuple[str, str]], load_services: str = "") -> list[Node]:
+    """What `station:=true` starts beside a cell; InputError where it is given and nothing is asked for."""
+    if not flag(given, "station"):
+        return []
+    cell = Cell({**given, "parameters": given["station_parameters"]}, "station.yaml")
+    if not (started := cell.station(remappings, load_services)):
+        raise InputError("station:=true: nothing to start; add record_to:=FOLDER, opcua:=true or mqtt:=true")
+    return started
 
 
 def number(given: Given, name: str) -> int:
@@ -171,6 +202,20 @@ class Cell:
             respawn_delay=RESPAWN_DELAY,
             on_exit=ended,
         )
+
+    def station(self, remappings: Sequence[tuple[str, str]], load_services: str = "") -> list[Node]:
+        """Recorder, OPC UA and MQTT, each where it is asked for. load_services: that change the cell's model."""
+        given, started = self._given, []
+        if given["record_to"]:
+            chosen = {"station": given["record_to"], "model": given.get("model", ""), "load_model": load_services}
+            started.append(self.node("recorder", _texts(chosen), remappings=remappings))
+        if flag(given, "opcua"):
+            chosen = {**{name: given[name] for name in OPCUA}, "load_services": load_services}
+            trigger = [pair for pair in remappings if pair[0] == "trigger"]
+            started.append(self.node("opcua", _texts(chosen), remappings=trigger))
+        if flag(given, "mqtt"):
+            started.append(self.node("mqtt", _texts({name: given[name] for name in MQTT})))
+        return started
 
     def rviz(self, display: str, remappings: Sequence[tuple[str, str]] = ()) -> list[Node]:
         """display: file in rviz/. Nothing without `rviz:=true`; InputError with it where there is no rviz2."""

@@ -200,7 +200,7 @@ RECORDER = (
     P("station", "", "folder of the station: history, pictures, models"),
     P("database", "", "URL of the history, such as postgresql://user:password@host/name; empty: SQLite in the folder"),
     P("cell", "", "name of the cell in the history; empty: the namespace, or `cell`"),
-    P("model", "", "model to make known to the station, for p-values of its results; empty: those it knows already"),
+    P("model", "", "model to make known to the station; empty: those it knows already"),
     P(
         "load_model", "load_model",
         "services, separated by commas, that load a model approved on the station's page; empty: load none",

@@ -1,4 +1,4 @@
-"""What the recorder reads from the station besides writing results: known models, and approved ones to load.
+"""What the recorder tells and asks the station besides writing results: its model, and approved ones to load.
 
 In a thread of its own, since a database may take its time.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import PadError
@@ -27,7 +25,6 @@ class StationLink:
     def __init__(self, place: Place, cell: str, model: Path | None) -> None:
         self._place, self._cell, self._model = place, cell, model
         self._engine = open_engine(place, readers=1)
-        self._scores: dict[str, NDArray[np.float32]] = {}
         self._approval: Approval | None = None
         self._answers: list[tuple[Approval, str]] = []
         self._taken: set[int] = set()
@@ -37,13 +34,6 @@ class StationLink:
         self.problem = ""
         self._thread = threading.Thread(target=self._run, name="station", daemon=True)
         self._thread.start()
-
-    def p_value(self, model_hash: str, score: float | None) -> float | None:
-        """Share of the good parts of the model's calibration that score at least as high; None where it is unknown."""
-        scores = self._scores.get(model_hash)
-        if score is None or scores is None or len(scores) == 0:
-            return None
-        return float((1 + np.count_nonzero(scores >= score)) / (len(scores) + 1))
 
     def take_approval(self) -> Approval | None:
         """A model that is to be loaded; each is given once."""
@@ -91,7 +81,6 @@ class StationLink:
             with self._lock:
                 self._answers.pop(0)
         with self._engine.connect() as connection:
-            self._scores = registry.scores_of_models(connection)
             found = registry.open_approval(connection, self._cell)
         with self._lock:
             self._approval = None if found is None or found.key in self._taken else found

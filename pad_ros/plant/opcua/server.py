@@ -35,7 +35,9 @@ TICK = 0.2  # seconds between looks at the clock and at the cell
 STOP_TIMEOUT = 10.0  # seconds
 MAX_MESSAGE = 2**20  # bytes that a client may send at once
 MAX_CONNECTIONS, MAX_SUBSCRIPTIONS, MAX_QUEUED = 32, 64, 1000
-MAX_UNREAD = 5000  # messages; some clients ask for all types at once, hundreds of them
+# Messages of one client that wait to be answered. asyncua's client has 100 requests open while it loads our types (963
+# in all), for which 100 is too little; each may hold 64 KiB, also before a login: 5000 would be 320 MB a client.
+MAX_UNREAD = 500
 SECURE = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     ua.SecurityPolicyType.Aes128Sha256RsaOaep_SignAndEncrypt,

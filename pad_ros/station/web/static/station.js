@@ -4,13 +4,20 @@
 const live = document.querySelector("[data-live]");
 if (live) {
   let failures = 0;
+  const same = (link) => [...live.querySelectorAll("a")].filter((other) => other.href === link.href);
+  const replace = (text) => {
+    const focused = live.contains(document.activeElement) ? document.activeElement : null;
+    const place = focused && same(focused).indexOf(focused);
+    live.innerHTML = text;  // who works by keyboard stays where he was
+    if (focused) same(focused)[place]?.focus({ preventScroll: true });
+  };
   const renew = async () => {
     try {
       const answer = await fetch(live.dataset.live, { headers: { "X-Fragment": "1" }, redirect: "error" });
       if (!answer.ok) throw new Error(answer.status);
       const text = await answer.text();
       if (text !== live.dataset.last) {
-        live.innerHTML = text;
+        replace(text);
         live.dataset.last = text;
       }
       failures = 0;
@@ -26,6 +33,12 @@ if (live) {
     setTimeout(renew, 1000);
   };
   setTimeout(renew, 1000);
+}
+
+// A result whose pictures are not written yet: look again, unless somebody is at work in a form.
+if (!live && document.querySelector("[data-pending]")) {
+  const again = () => document.activeElement.matches("input, select, textarea") ? setTimeout(again, 2000) : location.reload();
+  setTimeout(again, 2000);
 }
 
 // Review: a slider between two pictures, zoom, and keys.
