@@ -1,4 +1,4 @@
-"""Teach a part: a view at each trigger, with the camera's pose from /tf; then the model is trained, and the cell loads it.
+"""Teach a part: a view at each trigger, with the camera's pose from /tf; the model is trained, the cell loads it.
 
 ros2 launch pad_ros teach.launch.py model:=/data/models/loader views:=/data/views/loader part_frame:=fixture
 ros2 service call /cell/teach/train pad_ros/srv/LoadModel
@@ -30,9 +30,7 @@ def actions(given: launching.Given) -> list[Any]:
 def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument("views", description="new folder for the views"),
-        DeclareLaunchArgument(
-            "part_frame", default_value="", description="frame of /tf that the part does not move in"
-        ),
+        DeclareLaunchArgument("part_frame", default_value="", description="frame of /tf that the part is fixed in"),
     ]
     return launching.description(
         [*launching.common_arguments("cell"), *launching.CAMERA_ARGUMENTS, *arguments], actions

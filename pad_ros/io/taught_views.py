@@ -1,4 +1,4 @@
-"""A folder of views that are taken one by one, as `pad train` reads it: images, and transforms.json with their poses."""
+"""A folder of views that are taken one by one, as `pad train` reads it: images, their poses in transforms.json."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class TaughtViews:
         images.save(self.folder / name, undistort_image(image, camera))
         self._frames.append({
             "file_path": name, "transform_matrix": pose.to_opengl_camera_to_world().tolist(),
-            "w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy,
+            "w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx,
+            "cy": camera.cy,
         })  # fmt: skip
         written = self.folder / f"{TRANSFORMS}.part"
         written.write_text(json.dumps({"frames": self._frames}) + "\n", encoding="utf-8")

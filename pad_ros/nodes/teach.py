@@ -16,7 +16,7 @@ from std_msgs.msg import String
 
 from pad_ros.srv import LoadModel
 
-from ..errors import ImageError, InputError, PadError
+from ..errors import InputError, PadError
 from ..imaging.images import MAX_PIXELS
 from ..io.taught_views import TaughtViews
 from ..training.directions import missing_directions
@@ -83,13 +83,12 @@ class TeachNode(Node):
     def _take(self, query: Query) -> None:
         """Runs in the worker's thread."""
         if self.state == "training":
-            self._failed(InputError("a view is not taken while the training runs"))
-            return
+            raise InputError("the training runs")
         pose = None
         image, camera = decoded(query, self.max_query_pixels), self._intake.camera(query.header)
         if self.frames is not None:
             if camera is None:
-                raise InputError("a view is not taken: no camera_info has come, and with poses it is needed")
+                raise InputError("no camera_info has come, and with poses it is needed")
             pose = self.frames.pose(self.parameters["part_frame"], query.header)
         self.views.add(image, camera, pose)
         self.state, self.text = "collecting", ""
@@ -130,11 +129,8 @@ class TeachNode(Node):
             return "a training runs already"
         if self.views.count < MIN_VIEWS:
             return f"{self.views.count} views are too few, at least {MIN_VIEWS} are needed"
-        p = self.parameters
-        self._model = model or p["model"]
-        frame = ["--part-frame", p["part_frame"]] if self.frames is not None else []
-        command = [sys.executable, "-m", "pad_ros.cli", "train", str(self.views.folder), "--out", self._model,
-                   "--budget", str(p["budget"]), "--method", p["method"], "--device", p["device"], *frame]  # fmt: skip
+        self._model = model or self.parameters["model"]
+        command = training_command(self.parameters, self._model)
         self._training = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             errors="replace",
@@ -152,10 +148,10 @@ class TeachNode(Node):
 
     def _check(self) -> None:
         after = self.parameters["train_after"]
-        if self._training is None and self.state == "collecting" and 0 < after <= self.views.count and not self.missing:
-            if problem := self._start():
-                self.state, self.text = "failed", problem
-                self._tell()
+        ready = self.state == "collecting" and 0 < after <= self.views.count and not self.missing
+        if ready and (problem := self._start()):
+            self.state, self.text = "failed", problem
+            self._tell()
         if self._training is None or (status := self._training.poll()) is None:
             return
         self._training = None
@@ -187,6 +183,14 @@ class TeachHealth(Reporter):
         values = {**self._counts, "state": teach.state, "views": teach.views.count, "missing": "; ".join(teach.missing)}
         errors = [teach.text] if teach.state == "failed" else []
         return *graded(errors, self.warnings(), teach.state), values
+
+
+def training_command(parameters: Parameters, model: str) -> list[str]:
+    """`pad train` on the views."""
+    p = parameters
+    frame = ["--part-frame", p["part_frame"]] if p["part_frame"] else []
+    return [sys.executable, "-m", "pad_ros.cli", "train", p["views"], "--out", model, "--budget", str(p["budget"]),
+            "--method", p["method"], "--device", p["device"], *frame]  # fmt: skip
 
 
 def _names(text: str) -> list[str]:

@@ -18,6 +18,7 @@ from ..networks.network import Network
 from ..progress import say
 from ..rendering.device import resolve_device
 from .calibration import calibrate, carried_over, take_photographs
+from .exposure import levelled
 from .fitting import FEW_VIEWS, Fit, Job, fit_all, fit_part, fit_to_all
 from .mapping import build_map
 from .region import FOUND, WHOLE_SCENE, Region, settle_region
@@ -60,7 +61,9 @@ def train(
     _check_mapped(posed, views)
     if scale.marker is not None:
         sfm_map, posed = by_markers(sfm_map, posed, scale.marker)
-    masked = with_masks(posed.views, background)
+    same = levelled(posed, sfm_map)
+    background = background if same is posed else find_background(same)
+    masked = with_masks(same.views, background)
     region = region_of(part, masked, sfm_map)
     with only_our_threads():
         mapping_seconds = time.monotonic() - began

@@ -16,8 +16,8 @@ class CameraStage(StageNode):
     """A stage that localizes images. Each accepted one comes to `inspect`, what cannot be judged to `hold`.
 
     With the parameter `tracking` the part is looked for first where it was in the frame before. A frame without a pose
-    ends the track, and poses found by another model are worth nothing. With `pose_prior` tf it is looked for first where
-    the robot has the camera, for models that were taught in a frame of the robot.
+    ends the track, and poses found by another model are worth nothing. With `pose_prior` tf it is looked for first
+    where the robot has the camera, for models that were taught in a frame of the robot.
     """
 
     def set_up(self) -> None:

@@ -24,7 +24,7 @@ DEPTH = 200
 
 
 def subscribe(node: Node, on_message: Callable[[Any, bool], None]) -> None:
-    """Have `on_message` called with each TFMessage, and whether it is static. MissingDependencyError without tf2_msgs."""
+    """Call `on_message` with each TFMessage, and whether it is static. MissingDependencyError without tf2_msgs."""
     try:
         kind = message_class(TRANSFORM_TYPE)
     except ImportError:

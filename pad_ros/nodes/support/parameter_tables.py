@@ -117,9 +117,9 @@ TEACH = (
     P("views", "", "new folder for the views, as `pad train` reads it"),
     P("model", "", "folder for the model"),
     P("part_frame", "", "frame of /tf that the part does not move in: views get poses in it; empty: without poses"),
-    P("lowest", 0.0, "degrees above the part frame's plane z = 0 from which on directions are asked for", (-90.0, 90.0)),
+    P("lowest", 0.0, "degrees above the part frame's plane z = 0 that directions are asked for from", (-90.0, 90.0)),
     P(
-        "train_after", 0, "train by itself from so many views on, when no direction is missing; 0: when ~/train is called",
+        "train_after", 0, "train by itself at so many views, when no direction is missing; 0: when ~/train is called",
         (0, 1000),
     ),
     P("budget", 420.0, "seconds for the training", (1.0, 1e6)),
