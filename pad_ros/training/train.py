@@ -14,13 +14,15 @@ from ..imaging.views import ReferenceViews, View
 from ..localization.sfm_map import SfmMap
 from ..methods.presets import Method
 from ..model import ReferenceModel
-from ..networks.network import Network
+from ..networks.network import Network, by_name
 from ..progress import say
 from ..rendering.device import resolve_device
+from .between_views import with_views_between
 from .calibration import calibrate, carried_over, take_photographs
 from .exposure import levelled
 from .fitting import FEW_VIEWS, Fit, Job, fit_all, fit_part, fit_to_all
 from .mapping import build_map
+from .mapping_tools import MappingTools
 from .region import FOUND, WHOLE_SCENE, Region, settle_region
 from .scale import NO_SCALE, Scale, by_markers, by_size
 
@@ -75,6 +77,8 @@ def train(
     quality = fit.quality
     say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
     fit = fit if scale.size is None else by_size(fit, scale.size)
+    if few and quality.psnr_part >= MIN_PSNR:
+        fit = _seen_between(fit, MappingTools(method.localization, by_name(networks), fit.background, device))
     figures = {
         "source": views.source, "views": len(views), "registered": len(masked), "fitted": len(fit.fitted),
         "held_out": asdict(quality), "gaussians": len(fit.gaussians), "device": device, "seed": seed,
@@ -87,6 +91,15 @@ def train(
         model = _fitted_to_all(model, fit, replace(job, seconds=fit_seconds - job.seconds))
     seconds = round(time.monotonic() - began, 1)
     return replace(model, training={**model.training, "seconds": seconds})
+
+
+def _seen_between(fit: Fit, tools: MappingTools) -> Fit:
+    with only_our_threads():
+        sfm_map = with_views_between(fit.sfm_map, fit.views, fit.gaussians, fit.background, tools)
+    say(
+        f"{len(sfm_map.points) - len(fit.sfm_map.points)} landmarks between the views, beside {len(fit.sfm_map.points)}"
+    )
+    return replace(fit, sfm_map=sfm_map)
 
 
 def _uncalibrated(
