@@ -24,7 +24,7 @@ HOLD_OUT_EVERY = 8
 SCENE_SHARE = 0.4  # of the time: the whole scene, on small views alone, before the part
 PART_COARSE_UNTIL = 0.3  # of the fit of a part that a scene's fit knows already
 MIN_PART_VIEWS = 8
-FEW_VIEWS = 64  # of fewer none is spared: after calibration the Gaussians are fitted to those held out as well
+FEW_VIEWS = 45  # of fewer none is spared: after calibration the Gaussians are fitted to those held out as well
 
 
 @dataclass(frozen=True)
