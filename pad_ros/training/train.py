@@ -137,7 +137,8 @@ def _calibrated(model: ReferenceModel, fit: Fit, false_reject_rate: float) -> Re
 
 def _fitted_to_all(model: ReferenceModel, fit: Fit, job: Job) -> ReferenceModel:
     """The model with the views that were held out for its calibration learned as well."""
-    assert model.calibration is not None
+    calibration = model.calibration
+    assert calibration is not None
     say(f"{len(fit.held_out)} held-out views have shown what to expect, and are learned now as well")
     with only_our_threads():
         gaussians = fit_to_all(fit, job)
@@ -146,7 +147,7 @@ def _fitted_to_all(model: ReferenceModel, fit: Fit, job: Job) -> ReferenceModel:
         model, gaussians=gaussians, photographs=photographs,
         training={**model.training, "gaussians": len(gaussians), "fitted": len(fit.views)},
     )  # fmt: skip
-    return replace(model, calibration=carried_over(model.calibration, model, fit.views, job.device, job.seed))
+    return replace(model, calibration=carried_over(calibration, model, fit.views, job.device, job.seed))
 
 
 def _check_mapped(posed: ReferenceViews, views: ReferenceViews) -> None:

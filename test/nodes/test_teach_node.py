@@ -114,7 +114,7 @@ def test_a_view_without_a_pose_is_refused(line):
     taught = line(part_frame=FIXTURE)
     taught.play(1)
     taught.graph.wait(lambda: taught.refused, "a refusal")
-    assert taught.status["text"] == "no view: /tf has no frame 'camera_optical_frame'; there are: none"
+    assert taught.status["text"] == "no view: /tf has no frame 'fixture'; there are: none"
     assert taught.node.views.count == 0
 
 

@@ -78,4 +78,4 @@ def test_without_a_pose_from_the_robot_it_is_searched_for(graph, guesses, robot_
     images.publish(graph.image(GOOD))
     graph.wait(lambda: len(guesses) == 1, "a frame")
     assert guesses == [None]
-    assert robot_cell.health.warnings() == [said]
+    assert said in robot_cell.health.warnings()
