@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from .support.worker import Worker
 
 CHECK = 0.2  # seconds between looks at a training under way
 MIN_VIEWS = 8
+SERVICE_WAIT = 30.0  # seconds that the services of load_model may take to be there
 LAST_LINES = 5  # of a training that failed
 
 
@@ -58,6 +60,8 @@ class TeachNode(Node):
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._status = self.create_publisher(String, "~/status", latched(1))
         self._loaders = {name: self.create_client(LoadModel, name) for name in _names(p["load_model"])}
+        self._to_load: set[str] = set()
+        self._model, self._until = p["model"], 0.0
         self.frames = Frames(self) if p["part_frame"] else None
         if self.frames is not None:
             self.frames.open()
@@ -152,18 +156,30 @@ class TeachNode(Node):
         if ready and (problem := self._start()):
             self.state, self.text = "failed", problem
             self._tell()
+        self._load()
         if self._training is None or (status := self._training.poll()) is None:
             return
         self._training = None
         if status == 0:
             self.state, self.text = "trained", self._model
-            for name, client in self._loaders.items():
-                answer = client.call_async(LoadModel.Request(path=str(Path(self._model).resolve())))
-                answer.add_done_callback(lambda future, name=name: self._on_loaded(name, future))
+            self._to_load, self._until = set(self._loaders), time.monotonic() + SERVICE_WAIT
         else:
             said = self._lines[-1] if self._lines else f"exit status {status}"
             self.state, self.text = "failed", said.removeprefix("pad: error: ")
         self._tell()
+
+    def _load(self) -> None:
+        """Ask the services that are there and have not been asked; give up on what does not come."""
+        for name in sorted(self._to_load):
+            client = self._loaders[name]
+            if client.service_is_ready():
+                self._to_load.discard(name)
+                answer = client.call_async(LoadModel.Request(path=str(Path(self._model).resolve())))
+                answer.add_done_callback(lambda future, name=name: self._on_loaded(name, future))
+            elif time.monotonic() > self._until:
+                self._to_load.discard(name)
+                self.state, self.text = "failed", f"{self._model} is trained, but nobody offers the service {name}"
+                self._tell()
 
     def _on_loaded(self, name: str, future: Any) -> None:
         found = future.result()

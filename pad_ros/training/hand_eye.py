@@ -113,7 +113,9 @@ class _Problem:
 
 
 def _solved(residuals: Callable[[Array], Array], begin: Array) -> Array:
-    return np.asarray(least_squares(residuals, begin, x_scale="jac").x)
+    # Steps from zero: SciPy's first trust region is as large as what it begins with, which may be next to nothing.
+    steps = least_squares(lambda step: residuals(begin + step), np.zeros_like(begin), x_scale="jac").x
+    return np.asarray(begin + steps)
 
 
 def _moved(pose: Pose, similarity: Array) -> Pose:

@@ -150,6 +150,15 @@ def test_what_was_trained_is_loaded_into_the_cell(line, graph, monkeypatch):
     assert cell.inspector.model.name == "taught"
 
 
+def test_nobody_to_load_the_model_is_said(line, monkeypatch):
+    pretend(monkeypatch, "pass")
+    monkeypatch.setattr(teach, "SERVICE_WAIT", 0.5)
+    taught = line(load_model="elsewhere/load_model")
+    taught.play(8)
+    assert taught.train().success
+    assert taught.ends("failed").endswith("is trained, but nobody offers the service elsewhere/load_model")
+
+
 def test_a_training_that_fails_says_why(line, monkeypatch):
     pretend(monkeypatch, "import sys; sys.exit('pad: error: views: only 3 landmarks')")
     taught = line(part_frame=FIXTURE)

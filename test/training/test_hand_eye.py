@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pycolmap
 import pytest
 
 from pad_ros.imaging.geometry import Pose
@@ -60,6 +61,17 @@ def test_a_bad_hand_eye_calibration_is_named(turn, shift):
     assert "calibrate the robot's camera anew" in said
     turns = [a.rotation @ b.rotation.T for a, b in zip(found.poses, true, strict=True)]
     assert np.degrees(np.arccos((np.trace(np.mean(turns, axis=0)) - 1) / 2)) < 0.3
+
+
+def test_it_is_named_where_the_poses_are_aligned_already():
+    """As bundle adjustment hands them on: by the cameras' centres."""
+    true = views_around()
+    believed = measured(true, (1.0, -0.5, 0.3), (0.004, 0, 0))
+    found = from_photographs(true)
+    moved = pycolmap.estimate_sim3d(np.array([p.centre for p in found]), np.array([p.centre for p in believed]))
+    turn = moved.rotation.matrix()
+    aligned = [Pose.from_rt(p.rotation @ turn.T, -p.rotation @ turn.T @ (moved * p.centre)) for p in found]
+    assert np.degrees(agree(aligned, believed).offset[0]) == pytest.approx(1.0, abs=0.2)
 
 
 @pytest.mark.parametrize("seed", range(5))
