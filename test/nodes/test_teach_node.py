@@ -44,7 +44,7 @@ class Line:
 
     def __init__(self, graph, folder, bag, **overrides):
         self.graph, self.bag = graph, bag
-        given = {"views": str(folder / "views"), "model": str(folder / "model"), "load_model": "", **overrides}
+        given = {"views": str(folder / "views"), "model": str(folder / "taught"), "load_model": "", **overrides}
         self.node = teach.TeachNode(overrides=given)
         graph.add_node(self.node)
         self.said = []
@@ -174,7 +174,7 @@ def test_it_trains_by_itself_where_all_directions_are_there(line, monkeypatch):
     taught = line(part_frame=FIXTURE, train_after=8)
     taught.transforms()
     taught.play(8)
-    assert taught.ends("trained").endswith("model")
+    assert taught.ends("trained").endswith("taught")
 
 
 @pytest.mark.parametrize("missing", ["views", "model"])
@@ -210,7 +210,7 @@ def test_a_bag_becomes_a_model_in_metres(line, tmp_path):
     assert taught.train().success
     taught.graph.wait(lambda: taught.status["state"] in ("trained", "failed"), "the training")
     assert taught.status["state"] == "trained", taught.status
-    model = ReferenceModel.load(Path(tmp_path / "model"))
+    model = ReferenceModel.load(Path(tmp_path / "taught"))
     assert model.training["part_frame"] == FIXTURE and model.training["metres"] is True
     surface = np.abs(model.sfm_map.points).max(axis=1)
     assert np.median(surface) == pytest.approx(0.06, abs=0.001)
