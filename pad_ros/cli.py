@@ -115,6 +115,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         action="store_true",
         help="adjust given poses to the images, where they are wrong by some tenths of a degree",
     )
+    train.add_argument("--topic", help="image topic of a bag (default: the only one)")
+    train.add_argument("--part-frame", metavar="FRAME",
+                       help="frame of /tf in the bag that the part does not move in: the model is in metres, in this "
+                       "frame; poses are refined, and what they were off by is reported")  # fmt: skip
+    train.add_argument("--size", type=_positive, metavar="METRES", help="the part's largest extent, for a scale")
+    train.add_argument("--marker", type=_positive, metavar="METRES",
+                       help="side of the ArUco markers (or those of a ChArUco board) in view, for a scale")  # fmt: skip
     train.add_argument("--part", type=_part, default="auto", metavar="REGION",
                        help="where the part is, in views without plain background: sphere:X,Y,Z,R or "
                             "box:X0,Y0,Z0,X1,Y1,Z1 in the part frame; auto: what the cameras look at; scene: "

@@ -52,6 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
     from .networks.network import read_networks
     from .rendering.device import resolve_device
     from .reporting.reports import model_summary
+    from .training.scale import Scale
     from .training.train import train
 
     # What can be wrong is found before hours of work, not after.
@@ -59,11 +60,14 @@ def train(arguments: argparse.Namespace) -> int:
     method = load_method(arguments.method, arguments.overrides)
     device = resolve_device(arguments.device)
     networks = tuple(exported(network) for network in read_networks(method.networks, arguments.weights))
-    views = read_views(arguments.views, arguments.max_side, arguments.poses)
+    views = read_views(
+        arguments.views, arguments.max_side, arguments.poses, arguments.topic, arguments.part_frame
+    )  # fmt: skip
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
-        networks=networks, refine_poses=arguments.refine_poses, part=arguments.part,
+        networks=networks, refine_poses=arguments.refine_poses or views.measured is not None, part=arguments.part,
+        scale=Scale(arguments.size, arguments.marker),
     )  # fmt: skip
     print("\n".join(model_summary(model.save(arguments.out))))
     return 0

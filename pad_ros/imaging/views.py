@@ -30,6 +30,18 @@ class View:
         return np.array([(0.0, -1.0), (-1.0, 0.0), (0.0, 1.0), (1.0, 0.0)][self.quarter_turns % 4])
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Where poses were measured in metres, such as by a robot: names of frames.
+
+    part: the one that the poses are in; camera: the camera's optical frame; mount: what that is fixed to.
+    """
+
+    part: str
+    camera: str = ""
+    mount: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class ReferenceViews:
     """Views of one good part; either all have a pose (in the part frame) or none has."""
@@ -37,6 +49,7 @@ class ReferenceViews:
     views: tuple[View, ...]
     source: str  # what was read, for messages and the manifest
     ground: Background | None = None  # what was put behind parts that bring their own alpha channel
+    measured: Measured | None = None
     exact: bool = False  # poses of renderings, which nothing can refine; False where they were measured, or are unknown
 
     @property

@@ -1,4 +1,4 @@
-"""Images out of a rosbag2 (mcap or sqlite3), without ROS.
+"""Images and other messages out of a rosbag2 (mcap or sqlite3), without ROS.
 
 Messages are read as Jazzy and this package define them: what a bag says about its types is not parsed, so that
 neither odd definitions nor topics that nobody asked for stop it.
@@ -6,7 +6,6 @@ neither odd definitions nor topics that nobody asked for stop it.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
@@ -20,15 +19,13 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from ..errors import ImageError, InputError, PadError, first_line, located
+from ..errors import ImageError, InputError, PadError, first_line
 from ..imaging import images
 from ..imaging.geometry import Camera
 from ..imaging.images import Image
-from ..imaging.views import ReferenceViews, View
 from ..resources import resource_folder
 from . import bag_limits
 from .encodings import camera_from_info, image_to_rgb
-from .loading import collect, guess_camera, make_view, with_guess
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 STRING_TYPE = "std_msgs/msg/String"
@@ -37,7 +34,6 @@ INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 BAG_SUFFIXES = (".mcap", ".db3")
 MAX_METADATA_BYTES = 10_000_000
 MCAP_MAGIC = b"\x89MCAP0\r\n"
-MAX_VIEWS = 150  # reference views taken from a bag: evenly spread over the recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,26 +106,12 @@ def read_part_ids(path: Path) -> dict[int, str]:
     return {_stamp_ns(result): str(result.part_id) for result in results if result.part_id}
 
 
-def read_bag_views(path: Path, max_side: int | None) -> ReferenceViews:
-    """Reference views without poses from the only image topic of a bag, at most MAX_VIEWS of them.
-
-    Images that cannot be decoded are left out with a line on stderr; InputError where none remains.
-    """
-    views = collect(_views(path, max_side), str(path))
-    if not views.views:
-        raise InputError(f"{path}: the bag has no usable images")
-    return views
-
-
-def _views(path: Path, max_side: int | None) -> Iterator[View]:
-    for i, frame in enumerate(read_images(path, limit=MAX_VIEWS, guess=True)):
-        if isinstance(frame.image, ImageError):
-            print(f"{path}: image at {frame.stamp_ns} ns is left out: {frame.image}", file=sys.stderr)
-            continue
-        with located(f"{path}: image at {frame.stamp_ns} ns"):
-            camera = frame.camera or guess_camera(frame.image.shape[1], frame.image.shape[0])
-            view = make_view(f"{i:06d}_{frame.stamp_ns}.png", frame.image, None, camera, None, max_side)
-        yield view if frame.camera else with_guess(view)
+def read_messages(path: Path, topics: Container[str], kind: str) -> Iterator[tuple[str, Any]]:
+    """(topic, message) of all messages of one kind on these topics, in the order of recording; none where none is."""
+    with closing(_open(path)) as reader, _damage(path):
+        connections = [c for c in reader.connections if c.topic in topics and c.msgtype == kind]
+        for connection, _, raw in reader.messages(connections) if connections else ():
+            yield connection.topic, _message(raw, kind)
 
 
 def _spread(count: int, limit: int | None) -> Container[int]:

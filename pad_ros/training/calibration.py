@@ -94,6 +94,31 @@ def calibrate(
     return calibration.with_scores(scores, NO_SCORES, false_reject_rate)
 
 
+def carried_over(
+    calibration: Calibration,
+    model: ReferenceModel,
+    views: Sequence[View],
+    device: str = "cpu",
+    seed: int = 0,
+    comparison: Comparison | None = None,
+) -> Calibration:
+    """The calibration of a model, for one whose Gaussians were then fitted to all of its views.
+
+    What is normal at each point, and how many views saw it, is gathered anew. By how much more unseen views differ, and
+    the threshold, cannot be, as no view is unseen now: they stay, from fewer views than the model has.
+    """
+    method = method_from_dict(model.settings, f"settings of {model.name}")
+    comparison = comparison or create_comparison(method.scoring, model.networks, device)
+    with only_our_threads():
+        found = comparison.fit(
+            _fitted_samples(model, views, method.scoring.photographs, device, seed),
+            Renderer(model.gaussians, model.background, device=device),
+        )
+    before = calibration.state
+    state = replace(found, knots=before.knots, factors=before.factors, max_evidence=before.max_evidence)
+    return replace(calibration, state=state)
+
+
 @dataclass(frozen=True, eq=False)
 class _Localized:
     """A reference view that was found where it was taken."""

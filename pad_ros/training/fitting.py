@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +24,7 @@ HOLD_OUT_EVERY = 8
 SCENE_SHARE = 0.4  # of the time: the whole scene, on small views alone, before the part
 PART_COARSE_UNTIL = 0.3  # of the fit of a part that a scene's fit knows already
 MIN_PART_VIEWS = 8
+FEW_VIEWS = 45  # of fewer none is spared: after calibration the Gaussians are fitted to those held out as well
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Fit:
     """The Gaussians, and what they were fitted to.
 
     views: as they were taken, with masks where the part is known; fitted or held_out. quality: of the held-out ones.
-    background, sfm_map: what a model needs to find the part. described: for the manifest.
+    targets: all of them as the Gaussians reproduce them: of a part in a scene the part alone. background, sfm_map: what
+    a model needs to find the part. region: of a part in a scene.
     """
 
     gaussians: Gaussians
@@ -50,9 +51,10 @@ class Fit:
     views: tuple[View, ...]
     fitted: tuple[View, ...]
     held_out: tuple[View, ...]
+    targets: tuple[View, ...]
     background: Background
     sfm_map: SfmMap
-    described: dict[str, Any] = field(default_factory=dict)
+    region: Region | None = None
 
 
 def split(views: tuple[View, ...]) -> tuple[tuple[View, ...], tuple[View, ...]]:
@@ -68,7 +70,7 @@ def fit_all(views: tuple[View, ...], background: Background, sfm_map: SfmMap, jo
     fitted, held_out = split(views)
     gaussians = without_floaters(_fit_views(fitted, background, sfm_map, job), fitted)
     quality = rendering_quality(gaussians, held_out, background, job.device)
-    return Fit(gaussians, quality, views, fitted, held_out, background, sfm_map)
+    return Fit(gaussians, quality, views, fitted, held_out, views, background, sfm_map)
 
 
 def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job) -> Fit:
@@ -100,9 +102,16 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
     gaussians = without_floaters(gaussians.take(region.contains(gaussians.means.astype(np.float64))), alone)
     quality = rendering_quality(gaussians, _alone(kept), BEHIND_PART, job.device)
     return Fit(
-        gaussians, quality, _taken(shown), _taken(used), _taken(kept), BEHIND_PART,
-        sfm_map if job.method.localization.context else map_of(region, sfm_map, shown), region.describe(),
+        gaussians, quality, _taken(shown), _taken(used), _taken(kept), _alone(shown), BEHIND_PART,
+        sfm_map if job.method.localization.context else map_of(region, sfm_map, shown), region,
     )  # fmt: skip
+
+
+def fit_to_all(fit: Fit, job: Job) -> Gaussians:
+    """The Gaussians of a fit, fitted further to all views, those that were held out included."""
+    settings = replace(job.method.splatting, first_until=0.0, coarse_until=0.0)
+    gaussians = fit_gaussians(fit.gaussians, fit.targets, fit.background, settings, job.seconds, job.device, job.seed)
+    return without_floaters(gaussians, fit.targets)
 
 
 def _alone(views: Sequence[PartView]) -> tuple[View, ...]:

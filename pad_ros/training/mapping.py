@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pycolmap
@@ -23,6 +24,7 @@ from ..progress import say
 from ..settings import LocalizationSettings
 from .bundle import refine_poses
 from .find_poses import find_poses
+from .hand_eye import agree
 from .mapping_tools import MappingTools
 from .registration import MIN_VIEWS, check_landmarks, without_blurred
 from .triangulation import triangulate
@@ -85,7 +87,15 @@ def _refined(
 ) -> ReferenceViews:
     refined, change = refine_poses(views, features, matches, tolerance * MAX_REPROJECTION_ERROR, MIN_ANGLE_DEG)
     say(f"{views.source}: {change or 'poses left as they are, refinement gains nothing'}")
-    return refined
+    if change is None or views.measured is None:
+        return refined
+    found, measured = ([view.pose for view in chosen.views if view.pose] for chosen in (refined, views))
+    agreement = agree(found, measured)
+    if agreement is None:
+        return refined
+    say(f"{views.source}: {agreement.describe(views.measured)}")
+    posed = tuple(replace(view, pose=pose) for view, pose in zip(refined.views, agreement.poses, strict=True))
+    return replace(refined, views=posed)
 
 
 def _to_map(

@@ -45,9 +45,10 @@ class MappingTools:
     def extract(self, views: ReferenceViews) -> list[Features]:
         """The features of each view: many, at its own resolution, of photographs without pose or silhouette."""
         many = self.features.many()
-        return [self._extract_view(many, view) for view in progress(views.views, "features", len(views))]
+        return [self.extract_view(many, view) for view in progress(views.views, "features", len(views))]
 
-    def _extract_view(self, many: LocalFeatures, view: View) -> Features:
+    def extract_view(self, many: LocalFeatures, view: View) -> Features:
+        """The features of one view on its part, by `many` where the view is a whole photograph."""
         s = self.settings
         box, mask = view_window(view, self.background)
         if view.pose is not None and mask is not None:

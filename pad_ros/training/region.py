@@ -76,6 +76,11 @@ class Region:
         """As `--part` takes it."""
         return f"{self.form}:{','.join(f'{number:.4g}' for number in self.numbers)}"
 
+    def scaled(self, factor: float) -> Region:
+        """The same in a part frame whose unit is 1 / factor of this one's."""
+        plane = self.plane and replace(self.plane, offset=factor * self.plane.offset)
+        return replace(self, numbers=tuple(factor * number for number in self.numbers), plane=plane)
+
     def describe(self) -> dict[str, object]:
         """For the manifest."""
         plane = None if self.plane is None else [*self.plane.normal, self.plane.offset]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -55,7 +55,7 @@ def without_blurred(views: ReferenceViews) -> tuple[ReferenceViews, list[Failure
         names = ", ".join(failure.name for failure in failures)
         say(f"{views.source}: {len(failures)} of {len(views)} views are blurred and are left out: {names}")
     kept = tuple(view for view, value in zip(views.views, blur, strict=True) if value <= limit)
-    return ReferenceViews(kept, views.source, views.ground, views.exact), failures
+    return replace(views, views=kept), failures
 
 
 def failures_of(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pad_ros.errors import ImageError, InputError, PadError
 from pad_ros.imaging.geometry import Camera, undistort_image
-from pad_ros.io import bags
+from pad_ros.io import bag_views, bags
 from pad_ros.io.bags import is_bag, read_images
 from pad_ros.io.read_views import read_views
 
@@ -215,7 +215,7 @@ def test_views(tmp_path):
 
 
 def test_views_are_spread_over_the_recording(tmp_path, monkeypatch):
-    monkeypatch.setattr(bags, "MAX_VIEWS", 4)
+    monkeypatch.setattr(bag_views, "MAX_VIEWS", 4)
     bag = write_bag(tmp_path / "bag", [("/image", raw(i, i + 1)) for i in range(10)])
     views = read_views(bag)
     assert [view.name for view in views.views] == ["000000_1.png", "000001_4.png", "000002_7.png", "000003_10.png"]

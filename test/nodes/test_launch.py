@@ -27,7 +27,8 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
-NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "opcua", "mqtt")
+NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "opcua", "mqtt",
+         "teach")  # fmt: skip
 
 
 CALIBRATION = (
@@ -129,13 +130,18 @@ def interfaces(tmp_path_factory) -> dict[str, tuple[set[str], set[str]]]:
         node_class = getattr(module, "".join(word.capitalize() for word in name.split("_")) + "Node")
         own = {"opcua": {"overrides": {"folder": str(folder), "port": 0}}, "mqtt": {}}
         recording = {"overrides": {"station": str(folder / "station")}}
-        options = {"watchdog": {}, "camera_replay": {"overrides": replay}, "recorder": recording, **own}.get(
-            name, {"load": FakeInspector.load, "overrides": {"model": str(folder)}}
-        )
+        teaching = {"overrides": {"views": str(folder / "views"), "model": "m"}}
+        options = {
+            "watchdog": {},
+            "teach": teaching,
+            "camera_replay": {"overrides": replay},
+            "recorder": recording,
+            **own,
+        }.get(name, {"load": FakeInspector.load, "overrides": {"model": str(folder)}})
         topics, parameters = set(), set()
         for transport in ("raw",) if name in own else ("raw", "compressed"):
             settings = dict(options.get("overrides", {}))
-            if name in ("localizer", "cell", "watchdog", "camera_replay", "recorder"):
+            if name in ("localizer", "cell", "watchdog", "camera_replay", "recorder", "teach"):
                 settings["image_transport"] = transport
             for triggered in (False, True) if name in ("localizer", "cell", "watchdog") else (None,):
                 if triggered is not None:
@@ -371,7 +377,8 @@ def test_nodes_start_with_the_parameter_files(path, bundle, tmp_path):
         node_class = getattr(module, "".join(word.capitalize() for word in name.split("_")) + "Node")
         rclpy.init(args=["--ros-args", "--params-file", str(path)])
         try:
-            own = {"camera_replay": {"images": str(tmp_path)}, "opcua": {"folder": str(tmp_path), "port": 0}}
+            own = {"camera_replay": {"images": str(tmp_path)}, "opcua": {"folder": str(tmp_path), "port": 0},
+                   "teach": {"views": str(tmp_path / "views"), "model": "m"}}  # fmt: skip
             if name in ("watchdog", "mqtt", *own):
                 options = {"overrides": own.get(name, {})}
             else:
@@ -420,7 +427,7 @@ def test_the_security_policy_names_what_each_node_uses(interfaces, repository):
                 publishers.setdefault(topic.text, set()).add(node)
     for node, (_, topics) in interfaces.items():
         if node != "camera_replay":
-            optional = {"tf", "defects"}  # where their messages are installed
+            optional = {"tf", "tf_static", "defects"}  # where their messages are installed
             own = {"rosout", "parameter_events", f"{node}/transition_event"}  # of rclpy
             assert topics <= allowed[node] and allowed[node] - topics <= optional | own, node
     assert publishers["result"] == {"cell", "scorer", "watchdog"}

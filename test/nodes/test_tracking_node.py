@@ -46,3 +46,36 @@ def test_without_the_parameter_each_frame_stands_alone(graph, guesses):
         images.publish(graph.image(GOOD))
         graph.wait(lambda count=count: len(results) == count, "a result")
     assert guesses == [None, None]
+
+
+@pytest.fixture
+def robot_cell(graph, monkeypatch):
+    """A cell that asks /tf, whose messages the PyPI wheels do not have."""
+    monkeypatch.setattr("pad_ros.nodes.support.frames.subscribe", lambda node, on_message: None)
+    return graph.add(CellNode, pose_prior="tf")
+
+
+def test_a_frame_is_looked_for_where_the_robot_has_the_camera(graph, guesses, robot_cell, monkeypatch):
+    asked = []
+    monkeypatch.setattr(robot_cell._frames, "pose", lambda frame, header: asked.append(frame) or POSE)
+    robot_cell.inspector.model.training = {"part_frame": "fixture"}
+    images = graph.publisher(type(graph.image(GOOD)), "image_raw")
+    images.publish(graph.image(GOOD))
+    graph.wait(lambda: len(guesses) == 1, "a frame")
+    assert asked == ["fixture"] and guesses[0].pose is POSE
+
+
+@pytest.mark.parametrize(
+    "training, said",
+    [
+        ({}, "pose_prior: the model was taught without --part-frame: nothing in /tf says where its part is"),
+        ({"part_frame": "fixture"}, "pose_prior: /tf has no frame 'fixture'; there are: none"),
+    ],
+)
+def test_without_a_pose_from_the_robot_it_is_searched_for(graph, guesses, robot_cell, training, said):
+    robot_cell.inspector.model.training = training
+    images = graph.publisher(type(graph.image(GOOD)), "image_raw")
+    images.publish(graph.image(GOOD))
+    graph.wait(lambda: len(guesses) == 1, "a frame")
+    assert guesses == [None]
+    assert said in robot_cell.health.warnings()

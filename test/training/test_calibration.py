@@ -20,7 +20,7 @@ from pad_ros.localization.result import Localization
 from pad_ros.methods.presets import load_method
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.settings import ScoringSettings
-from pad_ros.training.calibration import calibrate, covered_angle, jittered, take_photographs
+from pad_ros.training.calibration import calibrate, carried_over, covered_angle, jittered, take_photographs
 from pad_ros.verdicts import Reason
 
 GAUSSIANS = box(800)
@@ -193,3 +193,17 @@ def test_the_recipe_knows_a_threshold_and_no_surface(views):
     assert found.state.features().shape == (800, 0) and found.state.deviation == found.state.off_part == ()
     assert np.isfinite(found.threshold) and len(found.scores) == len(views)
     assert np.median(found.scores[:8]) == pytest.approx(1)  # of the held-out views
+
+
+def test_a_model_that_learned_all_views_keeps_what_unseen_ones_have_shown(views):
+    """Few views: the held-out ones are learned afterwards. What is normal is gathered anew, the threshold stays."""
+    before = calibrated(views)
+    better = GAUSSIANS.take(np.arange(len(GAUSSIANS)) % 10 > 0)  # other Gaussians, and fewer
+    after = carried_over(before, model_of(views, better), views)
+    assert len(after.state.residual_mean) == len(better)
+    after.check(len(better))
+    assert after.threshold == before.threshold and after.scale == before.scale and after.max_loss == before.max_loss
+    np.testing.assert_array_equal(after.state.factors, before.state.factors)
+    assert after.state.max_evidence == before.state.max_evidence
+    # More views see each point: less is uncertain.
+    assert np.median(after.state.rarity) < np.median(before.state.rarity)

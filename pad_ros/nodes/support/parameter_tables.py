@@ -6,7 +6,7 @@ python -m pad_ros.nodes.support.parameter_tables docs/ros.md
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 Value = bool | int | float | str
@@ -101,10 +101,33 @@ IMAGE_INTAKE = (
     P("max_ahead", 0.0, "seconds by which it may lie in the future; 0: not checked", (0.0, 1e6)),
     P("frozen_check", True, "HOLD (FROZEN) for an image with exactly the pixels of the one before"),
     *CAMERA_INFO,
+)  # fmt: skip
+POSE_PRIOR = (
     P(
         "tracking", False,
         "look first where the part was in the frame before: saves the search where it moves by a few pixels only",
     ),
+    P(
+        "pose_prior", "none",
+        "tf: look first where /tf has the camera against the frame that the model was taught in (`pad train "
+        "--part-frame`)", choices=("none", "tf"),
+    ),
+)  # fmt: skip
+TEACH = (
+    P("views", "", "new folder for the views, as `pad train` reads it"),
+    P("model", "", "folder for the model"),
+    P("part_frame", "", "frame of /tf that the part does not move in: views get poses in it; empty: without poses"),
+    P("lowest", 0.0, "degrees above the part frame's plane z = 0 that directions are asked for from", (-90.0, 90.0)),
+    P(
+        "train_after", 0, "train by itself at so many views, when no direction is missing; 0: when ~/train is called",
+        (0, 1000),
+    ),
+    P("budget", 420.0, "seconds for the training", (1.0, 1e6)),
+    P("method", "pad", "preset of the training"),
+    P("device", "auto", "where to train", choices=("auto", "cpu", "cuda")),
+    P("load_model", "load_model", "services, separated by commas, that load the new model; empty: none"),
+    P("queue_size", 4, "images that may wait to be written", (1, 1000)),
+    *(replace(spec, default=True) if spec is TRIGGERED else spec for spec in IMAGE_INTAKE),
 )  # fmt: skip
 FUSION = (
     P("views", 0, "views per part, fewer are HOLD; 0: any number, until another part or part_timeout", (0, 10_000)),
@@ -229,9 +252,9 @@ RECORDER = (
 NODES: dict[str, tuple[ParameterSpec, ...]] = {
     "cell": (
         *MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, VIEW_SHARE, FALSE_REJECT_RATE, COLLECT, VERDICT_DEADLINE,
-        *IMAGE_INTAKE,
+        *IMAGE_INTAKE, *POSE_PRIOR,
     ),
-    "localizer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, *IMAGE_INTAKE),
+    "localizer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, REGION, *IMAGE_INTAKE, *POSE_PRIOR),
     "renderer": MANAGED_NODE,
     "scorer": (*MANAGED_NODE, PART_FRAME, BACKGROUND, VIEW_SHARE, FALSE_REJECT_RATE, VERDICT_DEADLINE),
     "fusion": (*MANAGED_NODE, PART_FRAME, FALSE_REJECT_RATE, *FUSION),
@@ -240,6 +263,7 @@ NODES: dict[str, tuple[ParameterSpec, ...]] = {
     "opcua": OPCUA,
     "mqtt": MQTT,
     "recorder": RECORDER,
+    "teach": TEACH,
 }
 # fmt: on
 

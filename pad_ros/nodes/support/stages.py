@@ -117,7 +117,7 @@ def localize(
     prepared: PreparedQuery | None = None
     began = time.perf_counter()
     try:
-        image = _decode(query, inspector.model.max_query_pixels)
+        image = decoded(query, inspector.model.max_query_pixels)
         used = inspector.query_camera(image, camera())
         prepared = inspector.prepare(image, used)
         localization = inspector.localize(prepared, prior)
@@ -171,7 +171,7 @@ def score(inspector: Inspector | None, frame: Frame, deadline: float = 0.0) -> I
     return replace(inspection, timings_ms=timings)
 
 
-def _decode(query: Query, max_pixels: int) -> Image:
+def decoded(query: Query, max_pixels: int) -> Image:
     if query.message is None:
         raise ImageError("there is no image")
     message = query.message if isinstance(query.message, TooLarge) else bounded_image(query.message, max_pixels)
