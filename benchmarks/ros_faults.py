@@ -27,7 +27,7 @@ from coded_inspector import write_bundle
 from common import option_parser, write_result
 from rclpy.node import Node
 from ros_fault_client import FLOODS, FORGED, FORGERIES, SMALL_FAULTS, Client, Part
-from ros_line import Line, own_graph
+from ros_line import Line, launch_graph
 
 from pad_ros.verdicts import Reason, Verdict
 
@@ -54,7 +54,7 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     nodes = NODES[arguments.nodes]
     parts = plan(arguments.triggers, arguments.rate, [*nodes, "watchdog"], arguments.seed)
-    own_graph()
+    launch_graph()
     rclpy.init()
     namespace = "/faults"
     line = Line(parameters(nodes, arguments), namespace, arguments.out, Path(__file__).with_name("coded_inspector.py"))

@@ -12,6 +12,12 @@ from pathlib import Path
 
 from common import REPOSITORY
 
+sys.path.append(str(REPOSITORY / "test"))
+from ros_domain import own_graph  # noqa: E402
+
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+OUR_PROFILE = str(REPOSITORY / "config" / "fastdds.xml")  # that the launch files set
+
 Parameters = Mapping[str, Mapping[str, object]]  # node -> its parameters
 
 
@@ -61,13 +67,10 @@ class Line:
                 process.kill()
 
 
-def own_graph() -> None:
-    """Keep the graph on this machine and apart from others."""
-    os.environ.setdefault(
-        "FASTRTPS_DEFAULT_PROFILES_FILE", str(REPOSITORY / "config" / "fastdds.xml")
-    )  # as launch does
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+def launch_graph() -> None:
+    """The middleware as the launch files set it up, and a graph of our own."""
+    os.environ.setdefault(PROFILE, OUR_PROFILE)
+    own_graph()
 
 
 class Usage:

@@ -28,7 +28,7 @@ from pad_ros.msg import InspectionResult, Trigger
 from pad_ros.srv import LoadModel
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from ros_line import Line, Usage, own_graph
+from ros_line import Line, Usage, launch_graph
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMsg
 from std_msgs.msg import Header
@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--coded", type=int, default=20_000)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    own_graph()
+    launch_graph()
     rclpy.init()
     rows, problems = [], []
     for kind in ("raw", "compressed", "triggered"):

@@ -35,6 +35,7 @@ import rclpy
 from common import REPOSITORY, option_parser, write_result
 from pad_ros.msg import InspectionResult, LocalizedView, ReferenceView, Trigger
 from rclpy.node import Node
+from ros_line import OUR_PROFILE, PROFILE, own_graph
 from sensor_msgs.msg import Image as ImageMsg
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
@@ -53,7 +54,6 @@ LIMIT_MS = 10.0  # p50 of what may be added
 CONVEYOR_LIMIT_MS = 300.0  # p95 from image to result
 READY = 300.0  # seconds for the nodes to start; the first start on a machine compiles kernels
 LAST_ANSWERS = 10.0  # seconds
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 HEAVY = {
     "image_raw": ImageMsg, "localized_view": LocalizedView, "reference_view": ReferenceView, "reference": ImageMsg,
     "reference/depth": ImageMsg, "heatmap": ImageMsg, "heatmap/colour": ImageMsg, "heatmap_overlay": ImageMsg,
@@ -98,8 +98,7 @@ def main() -> int:
     parser.add_argument("--triggers", type=int, default=200)
     parser.add_argument("--rate", type=float, default=2.0)
     arguments = parser.parse_args()
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    own_graph()
     if arguments.conveyor:
         return conveyor(arguments.model, arguments.images[0], arguments.triggers, arguments.rate)
     side = (arguments.side, arguments.side)
@@ -232,7 +231,7 @@ def conveyor(model: Path, dataset: Path, triggers: int, rate: float) -> int:
     for number, (subscribers, profile) in enumerate(cases):
         os.environ.pop(PROFILE, None)
         if profile:
-            os.environ[PROFILE] = str(REPOSITORY / "config" / "fastdds.xml")
+            os.environ[PROFILE] = OUR_PROFILE
         namespace = f"/conveyor_{os.getpid()}_{number}"
         replay = (f"images:={dataset}", f"rate:={rate}", "loop:=true", "part_views:=1")
         with (

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from ros_domain import take_domain
+from ros_domain import own_graph
 
 if TYPE_CHECKING:
     from toy import Toy
 
 # Before anything imports rclpy: check every message field, and keep parallel runs and other machines apart.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-if "ROS_DOMAIN_ID" not in os.environ:  # one that no other process has that runs tests; its lock ends with this process
-    os.environ["ROS_DOMAIN_ID"] = str(take_domain()[0])
+own_graph()
 
 # The same examples in every run: a change must not fail by chance. To look for new ones: --hypothesis-profile=explore
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

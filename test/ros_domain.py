@@ -1,4 +1,4 @@
-"""A ROS domain for each process that runs tests, so that nodes of two of them never meet."""
+"""A ROS domain for each process that runs tests or benchmarks, so that nodes of two of them never meet."""
 
 import fcntl
 import os
@@ -7,6 +7,16 @@ from pathlib import Path
 
 TEMPORARY = Path(tempfile.gettempdir())
 DOMAINS = range(1, 101)  # 0 is everybody's; above 101 ports may clash
+
+
+def own_graph() -> None:
+    """Keep the graph of this process and its children on this machine and in a domain of its own; a given one is kept.
+
+    Before anything imports rclpy. The lock ends with this process.
+    """
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if "ROS_DOMAIN_ID" not in os.environ:
+        os.environ["ROS_DOMAIN_ID"] = str(take_domain()[0])
 
 
 def take_domain(folder: Path = TEMPORARY) -> tuple[int, int]:

@@ -23,8 +23,8 @@ from pad_ros.imaging.geometry import Camera, Pose  # noqa: E402
 from pad_ros.imaging.rect import Rect  # noqa: E402
 from pad_ros.io.encodings import covariance_from_ros, covariance_to_ros  # noqa: E402
 from pad_ros.localization.result import Localization  # noqa: E402
+from pad_ros.nodes.support import cloud as clouds  # noqa: E402
 from pad_ros.nodes.support import messages  # noqa: E402
-from pad_ros.nodes.support.cloud import anomaly_cloud  # noqa: E402
 from pad_ros.nodes.support.markers import defect_markers  # noqa: E402
 from pad_ros.nodes.support.stages import Frame, clock_id  # noqa: E402
 from pad_ros.verdicts import Reason, Verdict  # noqa: E402
@@ -174,7 +174,7 @@ def test_anomaly_cloud_lies_on_the_part():
     rendering = FakeInspector("x").render(SimpleNamespace(camera=camera), Localization(POSE, Reason.NONE, ""))
     values = np.zeros((48, 64), np.float32)
     values[20, 30] = 2.0  # raw pixel
-    cloud = anomaly_cloud(rendering, camera, values, 1.0, Header().stamp, "part")
+    cloud = clouds.anomaly_cloud(rendering, camera, values, 1.0, Header().stamp, "part")
     points = np.frombuffer(cloud.data, dtype=[("xyz", "<f4", 3), ("rgb", "<u4"), ("anomaly", "<f4")])
     assert cloud.width == len(points) == 400
     assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb", "anomaly"]
@@ -184,3 +184,15 @@ def test_anomaly_cloud_lies_on_the_part():
     assert hot.any()
     assert np.all(np.floor(camera.project(in_camera[hot])) == [30, 20])
     assert len(np.unique(points["rgb"])) == 2
+
+
+def test_sensor_msgs_py_makes_the_cloud_that_we_do(monkeypatch):
+    """Where it is installed: a ROS machine."""
+    pytest.importorskip("sensor_msgs_py", reason="sensor_msgs_py is part of ROS installs, not of the PyPI wheels")
+    random = np.random.default_rng(0)
+    anomaly, colours = random.random(7, np.float32), random.integers(0, 256, (7, 3), np.uint8)
+    given = random.normal(size=(7, 3)), anomaly, colours, Header().stamp, "part"
+    theirs = clouds.cloud_message(*given)
+    assert clouds.create_cloud is not None
+    monkeypatch.setattr(clouds, "create_cloud", None)
+    assert theirs == clouds.cloud_message(*given)

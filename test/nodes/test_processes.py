@@ -168,7 +168,7 @@ def test_replay_publishes_every_image_with_its_camera(tmp_path, graph):
         "rate": 20.0,
     }
     assert "camera_replay ready: 3 images" in replay(parameters).stdout
-    graph.wait(lambda: len(received) == 3, "three images")
+    graph.wait(lambda: len(received) == len(names) == len(infos) == 3, "three images, named and with their cameras")
     assert [Path(m.data).name for m in names] == ["1.png", "2.png", "10.png"]
     assert camera_from_info(infos[0]).distortion == (0.1, 0, 0, 0)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
