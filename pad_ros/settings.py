@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from .errors import InputError
 
 Value = TypeVar("Value")
+WITHOUT_WEIGHTS = ("none", "grabcut", "opencv")  # in place of a network
 MAX_EPS2D = 10.0  # px², of a Gaussian's own footprint in the image
 
 
@@ -77,8 +78,13 @@ class ScoringSettings:
     """How query and rendering are compared. comparison: a name of `comparison.choices`."""
 
     comparison: str = "calibrated"
-    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
-    segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite"] = "none"  # finds material added around the part
+    # whose features are compared as well
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4", "efficientnet_lite0"] = "none"
+    # finds material added around the part; grabcut is OpenCV's, without weights
+    segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite", "grabcut"] = "none"
+    # comparison "background" only: which masks of the part are compared in, and what fills in the ground behind it
+    masks: Literal["union", "image", "rendering", "none"] = "union"
+    inpainter: Literal["opencv", "lama"] = "opencv"
     photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
     shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven
     scales: tuple[float, ...] = bounded((1.0, 3.0), 0.1, 100)  # px, Gaussian windows that evidence is pooled over
@@ -86,7 +92,8 @@ class ScoringSettings:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks needed, under their names in `networks.registry`."""
-        return tuple(name.replace("_", "-") for name in (self.backbone, self.segmenter) if name != "none")
+        chosen = self.backbone, self.segmenter, self.inpainter
+        return tuple(name.replace("_", "-") for name in chosen if name not in WITHOUT_WEIGHTS)
 
 
 def check_bounds(settings: Any, where: str) -> None:
