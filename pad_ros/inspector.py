@@ -72,9 +72,7 @@ class Inspector:
         """Renders the model with the channels that the comparison needs."""
         model, calibration = self.model, self.model.calibration
         features = None if calibration is None else calibration.state.features()
-        return Renderer(
-            model.gaussians, model.background, features, self.device, model.photographs, self.method.scoring.photographs
-        )
+        return model.renderer(features, self.device, self.method.scoring.photographs)
 
     @cached_property
     def outline(self) -> Renderer:
@@ -93,6 +91,10 @@ class Inspector:
         limits = PoseLimits() if model.calibration is None else model.calibration.pose_limits
         localizer = Localizer(model.sfm_map, model.background, settings.localization, model.networks, self.device)
         verifier = PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits)
+        if model.nerf is not None:
+            from .localization.inerf import Inerf  # loads torch
+
+            return Cascade((Inerf(verifier, localizer, self.renderer, model.sfm_map.poses),))
         by_appearance = ByAppearance(verifier, localizer, lambda: self._appearance)
         return Cascade(
             (Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer), by_appearance)

@@ -74,6 +74,29 @@ class SplattingSettings:
 
 
 @dataclass(frozen=True)
+class NerfSettings:
+    """A radiance field in place of Gaussians (rendering: nerf), and the pose by descent through it.
+
+    Networks, samples and rate as Mildenhall et al. 2020; rays, size of the images and steps of the pose as Zhou et al.
+    2023 (PAD, section 5); rates and regions of the pose as Lin et al. 2021 (iNeRF) and its public code.
+    """
+
+    layers: int = bounded(8, 1, 16)
+    width: int = bounded(256, 8, 1024)
+    frequencies: int = bounded(10, 0, 16)  # of the encoded point,
+    view_frequencies: int = bounded(4, 0, 16)  # and of the direction that it is seen from
+    samples: int = bounded(64, 4, 1024)  # of each ray through the coarse network,
+    fine_samples: int = bounded(128, 4, 1024)  # and so many more through the fine one
+    steps: int = bounded(200_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
+    rays: int = bounded(4096, 16, 1_000_000)  # of each step
+    learning_rate: float = bounded(5e-4, 1e-7, 1)
+    max_side: int = bounded(400, 16, 10_000)  # px; larger views are shrunk for the fit
+    pose_steps: int = bounded(300, 1, 100_000)
+    pose_rays: int = bounded(3072, 16, 1_000_000)  # of each step, in the regions of interest
+    pose_rate: float = bounded(0.01, 1e-6, 1)  # of Adam: radians, and sizes of the part
+
+
+@dataclass(frozen=True)
 class ScoringSettings:
     """How query and rendering are compared. comparison: a name of `comparison.choices`."""
 

@@ -81,6 +81,7 @@ def train(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         photographs=photographs,
         networks=networks,
+        nerf=fit.nerf,
     )
     model = _calibrated(model, fit.fitted, fit.held_out, false_reject_rate)
     seconds = round(time.monotonic() - began, 1)
