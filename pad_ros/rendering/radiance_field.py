@@ -141,11 +141,15 @@ def _composed(
 
 
 def _drawn(edges: Tensor, far: Tensor, weights: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """Depths [N, count], more where the weights [N, S] of the parts that begin at `edges` are larger (section 5.2)."""
+    """Depths [N, count], more where the weights [N, S] of the samples at `edges` are larger (section 5.2).
+
+    A sample stands for what is nearer to it than to the others.
+    """
     shares = weights + 1e-5
     reached = torch.cumsum(shares / shares.sum(dim=1, keepdim=True), dim=1)
     reached = torch.cat([torch.zeros_like(reached[:, :1]), reached], dim=1)  # [N, S + 1]
-    bounds = torch.cat([edges, torch.maximum(far[:, None], edges[:, -1:])], dim=1).detach()
+    between = (edges[:, 1:] + edges[:, :-1]) / 2
+    bounds = torch.cat([edges[:, :1], between, torch.maximum(far[:, None], edges[:, -1:])], dim=1).detach()
     if generator is None:
         wanted = ((torch.arange(count, device=edges.device) + 0.5) / count).expand(len(edges), count).contiguous()
     else:
