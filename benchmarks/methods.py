@@ -1,7 +1,7 @@
 """Trains and evaluates method presets on one data set, and prints one table.
 
-    python benchmarks/methods.py OUT [--data loader] [--methods pad,pad_deep,splatpose_plus,background,patchcore] [--budget 420]
-        [--shared FOLDER] [--weights FOLDER]
+    python benchmarks/methods.py OUT [--data loader] [--methods pad,pad_deep,splatpose_plus,background,patchcore]
+        [--budget 420] [--shared FOLDER] [--weights FOLDER]
 
 --data: a folder in MAD's layout, or "loader" of the shared data. Published weights are taken from --weights (else where
 `pad weights fetch` puts them) and from the shared data. What is to be had at neither place is replaced, and the text
