@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -105,7 +105,8 @@ def interesting(image: Image) -> NDArray[np.int64]:
     """Pixels [N, 2] (x, y) of the regions around points of interest; all pixels where there are none."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     regions = np.zeros(grey.shape, np.uint8)
-    for point in cv2.SIFT_create().detect(grey, None):
+    opencv: Any = cv2
+    for point in opencv.SIFT_create().detect(grey, None):
         x, y = (int(round(value)) for value in point.pt)
         regions[min(y, grey.shape[0] - 1), min(x, grey.shape[1] - 1)] = 1
     if not regions.any():

@@ -93,7 +93,10 @@ def surface_gaussians(nerf: Nerf, views: Sequence[View], background: Background,
         camera = _reduced(view, SURFACE_PIXELS).camera
         shown = renderer.part(camera, view.pose)
         rows, columns = np.nonzero(shown.alpha > 0.5)
-        seen = camera.rays(np.stack([columns, rows], axis=1) + 0.5) * shown.depth[rows, columns][:, None]
+        seen = (
+            camera.rays(np.stack([columns, rows], axis=1).astype(np.float64) + 0.5)
+            * shown.depth[rows, columns][:, None]
+        )
         points.append(view.pose.inverse().transform(seen))
         colours.append(shown.rgb[rows, columns])
     found, seen_colours = np.concatenate(points), np.concatenate(colours)
