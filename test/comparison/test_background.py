@@ -19,7 +19,7 @@ from pad_ros.settings import ScoringSettings
 
 STATE = ComparisonState.without_statistics(800)
 SETTINGS = ScoringSettings(comparison="background", backbone="mobilenet_v2", segmenter="grabcut", photographs=0)
-BESIDE = np.s_[60:70, 20:30]  # of the image, off the part
+BESIDE = np.s_[3:13, 3:13]  # of the image, off the part
 
 
 class Finds:
