@@ -124,7 +124,7 @@ def test_presets_name_their_networks_and_settings_are_checked():
     assert load_method("background").networks == (*plus.networks, "birefnet", "lama")
     assert load_method("omniposead").networks == ("efficientnet-b4",)
     with pytest.raises(
-        InputError, match="backbone: expected one of none, mobilenet_v2, efficientnet_b4, efficientnet_lite0, got"
+        InputError, match="backbone: expected one of none, .*, efficientnet_lite0, got"
     ):
         load_method("pad", ["scoring.backbone=vgg"])
     with pytest.raises(InputError, match="scoring.comparison: expected one of calibrated, recipe"):
