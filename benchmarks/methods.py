@@ -1,11 +1,12 @@
 """Trains and evaluates method presets on one data set, and prints one table.
 
-    python benchmarks/methods.py OUT [--data loader] [--methods pad,pad_deep,splatpose_plus,patchcore] [--budget 420]
-        [--shared FOLDER] [--weights FOLDER]
+    python benchmarks/methods.py OUT [--data loader] [--methods pad,pad_deep,splatpose_plus,background,patchcore]
+        [--budget 420] [--shared FOLDER] [--weights FOLDER]
 
 --data: a folder in MAD's layout, or "loader" of the shared data. Published weights are taken from --weights (else where
 `pad weights fetch` puts them) and from the shared data. What is to be had at neither place is replaced, and the text
-below the table says by what: EfficientNet-B4 by MobileNetV2, LightGlue by mutual nearest neighbours, NetVLAD by VLAD.
+below the table says by what: EfficientNet-B4 by MobileNetV2, LightGlue by mutual nearest neighbours, NetVLAD by VLAD,
+BiRefNet by GrabCut, LaMa by OpenCV.
 Models that exist below OUT are evaluated again, not trained again. Times are from the file to the verdict.
 """
 
@@ -35,11 +36,13 @@ from pad_ros.networks.backbones import Backbone, exported
 from pad_ros.networks.network import Network, read_networks
 from pad_ros.training.train import train
 
-METHODS = ("pad", "pad_deep", "splatpose_plus", "patchcore")
+METHODS = ("pad", "pad_deep", "splatpose_plus", "background", "patchcore")
 REPLACEMENTS = {
     "efficientnet-b4": "scoring.backbone=mobilenet_v2",
     "lightglue-aliked": "localization.matcher=nearest",
     "netvlad": "localization.retrieval=vlad",
+    "birefnet": "scoring.segmenter=grabcut",
+    "lama": "scoring.inpainter=opencv",
 }
 FIGURES = ("image_auroc", "pixel_auroc", "pixel_ap", "aupro", "f1_localization", "localized", "false_reject_rate",
            "escape_rate", "hold_rate")  # fmt: skip

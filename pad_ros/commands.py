@@ -185,7 +185,7 @@ def weights(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         print(f"{'name':<22}{'here':<6}{'MB':>6}  {'commercial':<12}{'licence':<42}purpose")
         for one in REGISTRY.values():
-            here = "yes" if (folder / one.file).is_file() else "no"
+            here = "yes" if (folder / one.file).is_file() or one.installed else "no"
             size = f"{one.size / 1e6:.1f}" if one.size else "?"
             print(f"{one.name:<22}{here:<6}{size:>6}  {one.commercial:<12}{one.licence:<42}{one.purpose}")
     elif arguments.action == "path":

@@ -81,9 +81,7 @@ class Inspector:
         """Renders the model with the channels that the comparison needs."""
         model, calibration = self.model, self.model.calibration
         features = None if calibration is None else calibration.state.features()
-        return Renderer(
-            model.gaussians, model.background, features, self.device, model.photographs, self.method.scoring.photographs
-        )
+        return model.renderer(features, self.device, self.method.scoring.photographs)
 
     @cached_property
     def outline(self) -> Renderer:
@@ -106,6 +104,10 @@ class Inspector:
 
         localizer = localizer_in(model.sfm_map.of_part())
         verifier = PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits)
+        if model.nerf is not None:
+            from .localization.inerf import Inerf  # loads torch
+
+            return Cascade((Inerf(verifier, localizer, self.renderer, model.sfm_map.poses),))
         strategies: list[Strategy] = [
             Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer)
         ]  # fmt: skip

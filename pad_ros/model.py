@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -27,7 +29,9 @@ from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods.presets import method_from_dict
 from .networks.network import Network, load_networks, save_networks
 from .rendering.gaussians import Gaussians, load_ply, save_ply
+from .rendering.nerf import Nerf, load_nerf, save_nerf
 from .rendering.photographs import PHOTOGRAPHS_FILE, Photograph, load_photographs, save_photographs
+from .rendering.renderer import Renderer
 
 FORMAT = "pad_ros reference model"
 FORMAT_VERSION = 3  # raised with every change of settings or calibration: older models are then refused in plain words
@@ -62,12 +66,24 @@ class ReferenceModel:
     created: str  # ISO 8601, UTC
     photographs: tuple[Photograph, ...] = ()
     networks: tuple[Network, ...] = ()
+    nerf: Nerf | None = None  # renders in place of the Gaussians, which then only say where the surface is
     hash: str = ""  # sha256 of the manifest, which holds those of all files; empty before saving
 
     def without_view(self, name: str) -> ReferenceModel:
         """The model as it is without one reference view's photograph and features; the Gaussians stay."""
         photographs = tuple(photograph for photograph in self.photographs if photograph.name != name)
         return dataclasses.replace(self, sfm_map=self.sfm_map.without(name), photographs=photographs)
+
+    def renderer(
+        self, features: NDArray[np.float32] | None = None, device: str = "cpu", nearest_photographs: int = 0
+    ) -> Renderer:
+        """What renders the part; see `Renderer`."""
+        given = self.gaussians, self.background, features, device, self.photographs, nearest_photographs
+        if self.nerf is None:
+            return Renderer(*given)
+        from .rendering.nerf_renderer import NerfRenderer  # loads torch
+
+        return NerfRenderer(self.nerf, *given)
 
     @property
     def max_query_pixels(self) -> int:
@@ -121,6 +137,8 @@ class ReferenceModel:
                 save_map(self.sfm_map, staging)
                 save_photographs(self.photographs, staging / PHOTOGRAPHS_FILE)
                 save_networks(self.networks, staging)
+                if self.nerf is not None:
+                    save_nerf(self.nerf, staging)
                 if self.calibration is not None:
                     save_file(self.calibration.to_parts()[0], staging / CALIBRATION)
                 digest, text = seal_manifest(
@@ -165,6 +183,7 @@ class ReferenceModel:
                 gaussians=gaussians, calibration=calibration, training=_training(manifest["training"]),
                 photographs=load_photographs(folder / PHOTOGRAPHS_FILE), created=_text(manifest["created"]),
                 networks=load_networks(folder, manifest.get("networks", []), method.networks), hash=digest,
+                nerf=load_nerf(folder, method.nerf) if method.rendering == "nerf" else None,
             )  # fmt: skip
             check_map(model.sfm_map, method.localization)
             if calibration is not None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from .errors import InputError
 
 Value = TypeVar("Value")
+WITHOUT_WEIGHTS = ("none", "grabcut", "opencv")  # in place of a network
 MAX_EPS2D = 10.0  # px², of a Gaussian's own footprint in the image
 
 
@@ -73,12 +74,40 @@ class SplattingSettings:
 
 
 @dataclass(frozen=True)
+class NerfSettings:
+    """A radiance field in place of Gaussians (rendering: nerf), and the pose by descent through it.
+
+    Networks, samples and rate as Mildenhall et al. 2020; rays, size of the images and steps of the pose as Zhou et al.
+    2023 (PAD, section 5); rates and regions of the pose as Lin et al. 2021 (iNeRF) and its public code.
+    """
+
+    layers: int = bounded(8, 1, 16)
+    width: int = bounded(256, 8, 1024)
+    frequencies: int = bounded(10, 0, 16)  # of the encoded point,
+    view_frequencies: int = bounded(4, 0, 16)  # and of the direction that it is seen from
+    samples: int = bounded(64, 4, 1024)  # of each ray through the coarse network,
+    fine_samples: int = bounded(128, 4, 1024)  # and so many more through the fine one
+    steps: int = bounded(200_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
+    rays: int = bounded(4096, 16, 1_000_000)  # of each step
+    learning_rate: float = bounded(5e-4, 1e-7, 1)
+    max_side: int = bounded(400, 16, 10_000)  # px; larger views are shrunk for the fit
+    pose_steps: int = bounded(300, 1, 100_000)
+    pose_rays: int = bounded(3072, 16, 1_000_000)  # of each step, in the regions of interest
+    pose_rate: float = bounded(0.01, 1e-6, 1)  # of Adam: radians, and sizes of the part
+
+
+@dataclass(frozen=True)
 class ScoringSettings:
     """How query and rendering are compared. comparison: a name of `comparison.choices`."""
 
     comparison: str = "calibrated"
-    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
-    segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite"] = "none"  # finds material added around the part
+    # whose features are compared as well
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4", "efficientnet_lite0"] = "none"
+    # finds material added around the part; grabcut is OpenCV's, without weights
+    segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite", "grabcut"] = "none"
+    # comparison "background" only: which masks of the part are compared in, and what fills in the ground behind it
+    masks: Literal["union", "image", "rendering", "none"] = "union"
+    inpainter: Literal["opencv", "lama"] = "opencv"
     photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
     shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven
     scales: tuple[float, ...] = bounded((1.0, 3.0), 0.1, 100)  # px, Gaussian windows that evidence is pooled over
@@ -86,7 +115,8 @@ class ScoringSettings:
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks needed, under their names in `networks.registry`."""
-        return tuple(name.replace("_", "-") for name in (self.backbone, self.segmenter) if name != "none")
+        chosen = self.backbone, self.segmenter, self.inpainter
+        return tuple(name.replace("_", "-") for name in chosen if name not in WITHOUT_WEIGHTS)
 
 
 def check_bounds(settings: Any, where: str) -> None:

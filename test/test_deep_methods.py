@@ -15,6 +15,7 @@ from pad_ros.inspector import Inspector
 from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
+from pad_ros.networks import registry
 from pad_ros.training.train import train
 from pad_ros.verdicts import Verdict
 
@@ -66,9 +67,17 @@ def test_a_network_that_is_no_backbone_ends_in_hold(tmp_path):
 @pytest.mark.parametrize(("preset", "missing"), [
     ("pad_deep", "xfeat"), ("splatpose_plus", "aliked-n16"), ("pad --set scoring.backbone=efficientnet_b4",
                                                                    "efficientnet-b4"),
+    ("background", "aliked-n16"), ("omniposead", "efficientnet-b4"),
+    ("pad --set scoring.backbone=efficientnet_lite0", "efficientnet-lite0"),
+    ("pad --set scoring.segmenter=birefnet", "birefnet"),
+    ("pad --set scoring.comparison=background --set scoring.backbone=efficientnet_lite0 --set scoring.masks=rendering "
+     "--set scoring.inpainter=lama", "efficientnet-lite0"),
+    ("pad --set scoring.inpainter=lama", "lama"),
 ])  # fmt: skip
 def test_missing_weights_end_training_before_it_begins(preset, missing, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PAD_WEIGHTS", str(tmp_path))
+    lite = replace(registry.entry("efficientnet-lite0"), package="")  # as where the package is not installed
+    monkeypatch.setitem(registry.REGISTRY, "efficientnet-lite0", lite)
     status = main(["train", str(tmp_path), "--out", str(tmp_path / "model"), "--method", *preset.split()])
     error = capsys.readouterr().err
     assert status == 3
@@ -79,10 +88,8 @@ def test_published_weights_are_exported_at_training(tmp_path, monkeypatch, capsy
     """Fetched weights are read and exported; what is wrong with them is said before the views are read."""
     import torch
 
-    from pad_ros.networks import registry as weights
-
-    entry = replace(weights.entry("mobilenet-v2"), sha256="")
-    monkeypatch.setitem(weights.REGISTRY, "mobilenet-v2", entry)
+    entry = replace(registry.entry("mobilenet-v2"), sha256="")
+    monkeypatch.setitem(registry.REGISTRY, "mobilenet-v2", entry)
     monkeypatch.setenv("PAD_WEIGHTS", str(tmp_path))
     torch.save(random_state("efficientnet-b4"), tmp_path / entry.file)
     command = ["train", str(tmp_path / "nothing"), "--out", str(tmp_path / "model"), "--set", *DEEP]
@@ -108,3 +115,54 @@ def test_from_training_to_the_verdict(toy, tmp_path, overrides):
     assert (defect.verdict is Verdict.REJECT) == (defect.score > defect.threshold)
     assert overrides is RECIPE or defect.verdict is Verdict.REJECT  # random features dull the recipe
     assert inspector.inspect(images.load(toy.foreign)).verdict is Verdict.HOLD
+
+
+BACKGROUND = ("scoring.comparison=background", "scoring.segmenter=grabcut", "scoring.inpainter=opencv")
+STAND_INS = (
+    "scoring.backbone=mobilenet_v2", "localization.features=sift", "localization.matcher=nearest",
+    "localization.retrieval=vlad",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_background_from_training_to_the_verdict(toy, tmp_path):
+    """The preset, with stand-ins that are named for what is not to be had."""
+    method = load_method("background", [*FIT, *BACKGROUND, *STAND_INS])
+    model = train(
+        read_views(toy.dataset), method, name="toy", budget=1e9, false_reject_rate=0.05, networks=(random_network(),)
+    ).save(tmp_path / "model")  # fmt: skip
+    inspector = Inspector.load(tmp_path / "model")
+    good, defect = (inspector.inspect(images.load(path)) for path in (toy.good, toy.defect))
+    assert model.method == "background"
+    assert good.score < defect.score
+    assert (defect.verdict is Verdict.REJECT) == (defect.score > defect.threshold)
+    assert inspector.inspect(images.load(toy.foreign)).verdict is Verdict.HOLD
+
+
+SMALL_FIELD = (
+    "nerf.layers=3", "nerf.width=48", "nerf.frequencies=5", "nerf.view_frequencies=1", "nerf.samples=16",
+    "nerf.fine_samples=16", "nerf.steps=600", "nerf.rays=512", "nerf.learning_rate=0.005", "nerf.max_side=64",
+    "nerf.pose_steps=40", "nerf.pose_rays=256",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_omniposead_from_training_to_the_verdict(toy, tmp_path):
+    """The preset at toy size, with a backbone that is named in place of EfficientNet-B4."""
+    named = ("scoring.backbone=mobilenet_v2", "localization.retrieval=mobilenet_v2")
+    method = load_method("omniposead", [*SMALL_FIELD, *named])
+    saved = train(
+        read_views(toy.dataset), method, name="toy", budget=1e9, false_reject_rate=0.05, networks=(random_network(),)
+    ).save(tmp_path / "model")  # fmt: skip
+    manifest = json.loads((tmp_path / "model/manifest.json").read_text())
+    assert len(manifest["files"]["nerf.safetensors"]) == 64
+    inspector = Inspector.load(tmp_path / "model")
+    assert inspector.model.hash == saved.hash and inspector.model.nerf is not None
+    results = [inspector.inspect(images.load(path)) for path in (toy.good, toy.defect, toy.foreign)]
+    for result in results:  # a pose that the verifier trusts, or HOLD with its reason
+        assert result.localization is not None
+        assert result.localization.localized or (result.verdict is Verdict.HOLD and result.reason_text)
+    assert results[2].verdict is not Verdict.PASS
+    (tmp_path / "model/nerf.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="nerf.safetensors: damaged"):
+        ReferenceModel.load(tmp_path / "model")

@@ -28,7 +28,7 @@ from ..settings import ScoringSettings
 from .colour import residuals
 from .expectation import on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, choose_knots, fit_factors
-from .features import feature_difference
+from .features import cue_of, feature_difference
 from .good_units import Observation, learned, observe
 from .learned_light import MOST_LIGHTS, learned_light, light_sums
 from .measurement import KnownLight, Measurement, measure
@@ -38,7 +38,6 @@ from .state import ComparisonState, no_factors
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-BACKBONE_WEIGHT = 0.25  # of the features' evidence beside that of the colours
 NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
@@ -130,7 +129,8 @@ class CalibratedComparison:
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), _known(state))
-        values, expected = excess(measured.residual, measured.reference, state, measured.ground_residual)
+        weights = np.array([1, cue_of(self._backbone).weight][: measured.residual.shape[2]], np.float32)
+        values, expected = excess(measured.residual, measured.reference, state, weights, measured.ground_residual)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
@@ -146,15 +146,14 @@ class CalibratedComparison:
 
 
 def excess(
-    residual: Floats, rendering: ReferenceRendering, state: ComparisonState, ground_residual: float = 0.0
+    residual: Floats, rendering: ReferenceRendering, state: ComparisonState, weights: Floats, ground_residual: float
 ) -> tuple[Floats, float]:
-    """Residuals [H, W, C] beyond what good views show there, in units of that, over all channels [H, W].
+    """Residuals [H, W, C] beyond what good views show there, in units of that, added up with weights [C]: [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
     part what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground_residual`.
     """
     total = np.empty(residual.shape[:2], np.float32)
-    weights = np.array([1.0, *[BACKBONE_WEIGHT] * (residual.shape[2] - 1)], np.float32)
     deviations, most = np.array(state.deviation, np.float32), np.float32(state.max_evidence)
     off_part = np.maximum(np.array(state.off_part, np.float32), np.float32(ground_residual))
     inside = rendering.inside

@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterable
 
 from ..errors import InputError
 from ..networks.backbones import Backbone
+from ..networks.inpainters import Lama, OpenCvInpainter
 from ..networks.network import Network, find_network
-from ..networks.segmenters import Segmenter
+from ..networks.segmenters import GrabCut, Segmenter
 from ..settings import ScoringSettings
+from .background import BackgroundComparison
 from .calibrated import CalibratedComparison
 from .protocol import Comparison
-from .recipe import RecipeComparison
+from .recipe import OmniposeComparison, RecipeComparison
 
-COMPARISONS: dict[str, Callable[..., Comparison]] = {"calibrated": CalibratedComparison, "recipe": RecipeComparison}
-NEEDS_BACKBONE = ("recipe",)
+COMPARISONS: dict[str, Callable[..., Comparison]] = {
+    "calibrated": CalibratedComparison,
+    "recipe": RecipeComparison,
+    "omnipose": OmniposeComparison,
+    "background": BackgroundComparison,
+}
+NEEDS_BACKBONE = ("recipe", "omnipose", "background")
 
 
 def check_comparison(settings: ScoringSettings) -> None:
@@ -27,6 +34,11 @@ def check_comparison(settings: ScoringSettings) -> None:
         raise InputError(
             f"scoring.comparison={settings.comparison} compares features: scoring.backbone must name a network"
         )
+    if settings.comparison == "background" and settings.masks in ("union", "image") and settings.segmenter == "none":
+        raise InputError(
+            f"scoring.masks={settings.masks} needs a mask of the part in the image: scoring.segmenter must name what "
+            "makes it, or scoring.masks=rendering does without"
+        )
 
 
 def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (), device: str = "cpu") -> Comparison:
@@ -34,5 +46,12 @@ def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (
     check_comparison(settings)
     networks = tuple(networks)
     backbone = find_network(Backbone, settings.backbone, networks, device)
-    segmenter = find_network(Segmenter, settings.segmenter, networks, device)
+    if settings.segmenter == GrabCut.name:
+        segmenter: Segmenter | GrabCut | None = GrabCut()
+    else:
+        segmenter = find_network(Segmenter, settings.segmenter, networks, device)
+    if settings.comparison == "background":
+        lama = settings.inpainter == "lama"
+        inpainter = find_network(Lama, "lama", networks, device) if lama else OpenCvInpainter()
+        return BackgroundComparison(settings, backbone, segmenter, inpainter)
     return COMPARISONS[settings.comparison](settings, backbone, segmenter)

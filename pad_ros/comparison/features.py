@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,25 @@ from ..rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
 
-FEATURE_LEVEL = 1  # stride 4: finer levels see little more than colour, coarser ones lose small defects
 COMPARED_MARGIN = 16  # px around the part that are compared
+
+
+@dataclass(frozen=True)
+class Cue:
+    """level: of the backbone, that is compared; weight: of its evidence beside that of the colours."""
+
+    level: int
+    weight: float
+
+
+# Stride 4: finer levels see little more than colour, coarser ones lose small defects.
+USUAL_CUE = Cue(1, 0.25)
+CUES = {"efficientnet-lite0": Cue(1, 0.25)}  # where another is better
+
+
+def cue_of(backbone: Backbone | None) -> Cue:
+    """What a backbone's features are used for."""
+    return USUAL_CUE if backbone is None else CUES.get(backbone.name, USUAL_CUE)
 
 
 def feature_difference(image: Image, rendering: ReferenceRendering, backbone: Backbone) -> Floats:
@@ -40,5 +59,5 @@ def feature_difference(image: Image, rendering: ReferenceRendering, backbone: Ba
 
 def _directions(image: Image, backbone: Backbone) -> Floats:
     """Features [C, h, w] of length 1."""
-    features = backbone.levels(image[None], [FEATURE_LEVEL])[0][0]
+    features = backbone.levels(image[None], [cue_of(backbone).level])[0][0]
     return np.asarray(features / np.maximum(np.linalg.norm(features, axis=0), 1e-6))

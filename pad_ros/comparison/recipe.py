@@ -1,4 +1,7 @@
-"""SplatPose+'s comparison: squared differences of colours and of a backbone's features, the same scale everywhere."""
+"""Published comparisons: differences of colours and of a backbone's features, the same scale everywhere.
+
+SplatPose+ adds up squared differences; OmniposeAD takes the length of the difference.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,15 @@ KERNEL, SIGMA = 9, 4.0  # px, of its blur
 
 
 class RecipeComparison:
-    """See the module. It learns nothing of the surface. InputError without a backbone."""
+    """SplatPose+'s. It learns nothing of the surface. InputError without a backbone."""
+
+    norm = False  # whether the length of the difference counts, not its square
 
     def __init__(
         self, settings: ScoringSettings, backbone: Backbone | None = None, segmenter: Segmenter | None = None
     ) -> None:
         if backbone is None:
-            raise InputError("scoring.comparison=recipe compares features: scoring.backbone must name a network")
+            raise InputError("this comparison compares features: scoring.backbone must name a network")
         self._backbone = backbone
         self._segmenter = segmenter
 
@@ -63,24 +68,40 @@ class RecipeComparison:
         return Evidence(measured.residual[..., 0], 0.0, measured.ground, measured.surroundings_judged)
 
     def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
-        return recipe_map(image, rendering, self._backbone)[..., None]
+        return recipe_map(image, rendering, self._backbone, self.norm)[..., None]
 
 
-def recipe_map(image: Image, rendering: ReferenceRendering, backbone: Backbone) -> Floats:
+class OmniposeComparison(RecipeComparison):
+    """OmniposeAD's: the L2 norm of the difference over colours and five levels (Zhou et al. 2023, arXiv 2310.07716,
+    equations 3 and 4; blurred as SplatPose+, which took that over from its public code)."""
+
+    norm = True
+
+
+def recipe_map(image: Image, rendering: ReferenceRendering, backbone: Backbone, norm: bool = False) -> Floats:
     """SplatPose+'s anomaly map [H, W], at the query's pixels and not normalised over a set of images.
 
     Squared differences, summed over channels, of the normalised colours and the five levels, each brought to a shorter
-    side of 224 px, added and blurred there (Liu et al. 2024, arXiv 2410.12080, and its public code).
+    side of 224 px, added and blurred there (Liu et al. 2024, arXiv 2410.12080, and its public code). norm: the root of
+    the sum is blurred.
     """
     height, width = image.shape[:2]
-    scale = SIDE / min(height, width)
-    size = round(scale * width), round(scale * height)
-    pixels = [image.astype(np.float32) / np.float32(255), rendering.rgb]
-    smoothly = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    both = np.stack([cv2.resize(p, size, interpolation=smoothly) for p in pixels])
+    both = resized(image.astype(np.float32) / np.float32(255), rendering.rgb)
+    size = both.shape[2], both.shape[1]
     total = np.sum(((both[0] - both[1]) / np.array(IMAGENET_DEVIATION, np.float32)) ** 2, axis=2)
     for level in backbone.levels(both):
         difference = np.sum((level[0] - level[1]) ** 2, axis=0)
         total += cv2.resize(difference, size, interpolation=cv2.INTER_LINEAR)
+    if norm:
+        np.sqrt(total, out=total)
     total = cv2.GaussianBlur(total, (KERNEL, KERNEL), SIGMA)
     return np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def resized(*pictures: Floats) -> Floats:
+    """Pictures [H, W, 3] with a shorter side of 224 px, [N, h, w, 3]."""
+    height, width = pictures[0].shape[:2]
+    scale = SIDE / min(height, width)
+    size = round(scale * width), round(scale * height)
+    smoothly = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(picture, size, interpolation=smoothly) for picture in pictures])

@@ -71,6 +71,9 @@ MATCHERS: dict[str, MatcherChoice] = {
 RETRIEVALS: dict[str, RetrievalChoice] = {
     "vlad": RetrievalChoice(),
     "netvlad": RetrievalChoice(_later("netvlad", "NetVlad"), "netvlad"),
+    "efficientnet_b4": RetrievalChoice(_later("backbone_retrieval", "BackboneRetrieval"), "efficientnet-b4"),
+    "efficientnet_lite0": RetrievalChoice(_later("backbone_retrieval", "BackboneRetrieval"), "efficientnet-lite0"),
+    "mobilenet_v2": RetrievalChoice(_later("backbone_retrieval", "BackboneRetrieval"), "mobilenet-v2"),
 }
 
 

@@ -164,6 +164,12 @@ class Localizer:
         again = self._search(query, frame, self._of_frame(query, features, frame))
         return again if again.localized or again.inliers > found.inliers else found
 
+    def most_similar_view(self, query: PreparedQuery) -> int:
+        """Which view of the map looks most like the part's window, or like the frame where that is not found."""
+        s, window = self.settings, self.part_window(query) or query.region or Rect.of_image(query.undistorted.shape)
+        features = extract_window(self._features, query.undistorted, window, s.window_pixels, s.max_scale)
+        return int(self._similar(features, query.undistorted[window.slices], 1)[0])
+
     def part_window(self, query: PreparedQuery) -> Rect | None:
         """The part's window with a margin; None where the part is not seen in front of its plain background."""
         mask = query.part_mask

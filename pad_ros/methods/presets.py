@@ -19,7 +19,14 @@ from ..comparison.choices import check_comparison
 from ..errors import InputError, first_line, located
 from ..localization.choices import needed_networks
 from ..resources import resource_folder
-from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, SplattingSettings, check_bounds
+from ..settings import (
+    LocalizationSettings,
+    NerfSettings,
+    RefinementSettings,
+    ScoringSettings,
+    SplattingSettings,
+    check_bounds,
+)
 
 MAX_YAML_CHARACTERS = 100_000
 
@@ -33,12 +40,14 @@ class Method:
     localization: LocalizationSettings = field(default_factory=LocalizationSettings)
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
     splatting: SplattingSettings = field(default_factory=SplattingSettings)
+    rendering: Literal["splats", "nerf"] = "splats"  # what the part is learned as
+    nerf: NerfSettings = field(default_factory=NerfSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
 
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that it runs, under their names in `networks.registry`."""
-        return needed_networks(self.localization) + self.scoring.networks
+        return tuple(dict.fromkeys(needed_networks(self.localization) + self.scoring.networks))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the manifest; `method_from_dict` reads them back."""

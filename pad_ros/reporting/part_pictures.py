@@ -10,7 +10,6 @@ import numpy as np
 from ..imaging import images
 from ..imaging.images import Image
 from ..model import ReferenceModel
-from ..rendering.renderer import Renderer
 from .gallery import data_uris, page
 from .output import write_text
 from .pictures import mask_overlay
@@ -23,7 +22,7 @@ def part_pictures(model: ReferenceModel, count: int = PICTURES) -> Iterator[tupl
     """(name, picture) of up to `count` photographs: the part is outlined, all around it is dark."""
     if not model.photographs:
         return
-    renderer = Renderer(model.gaussians, model.background)
+    renderer = model.renderer()
     for photograph in model.photographs[:: max(-(-len(model.photographs) // count), 1)]:
         mask = renderer.part(photograph.camera, photograph.pose).alpha > 0.5
         shaded = np.where(mask[..., None], photograph.image, (SHADE * photograph.image).astype(np.uint8))

@@ -67,7 +67,7 @@ def calibrate(
     with only_our_threads():
         state = comparison.fit(
             _fitted_samples(model, fitted, method.scoring.photographs, device, seed),
-            Renderer(model.gaussians, model.background, device=device),
+            model.renderer(device=device),
         )
     coverage = covered_angle((*fitted, *held_out), model.gaussians)
     calibration = Calibration(
@@ -166,7 +166,7 @@ def _fitted_samples(
 ) -> Iterator[Sample]:
     """The views that the Gaussians were fitted to, rendered at slightly wrong poses without their own photograph."""
     rng = np.random.default_rng(seed)
-    renderer = Renderer(model.gaussians, model.background, None, device, model.photographs, photographs)
+    renderer = model.renderer(None, device, photographs)
     chosen = views[:: max(1, len(views) // MAX_FITTED_VIEWS)]
     for view in progress(chosen, "gathering residuals", len(chosen)):
         assert view.pose is not None

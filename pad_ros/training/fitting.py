@@ -15,7 +15,10 @@ from ..localization.sfm_map import SfmMap
 from ..methods.presets import Method
 from ..progress import say
 from ..rendering.gaussians import Gaussians
+from ..rendering.nerf import Nerf
+from ..rendering.nerf_renderer import NerfRenderer
 from .initialise import initial_gaussians, without_floaters
+from .nerf_fit import fit_nerf, nerf_quality, surface_gaussians
 from .region import Region
 from .scene_part import BEHIND_PART, PartView, inside_region, map_of, part_views
 from .splatting import RenderingQuality, fit_gaussians, rendering_quality
@@ -55,6 +58,7 @@ class Fit:
     background: Background
     sfm_map: SfmMap
     region: Region | None = None
+    nerf: Nerf | None = None
 
 
 def split(views: tuple[View, ...]) -> tuple[tuple[View, ...], tuple[View, ...]]:
@@ -68,6 +72,11 @@ def split(views: tuple[View, ...]) -> tuple[tuple[View, ...], tuple[View, ...]]:
 def fit_all(views: tuple[View, ...], background: Background, sfm_map: SfmMap, job: Job) -> Fit:
     """Gaussians of all that the views show in front of the background."""
     fitted, held_out = split(views)
+    if job.method.rendering == "nerf":
+        nerf = fit_nerf(fitted, background, sfm_map, job.method.nerf, job.seconds, job.device, job.seed)
+        gaussians = surface_gaussians(nerf, fitted, background, job.device, job.seed)
+        quality = nerf_quality(NerfRenderer(nerf, gaussians, background, None, job.device), held_out)
+        return Fit(gaussians, quality, views, fitted, held_out, views, background, sfm_map, nerf=nerf)
     gaussians = without_floaters(_fit_views(fitted, background, sfm_map, job), fitted)
     quality = rendering_quality(gaussians, held_out, background, job.device)
     return Fit(gaussians, quality, views, fitted, held_out, views, background, sfm_map)
@@ -78,6 +87,8 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
 
     TrainingError where the region holds too little.
     """
+    if job.method.rendering == "nerf":
+        raise TrainingError("a radiance field is learned of a part before a plain background, not of one in a scene")
     began = time.monotonic()
     fitted, held_out = split(views)
     coarse = replace(job.method, splatting=replace(job.method.splatting, coarse_until=1.0))

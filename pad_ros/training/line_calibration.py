@@ -107,7 +107,7 @@ def calibrate_on_line(
 
 def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[SeenImage], list[LeftOut]]:
     """The images that show the part where it can be judged, and the others."""
-    plain = Renderer(inspector.model.gaussians, inspector.model.background, device=inspector.device)
+    plain = inspector.model.renderer(device=inspector.device)
     seen: list[SeenImage] = []
     left_out: list[LeftOut] = []
     for image in progress(images, "images of good units", len(images)):

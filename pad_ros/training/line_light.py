@@ -20,7 +20,6 @@ from ..inspector import Inspector
 from ..io.good_images import GoodImages
 from ..localization.result import Localization
 from ..progress import progress
-from ..rendering.renderer import Renderer
 
 WORTH_LEARNING = 0.95  # of the evidence that good images show without the light: at most that must be left with it
 
@@ -74,7 +73,7 @@ def learn_light(
     if not states[0].light_channels:
         return unchanged
     inspectors = [with_state(inspector, state) for state in states]
-    plain = Renderer(inspector.model.gaussians, inspector.model.background, device=inspector.device)
+    plain = inspector.model.renderer(device=inspector.device)
     observed, change = [], []
     for image, sample in samples_again(images, seen, inspectors, folds, "learning the light"):
         state = states[folds[image.unit]]

@@ -34,8 +34,10 @@ class Scale:
     size: float | None = None
     marker: float | None = None
 
-    def check(self, views: ReferenceViews) -> None:
-        """InputError where there is more than one scale."""
+    def check(self, views: ReferenceViews, rendering: str = "splats") -> None:
+        """InputError where there is more than one scale, or it cannot be had with this kind of rendering."""
+        if self.size is not None and rendering != "splats":
+            raise InputError(f"--size measures Gaussians, but the method renders by {rendering}: use --marker")
         if self.size is not None and self.marker is not None:
             raise InputError("--size and --marker both give the scale; leave one out")
         if views.measured is not None and (self.size or self.marker):

@@ -57,7 +57,7 @@ def train(
     began, device = time.monotonic(), resolve_device(device)
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views are too few, give at least {MIN_VIEWS}")
-    scale.check(views)
+    scale.check(views, method.rendering)
     background = find_background(views)
     sfm_map, posed = build_map(views, background, method.localization, networks, device, refine_poses)
     _check_mapped(posed, views)
@@ -71,7 +71,7 @@ def train(
         mapping_seconds = time.monotonic() - began
         reserved = RESERVE * sum(view.camera.width * view.camera.height for view in masked) / 1e6
         fit_seconds = max(budget - mapping_seconds - reserved, MIN_FIT_SHARE * budget)
-        few = len(masked) < FEW_VIEWS
+        few = len(masked) < FEW_VIEWS and method.rendering == "splats"
         job = Job(method, (FIRST_FIT if few else 1.0) * fit_seconds, device, seed)
         fit = fit_all(masked, background, sfm_map, job) if region is None else fit_part(masked, region, sfm_map, job)
     quality = fit.quality
@@ -120,6 +120,7 @@ def _uncalibrated(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         photographs=photographs,
         networks=networks,
+        nerf=fit.nerf,
     )
 
 

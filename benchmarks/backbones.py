@@ -1,0 +1,94 @@
+"""Backbones beside one another, on the Gaussians of a trained model: as the calibrated cue, and as published.
+
+    python benchmarks/backbones.py MODEL DATASET OUT [--cues 1:0.25,2:0.25] [--comparisons calibrated,recipe]
+        [--shared FOLDER]
+
+MODEL was trained on DATASET by `pad`. Everything after the Gaussians is calibrated anew for each row. --cues: levels of
+the backbone and weights beside the colours, LEVEL:WEIGHT. EfficientNet-Lite0 comes from its Python package or from the
+shared data, MobileNetV2 from the shared data (see stand_in.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+
+from ablation import COLUMNS, judge
+from common import add_shared, option_parser, write_result
+from localization import weights_folder
+from methods import Places
+
+from pad_ros.comparison.features import CUES, Cue, feature_difference
+from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.imaging import images
+from pad_ros.inspector import Inspector
+from pad_ros.io.read_views import read_views
+from pad_ros.model import ReferenceModel
+from pad_ros.networks.backbones import Backbone
+from pad_ros.networks.network import Network
+
+NAMES = ("efficientnet-lite0", "mobilenet-v2")
+TIMED = 10  # images
+
+
+def main() -> None:
+    parser = option_parser(__doc__, "model", "dataset", "out")
+    parser.add_argument("--cues", type=cues, default=cues("1:0.25,1:0.5,2:0.25,2:0.5,3:0.25"))
+    parser.add_argument("--comparisons", default="calibrated,recipe")
+    add_shared(parser)
+    arguments = parser.parse_args()
+    views, dataset = read_views(arguments.dataset), read_dataset(arguments.dataset)
+    model = ReferenceModel.load(arguments.model)
+    with weights_folder(None, arguments.shared / "weights") as linked:
+        places = Places(None, linked, arguments.shared / "weights")
+        networks = [found for name in NAMES if (found := places.find(name)) is not None]
+    rows: list[list[object]] = []
+
+    def row(name: str, cue: str, changed: ReferenceModel, overrides: list[str], ms: float | None) -> None:
+        found = judge(changed, overrides, views, dataset, arguments.out / f"{len(rows)}")
+        rows.append([name, cue, *(found[c] for c in COLUMNS), ms])
+        print(rows[-1], flush=True)
+
+    kinds = arguments.comparisons.split(",")
+    if "calibrated" in kinds:
+        row("colours alone", "", model, [], None)
+    for network in networks:
+        changed = dataclasses.replace(model, networks=(network,))
+        setting = f"scoring.backbone={network.name.replace('-', '_')}"
+        for cue in arguments.cues if "calibrated" in kinds else ():
+            CUES[network.name] = cue
+            ms = milliseconds(model, network, [item.load()[0] for item in dataset.images[:TIMED]])
+            row(network.name, f"level {cue.level}, weight {cue.weight:g}", changed, [setting], ms)
+        for kind in kinds:
+            if kind != "calibrated":
+                once = [setting, f"scoring.comparison={kind}", "scoring.photographs=0", "scoring.scales=[4.0]"]
+                row(network.name, kind, changed, once, None)
+    columns = ["backbone", "cue or comparison", *COLUMNS, "ms of the cue"]
+    write_result(f"backbones_{dataset.name}", f"Backbones on {dataset.name}", columns, rows)
+
+
+def cues(text: str) -> list[Cue]:
+    """LEVEL:WEIGHT, ..."""
+    try:
+        pairs = [one.split(":") for one in text.split(",")]
+        return [Cue(int(level), float(weight)) for level, weight in pairs]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected LEVEL:WEIGHT, got {text!r}") from error
+
+
+def milliseconds(model: ReferenceModel, network: Network, queries: list[images.Image]) -> float:
+    """Mean time that the features of a query take, candidates of the reference included."""
+    inspector, backbone = Inspector(model), Backbone(network)
+    prepared = [inspector.prepare(query) for query in queries]
+    found = [(query, inspector.localize(query)) for query in prepared]
+    pairs = [(q.undistorted, inspector.render(q, at)) for q, at in found if at.pose is not None]
+    feature_difference(*pairs[0], backbone)
+    began = time.perf_counter()
+    for image, rendering in pairs:
+        feature_difference(image, rendering, backbone)
+    return round(1000 * (time.perf_counter() - began) / len(pairs), 1)
+
+
+if __name__ == "__main__":
+    main()
