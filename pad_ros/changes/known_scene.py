@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -129,7 +129,7 @@ class KnownScene:
         return refine_pose(image, query.pinhole, pose, self.renderer.part, settings, self.renderer.part).pose
 
 
-def _usual(renderer: Renderer, views: Iterator[View] | tuple[View, ...] | list[View]) -> NDArray[np.float32]:
+def _usual(renderer: Renderer, views: Sequence[View]) -> NDArray[np.float32]:
     def samples() -> Iterator[tuple[Camera, Pose, NDArray[np.float32]]]:
         for view in views:
             assert view.pose is not None
