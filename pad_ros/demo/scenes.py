@@ -98,6 +98,7 @@ def make_pair(seed: int, kinds: Sequence[str] = KINDS, after_lamps: Lamps = STUD
     placed: list[Thing] = []
     for thing in things:
         placed.append(_put(thing, placed, rng))
+    table = _table(rng)  # the same, whatever changes
     before, after, changes = list(placed), list(placed), []
     for thing, kind in zip(rng.permutation(np.array(placed, object))[: len(kinds)], kinds, strict=True):
         if kind == "appeared":
@@ -110,7 +111,7 @@ def make_pair(seed: int, kinds: Sequence[str] = KINDS, after_lamps: Lamps = STUD
             placed.append(moved)
         x, y, z = map(float, (thing if kind == "vanished" else next(t for t in after if t.name == thing.name)).middle)
         changes.append(Change(thing.name, kind, (x, y, z)))
-    return ScenePair(tuple(before), tuple(after), tuple(changes), _table(rng), after_lamps)
+    return ScenePair(tuple(before), tuple(after), tuple(changes), table, after_lamps)
 
 
 def _thing(k: int, rng: np.random.Generator) -> Thing:
