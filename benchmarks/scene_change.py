@@ -2,9 +2,9 @@
 
     python benchmarks/scene_change.py [--seeds 1,2,3] [--budget SECONDS] [--pictures DIR]
 
-Each scene is photographed once before, and learned once, by default without its poses; rows are what happened then: one change
-of each kind by itself, all together, the same in other light, nothing, and nothing in other light. A photograph that was
-not found in the scene counts as an empty mask.
+Each scene is photographed once before, and learned once, by default without its poses; rows are what happened then:
+one change of each kind by itself, all together, the same in other light, nothing, and nothing in other light. A
+photograph that was not found in the scene counts as an empty mask.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.methods.presets import load_method
 
 ROWS = {
-    **{kind: ((kind,), STUDIO) for kind in KINDS}, "all four": (KINDS, STUDIO), "all four, other light": (KINDS, OTHER_LIGHT),
+    **{kind: ((kind,), STUDIO) for kind in KINDS},
+    "all four": (KINDS, STUDIO), "all four, other light": (KINDS, OTHER_LIGHT),
     "unchanged": ((), STUDIO), "unchanged, other light": ((), OTHER_LIGHT),
 }  # fmt: skip
-COLUMNS = ("what happened", "scenes", "photographs", "found", "mIoU", "F1", "photographs without false finds", "kinds right")
+COLUMNS = (
+    "what happened", "scenes", "photographs", "found", "mIoU", "F1", "unchanged ones without finds", "kinds right",
+)  # fmt: skip
 
 Result = tuple[ScenePair, SceneChanges, dict[str, NDArray[np.bool_]]]  # of one pair; truth by photograph
+
 
 def main() -> None:
     parser = option_parser(__doc__)
@@ -69,7 +73,9 @@ def main() -> None:
             truth = {f"{k}.png": pair.changed(pose, camera) for k, pose in enumerate(views)}
             results[row].append((pair, found, truth))
             if a.pictures is not None:
-                write_changes(found, a.pictures / f"{seed}_{row.replace(', ', '_').replace(' ', '_')}", f"{row}, scene {seed}")
+                write_changes(
+                    found, a.pictures / f"{seed}_{row.replace(', ', '_').replace(' ', '_')}", f"{row}, scene {seed}"
+                )
             print(seed, row, figures_of([results[row][-1]]), [c.kind for c in found.changes], flush=True)
     rows = [[row, len(each), *figures_of(each)] for row, each in results.items()]
     write_result("scene_change", "Changes of generated scenes", COLUMNS, rows)

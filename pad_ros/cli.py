@@ -181,7 +181,7 @@ def _add_bag(bag: argparse.ArgumentParser) -> None:
 
 def _add_changes(changes: argparse.ArgumentParser) -> None:
     changes.add_argument("before", type=Path, metavar="BEFORE",
-                         help="photographs of the scene as it was, as VIEWS of `pad train`, or a model of it")  # fmt: skip
+                         help="the scene as it was: VIEWS as of `pad train`, or a model of it")  # fmt: skip
     changes.add_argument("after", type=Path, metavar="AFTER", help="photographs of it as it is, poses not needed")
     changes.add_argument("--out", type=Path, required=True, metavar="DIR")
     changes.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",

@@ -30,8 +30,7 @@ LIGHT_WEIGHT = 0.4  # of what light may explain
 def residual_of(image: Image, rendering: ReferenceRendering) -> Floats:
     """[H, W, 2], L*a*b* / 100: the difference in colour, and what is left of it when a smooth light is undone.
 
-    Shadows of objects that came or went change the brightness alone, and textures stay (SSIM's structure, O-SCD's cue of
-    pixels, serve the same end).
+    Shadows of objects that came or went change the brightness alone, and textures stay.
     """
     full = residuals(image, rendering, SHIFT)[..., 0]
     sigma = SHADING * image.shape[1]

@@ -70,7 +70,7 @@ class KnownScene:
 
     @staticmethod
     def learn(views: ReferenceViews, method: Method, budget: float, device: str = "cpu", seed: int = 0) -> KnownScene:
-        """From photographs, with poses or without, in about `budget` seconds; TrainingError where they show no scene."""
+        """From photographs, with poses or without, in about `budget` seconds; TrainingError where that cannot be."""
         began = time.monotonic()
         if len(views) < MIN_VIEWS:
             raise TrainingError(f"{views.source}: {len(views)} photographs are too few, give at least {MIN_VIEWS}")

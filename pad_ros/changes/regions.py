@@ -57,7 +57,8 @@ class _Group:
 
     def change(self, kind: str = "", was: Points | None = None) -> Change:
         shown = sum(bool(mask.any()) for mask in self.masks)
-        return Change(kind or self.kind, _plain(self.place), _plain(self.size), shown, None if was is None else _plain(was))  # fmt: skip
+        before = None if was is None else _plain(was)
+        return Change(kind or self.kind, _plain(self.place), _plain(self.size), shown, before)
 
 
 def find_changes(
@@ -80,16 +81,12 @@ def find_changes(
     return _with_moves(groups), masks
 
 
-def _group(
-    known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part: Hull, fused: Floats
-) -> _Group | None:
+def _group(known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part: Hull, fused: Floats) -> _Group | None:
     centres = part.centres()
     masks = tuple(_shown(s.rendering, cue, centres, part.size) for s, cue in zip(seen, cues, strict=True))
     if max(float(mask.mean()) for mask in masks) < MIN_PIXELS:
         return None
-    was_there = _share(
-        [_within(part, s.rendering, mask) for s, mask in zip(seen, masks, strict=True)], masks
-    )
+    was_there = _share([_within(part, s.rendering, mask) for s, mask in zip(seen, masks, strict=True)], masks)
     kind = "appeared"
     if was_there >= WAS_THERE:
         without = _without(known, part, fused)

@@ -77,7 +77,9 @@ class ScenePair:
     @cached_property
     def scenes(self) -> tuple[Scene, Scene]:
         """(before, after), made ready for rendering."""
-        first, second = (build_scene([self.table, *(t.subpart() for t in these)]) for these in (self.before, self.after))
+        first, second = (
+            build_scene([self.table, *(t.subpart() for t in these)]) for these in (self.before, self.after)
+        )
         return first, second
 
     def photograph(self, pose: Pose, camera: Camera, after: bool) -> Image:
@@ -154,7 +156,8 @@ def _table(rng: np.random.Generator) -> SubPart:
     tint = np.array(PAINTS[rng.integers(len(PAINTS))]) * 0.15 + 0.5
     sizes = [cv2.resize(part, (256, 256), interpolation=cv2.INTER_NEAREST)[..., None] for part in (coarse, fine)]
     texels = 255 * np.clip(tint + 0.14 * sizes[0] + 0.1 * sizes[1], 0, 1)
-    top = Material((0.5, 0.5, 0.5), roughness=0.8, decal=Decal(texels.astype(np.uint8), TABLE_SIDE, TABLE_SIDE, (0.5,) * 3))  # fmt: skip
+    cloth = Decal(texels.astype(np.uint8), TABLE_SIDE, TABLE_SIDE, (0.5, 0.5, 0.5))
+    top = Material((0.5, 0.5, 0.5), roughness=0.8, decal=cloth)
     return SubPart("table", g.box(TABLE_SIDE, TABLE_SIDE, 0.04), at(z=-0.02), top)
 
 
@@ -175,7 +178,7 @@ def poses(count: int, seed: int) -> list[Pose]:
 
 def write_pair(pair: ScenePair, folder: Path, counts: tuple[int, int] = (36, 12), seed: int = 0,
                camera: Camera | None = None) -> None:  # fmt: skip
-    """folder/before with poses in a transforms.json, folder/after without, folder/truth: masks of after, changes.json."""
+    """before/ with poses in a transforms.json, after/ without, truth/ with masks of after and changes.json."""
     camera, frames = camera or camera_of(), []
     for k, pose in enumerate(poses(counts[0], seed)):
         images.save(folder / "before" / f"{k:03}.png", pair.photograph(pose, camera, after=False))

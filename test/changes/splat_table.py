@@ -73,7 +73,9 @@ def known_scene() -> KnownScene:
     usual = normal_residual(renderer, [(CAMERA, pose, np.full((90, 120, 2), 0.01, np.float32)) for pose in poses(3)])
     rng = np.random.default_rng(0)
     points = rng.uniform((-1.4, -1.4, 0), (1.4, 1.4, 0.45), (200, 3))
-    return KnownScene(splats, replace(make_map(landmarks=200), points=points), CAMERA, load_method("scene_change"), usual)
+    return KnownScene(
+        splats, replace(make_map(landmarks=200), points=points), CAMERA, load_method("scene_change"), usual
+    )
 
 
 def photographs(known: KnownScene, blocks: Sequence[Block], count: int = 8) -> list[Seen]:

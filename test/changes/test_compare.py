@@ -67,7 +67,9 @@ def test_one_photograph_that_disagrees_changes_nothing(known):
 def test_gaussians_are_fused_as_all_photographs_say(known):
     seen = photographs(known, BEFORE, 4)
     on_block = [truth(BEFORE[:1], pose) for pose in poses(4)]
-    fused = fuse_gaussians(known.gaussians, [(s.rendering, m.astype(np.float32)) for s, m in zip(seen, on_block, strict=True)])
+    fused = fuse_gaussians(
+        known.gaussians, [(s.rendering, m.astype(np.float32)) for s, m in zip(seen, on_block, strict=True)]
+    )
     means = known.gaussians.means
     top = np.abs(means - (BEFORE[0].x, BEFORE[0].y, 0.45)).max(axis=1) < 0.2
     assert np.median(fused[top]) > 0.6 and np.median(fused[means[:, 0] > 1]) < 0.2

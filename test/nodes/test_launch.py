@@ -28,8 +28,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 NODES = (
-    "localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "scene_change", "opcua",
-    "mqtt",
+    "localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "scene_change",
+    "opcua", "mqtt",
 )  # fmt: skip
 
 

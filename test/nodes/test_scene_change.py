@@ -42,7 +42,8 @@ def round_trip(graph):
 def test_images_of_a_round_give_masks_and_places(graph, round_trip):
     _, shown = round_trip
     masks, places, kinds = (
-        graph.listen(kind, topic) for kind, topic in ((Image, "change_mask"), (PoseArray, "changes"), (String, "change_list"))
+        graph.listen(kind, topic)
+        for kind, topic in ((Image, "change_mask"), (PoseArray, "changes"), (String, "change_list"))
     )
     for topic in ("change_mask", "changes", "change_list"):
         graph.wait_matched(topic)
