@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
 
 from ..imaging.geometry import Camera, Pose
 from ..rendering.gaussians import Gaussians
@@ -28,9 +30,10 @@ RATE = 0.3  # of Adam, on logits
 START = -2.0  # logit: no change
 VOXELS = 96  # along the longest side
 SURFACE = 0.012  # of the distance to a surface: nearer than this behind it is on it
-LEAST_VIEWS = 3  # that must see a voxel
-AGREEING = 0.75  # of the photographs that see a voxel must show a change there
+LEAST_VIEWS = 3  # that must see a point
+AGREEING = 0.75  # of the photographs that see a point must show a change there
 SHOWN = 0.5  # cue from which a photograph shows a change
+SPECK = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,22 +77,36 @@ def _rendered(g: GaussianTensors, values: torch.Tensor, camera: Camera, pose: Po
 
 
 def carve(cues: Sequence[tuple[ReferenceRendering, Floats]], low: Points, high: Points) -> Hull:
-    """The voxels between two corners where most of the photographs that can see them show a change.
-
-    A photograph sees a voxel in front of the surfaces of the scene as it was, or on them.
-    """
+    """The voxels between two corners where most of the photographs that can see them show a change."""
     size = float((high - low).max()) / VOXELS
     shape = np.maximum(np.ceil((high - low) / size).astype(int), 1)
     centres = low + (np.stack(np.unravel_index(np.arange(int(shape.prod())), shape), axis=1) + 0.5) * size
-    seen, shown = np.zeros(len(centres), np.int16), np.zeros(len(centres), np.int16)
+    return Hull(agreed(centres, cues).reshape(shape), low, size)
+
+
+def agreed(
+    points: Points, cues: Sequence[tuple[ReferenceRendering, Floats]], hidden: bool = False
+) -> NDArray[np.bool_]:
+    """Which of the points [N, 3] show a change in most of the photographs that can see them, and are seen by enough.
+
+    A photograph sees a point in front of the surfaces of the scene as it was, or on them. hidden: the answer for points
+    that none can see.
+    """
+    seen, shown = np.zeros(len(points), np.int16), np.zeros(len(points), np.int16)
     for rendering, cue in cues:
-        index, x, y, depth = in_image(centres, rendering.camera, rendering.pose)
+        index, x, y, depth = in_image(points, rendering.camera, rendering.pose)
         surface = np.where(rendering.alpha > 0.5, rendering.depth, np.inf)[y, x]
         visible = depth < surface + SURFACE * depth
         seen[index[visible]] += 1
-        shown[index[visible]] += (cue >= SHOWN)[y, x][visible]
-    enough = (seen >= min(LEAST_VIEWS, len(cues))) & (shown >= AGREEING * seen)
-    return Hull(enough.reshape(shape), low, size)
+        shown[index[visible]] += shows(cue)[y, x][visible]
+    found = (seen >= min(LEAST_VIEWS, len(cues))) & (shown >= AGREEING * seen)
+    return np.asarray(np.where(seen == 0, hidden, found))
+
+
+def shows(cue: Floats) -> NDArray[np.bool_]:
+    """Where [H, W] a photograph shows a change, without the holes that an object in the colour of the ground has."""
+    closed = cv2.morphologyEx((cue >= SHOWN).astype(np.uint8), cv2.MORPH_CLOSE, SPECK)
+    return np.asarray(binary_fill_holes(closed))
 
 
 def in_image(

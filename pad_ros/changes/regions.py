@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_fill_holes, find_objects, label
+from scipy.ndimage import binary_dilation, find_objects, label
 
 from ..imaging.lab import lab
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from .cues import cue_of
-from .fusion import SHOWN, Floats, Hull, Points, in_image
+from .fusion import SHOWN, SPECK, Floats, Hull, Points, agreed, in_image, shows
 from .known_scene import KnownScene, Seen
 
 Mask = NDArray[np.bool_]
+Sign = tuple[ReferenceRendering, Floats]  # how the scene was, and the cue of a photograph
 
 MIN_VOXELS = 20
 MIN_PIXELS = 0.0006  # of a photograph, in the one that shows most of a change
-WAS_THERE = 0.65  # of a change's pixels that show, as the scene was, a surface within the change
-FREE = 0.5  # of a vanished object's pixels that show what was behind it
+WAS_THERE = 0.75  # of the surfaces in a change's pixels, as the scene was, that have changed as all photographs say
+FREE = 0.5  # of a vanished object's pixels that show what was behind it,
+LEAST_BEHIND = 0.08  # where so many of them have something behind that was seen
 CHANGED = 0.5  # fused, from which a Gaussian counts as changed
 ALIKE = 0.16  # L*a*b* / 100 between what vanished and what appeared, that is the same object moved
 SIZES = 2.5  # ratio of their sizes at most
@@ -86,12 +88,13 @@ def _group(known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part
     masks = tuple(_shown(s.rendering, cue, centres, part.size) for s, cue in zip(seen, cues, strict=True))
     if max(float(mask.mean()) for mask in masks) < MIN_PIXELS:
         return None
-    was_there = _share([_within(part, s.rendering, mask) for s, mask in zip(seen, masks, strict=True)], masks)
-    kind = "appeared"
-    if was_there >= WAS_THERE:
-        without = _without(known, part, fused)
-        free = [_behind_shows(without, s, mask) for s, mask in zip(seen, masks, strict=True)]
-        kind = "vanished" if _share(free, masks) >= FREE else "repainted"
+    signs = [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
+    changed = _changed(known, part, signs)
+    kind = _kind(known, seen, signs, masks, (changed, part.size))
+    if kind != "appeared":  # what was there shows where the others say it does, also where this photograph is unsure
+        fusion = Renderer(known.gaussians, known.background, np.where(changed, fused, 0)[:, None], known.device)
+        rendered = (fusion.part(s.camera, s.pose).features[..., 0] >= CHANGED for s in seen)
+        masks = tuple(mask | more for mask, more in zip(masks, rendered, strict=True))
     low, high = centres.min(axis=0), centres.max(axis=0)
     pictures = [s.rendering.rgb if kind == "vanished" else s.image for s in seen]
     return _Group(part.filled, masks, kind, _colours(pictures, masks), 0.5 * (low + high), high - low + part.size)
@@ -107,43 +110,50 @@ def _shown(rendering: ReferenceRendering, cue: Floats, centres: Points, size: fl
         radius = max(int(np.ceil(0.9 * size * camera.fx / float(np.median(depth)))), 1)
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         near = cv2.dilate(near, disc)
-    small = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    shown = cv2.morphologyEx((cue >= SHOWN).astype(np.uint8), cv2.MORPH_CLOSE, small) & near
-    return np.asarray(cv2.morphologyEx(binary_fill_holes(shown).astype(np.uint8), cv2.MORPH_OPEN, small) > 0)
+    shown = shows(cue).astype(np.uint8) & near
+    return np.asarray(cv2.morphologyEx(shown, cv2.MORPH_OPEN, SPECK) > 0)
 
 
-def _within(part: Hull, rendering: ReferenceRendering, mask: Mask) -> Mask:
-    """Which pixels of the mask show, as the scene was, a surface inside of the voxels or beside them."""
+def _kind(
+    known: KnownScene, seen: Sequence[Seen], signs: Sequence[Sign], masks: Sequence[Mask], changed: tuple[Mask, float]
+) -> str:
+    """What happened to the surfaces that the scene had where a change shows; changed: its Gaussians, and a voxel's size.
+
+    Where something appeared, they are what is behind it: other photographs see most of them unchanged. Where something
+    vanished, photographs show what is behind it.
+    """
+    surfaces = np.concatenate([_surface(s.rendering, mask) for s, mask in zip(seen, masks, strict=True)])
+    if float(agreed(surfaces, signs).mean()) < WAS_THERE:
+        return "appeared"
+    kept, free, behind = ~changed[0], 0, 0
+    without = Renderer(known.gaussians.take(kept), known.background, known.usual[kept], known.device)
+    for s, mask in zip(seen, masks, strict=True):
+        rendering = without.part(s.camera, s.pose)
+        farther = mask & (rendering.alpha > 0.8) & (rendering.depth > s.rendering.depth + changed[1])
+        # What the object stood on was never seen, and says nothing.
+        y, x = (axis[~agreed(_surface(rendering, farther), signs)] for axis in np.nonzero(farther))
+        free += np.count_nonzero(cue_of(s.image, rendering)[y, x] < SHOWN)
+        behind += len(y)
+    enough = behind >= LEAST_BEHIND * sum(np.count_nonzero(mask) for mask in masks)
+    return "vanished" if enough and free >= FREE * behind else "repainted"
+
+
+def _surface(rendering: ReferenceRendering, mask: Mask) -> Points:
+    """The points [P, 3] of the scene that a rendering shows at the pixels of a mask, in the order of np.nonzero."""
     y, x = np.nonzero(mask)
-    rays = rendering.camera.rays(np.stack([x, y], axis=1) + 0.5) * rendering.depth[y, x][:, None]
-    points = rendering.pose.inverse().transform(rays)
-    at = np.floor((points - part.low) / part.size).astype(int)
-    inside = np.all((at >= 0) & (at < part.filled.shape), axis=1)
-    at = np.clip(at, 0, np.array(part.filled.shape) - 1)
-    found = np.zeros_like(mask)
-    found[y, x] = inside & binary_dilation(part.filled, NEIGHBOURS)[tuple(at.T)]
-    return found
+    rays = rendering.camera.rays(np.stack([x, y], axis=1) + 0.5)
+    return rendering.pose.inverse().transform(rays * rendering.depth[y, x][:, None])
 
 
-def _without(known: KnownScene, part: Hull, fused: Floats) -> Renderer:
-    """The scene as it was, without the changed Gaussians in and beside the voxels."""
-    at = np.floor((known.gaussians.means - part.low) / part.size).astype(int)
+def _changed(known: KnownScene, part: Hull, signs: Sequence[Sign]) -> Mask:
+    """The Gaussians [N] in and beside the voxels that have changed as all photographs say, or that are inside."""
+    means = known.gaussians.means.astype(np.float64)
+    at = np.floor((means - part.low) / part.size).astype(int)
     inside = np.all((at >= 0) & (at < part.filled.shape), axis=1)
     grown = binary_dilation(part.filled, NEIGHBOURS, iterations=2)
     near = inside & grown[tuple(np.clip(at, 0, np.array(part.filled.shape) - 1).T)]
-    kept = ~(near & (fused >= CHANGED))
-    return Renderer(known.gaussians.take(kept), known.background, known.usual[kept], known.device)
-
-
-def _behind_shows(without: Renderer, seen: Seen, mask: Mask) -> Mask:
-    """Which pixels of the mask show what was behind an object that is gone."""
-    rendering = without.part(seen.camera, seen.pose)
-    return mask & (rendering.alpha > 0.5) & (cue_of(seen.image, rendering) < SHOWN)
-
-
-def _share(parts: Sequence[Mask], masks: Sequence[Mask]) -> float:
-    whole = sum(np.count_nonzero(mask) for mask in masks)
-    return float(sum(np.count_nonzero(part & mask) for part, mask in zip(parts, masks, strict=True)) / max(whole, 1))
+    near[near] = agreed(means[near], signs, hidden=True)
+    return near
 
 
 def _colours(pictures: Sequence[NDArray[np.generic]], masks: Sequence[Mask]) -> Floats:
