@@ -84,13 +84,18 @@ def carve(cues: Sequence[tuple[ReferenceRendering, Floats]], low: Points, high: 
     return Hull(agreed(centres, cues).reshape(shape), low, size)
 
 
-def agreed(
-    points: Points, cues: Sequence[tuple[ReferenceRendering, Floats]], hidden: bool = False
-) -> NDArray[np.bool_]:
-    """Which of the points [N, 3] show a change in most of the photographs that can see them, and are seen by enough.
+def agreed(points: Points, cues: Sequence[tuple[ReferenceRendering, Floats]]) -> NDArray[np.bool_]:
+    """Which of the points [N, 3] show a change in most of the photographs that can see them, and are seen by enough."""
+    seen, shown = votes(points, cues)
+    return np.asarray((seen >= min(LEAST_VIEWS, len(cues))) & (shown >= AGREEING * seen))
 
-    A photograph sees a point in front of the surfaces of the scene as it was, or on them. hidden: the answer for points
-    that none can see.
+
+def votes(
+    points: Points, cues: Sequence[tuple[ReferenceRendering, Floats]]
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """(how many photographs see each of the points [N, 3], how many of these show a change there).
+
+    A photograph sees a point in front of the surfaces of the scene as it was, or on them.
     """
     seen, shown = np.zeros(len(points), np.int16), np.zeros(len(points), np.int16)
     for rendering, cue in cues:
@@ -99,8 +104,7 @@ def agreed(
         visible = depth < surface + SURFACE * depth
         seen[index[visible]] += 1
         shown[index[visible]] += shows(cue)[y, x][visible]
-    found = (seen >= min(LEAST_VIEWS, len(cues))) & (shown >= AGREEING * seen)
-    return np.asarray(np.where(seen == 0, hidden, found))
+    return seen, shown
 
 
 def shows(cue: Floats) -> NDArray[np.bool_]:

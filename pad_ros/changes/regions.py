@@ -14,7 +14,7 @@ from ..imaging.lab import lab
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from .cues import cue_of
-from .fusion import SHOWN, SPECK, Floats, Hull, Points, agreed, in_image, shows
+from .fusion import AGREEING, SHOWN, SPECK, Floats, Hull, Points, in_image, shows, votes
 from .known_scene import KnownScene, Seen
 
 Mask = NDArray[np.bool_]
@@ -117,13 +117,15 @@ def _shown(rendering: ReferenceRendering, cue: Floats, centres: Points, size: fl
 def _kind(
     known: KnownScene, seen: Sequence[Seen], signs: Sequence[Sign], masks: Sequence[Mask], changed: tuple[Mask, float]
 ) -> str:
-    """What happened to the surfaces that the scene had where a change shows; changed: its Gaussians, and a voxel's size.
+    """What happened to the surfaces that were where a change shows; changed: its Gaussians, and the size of a voxel.
 
     Where something appeared, they are what is behind it: other photographs see most of them unchanged. Where something
     vanished, photographs show what is behind it.
     """
     surfaces = np.concatenate([_surface(s.rendering, mask) for s, mask in zip(seen, masks, strict=True)])
-    if float(agreed(surfaces, signs).mean()) < WAS_THERE:
+    views, shown = votes(surfaces, signs)
+    several = views >= min(2, len(signs))  # one photograph alone shows all as changed
+    if np.count_nonzero(shown[several] >= AGREEING * views[several]) < WAS_THERE * max(np.count_nonzero(several), 1):
         return "appeared"
     kept, free, behind = ~changed[0], 0, 0
     without = Renderer(known.gaussians.take(kept), known.background, known.usual[kept], known.device)
@@ -131,8 +133,9 @@ def _kind(
         rendering = without.part(s.camera, s.pose)
         farther = mask & (rendering.alpha > 0.8) & (rendering.depth > s.rendering.depth + changed[1])
         # What the object stood on was never seen, and says nothing.
-        y, x = (axis[~agreed(_surface(rendering, farther), signs)] for axis in np.nonzero(farther))
-        free += np.count_nonzero(cue_of(s.image, rendering)[y, x] < SHOWN)
+        seen_by, changed_in = votes(_surface(rendering, farther), signs)
+        y, x = (axis[changed_in < AGREEING * seen_by] for axis in np.nonzero(farther))
+        free += int(np.count_nonzero(cue_of(s.image, rendering)[y, x] < SHOWN))
         behind += len(y)
     enough = behind >= LEAST_BEHIND * sum(np.count_nonzero(mask) for mask in masks)
     return "vanished" if enough and free >= FREE * behind else "repainted"
@@ -141,7 +144,7 @@ def _kind(
 def _surface(rendering: ReferenceRendering, mask: Mask) -> Points:
     """The points [P, 3] of the scene that a rendering shows at the pixels of a mask, in the order of np.nonzero."""
     y, x = np.nonzero(mask)
-    rays = rendering.camera.rays(np.stack([x, y], axis=1) + 0.5)
+    rays = rendering.camera.rays(np.stack([x, y], axis=1).astype(np.float64) + 0.5)
     return rendering.pose.inverse().transform(rays * rendering.depth[y, x][:, None])
 
 
@@ -152,7 +155,8 @@ def _changed(known: KnownScene, part: Hull, signs: Sequence[Sign]) -> Mask:
     inside = np.all((at >= 0) & (at < part.filled.shape), axis=1)
     grown = binary_dilation(part.filled, NEIGHBOURS, iterations=2)
     near = inside & grown[tuple(np.clip(at, 0, np.array(part.filled.shape) - 1).T)]
-    near[near] = agreed(means[near], signs, hidden=True)
+    views, shown = votes(means[near], signs)
+    near[near] = shown >= AGREEING * views
     return near
 
 

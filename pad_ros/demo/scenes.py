@@ -172,7 +172,8 @@ def poses(count: int, seed: int) -> list[Pose]:
         elevation = np.radians(40 + 22 * ((k * 0.618 + 0.1 * rng.random()) % 1))
         angle = 2 * np.pi * (k + 0.5 * rng.random()) / count
         direction = np.array([np.cos(angle) * np.cos(elevation), np.sin(angle) * np.cos(elevation), np.sin(elevation)])
-        found.append(Pose.look_at(DISTANCE * direction, [*rng.uniform(-0.2, 0.2, 2), 0.1], np.array([0.0, 0.0, 1.0])))
+        aim = np.array([*rng.uniform(-0.2, 0.2, 2), 0.1])
+        found.append(Pose.look_at(DISTANCE * direction, aim, np.array([0.0, 0.0, 1.0])))
     return found
 
 
