@@ -125,7 +125,7 @@ def _kind(
     surfaces = np.concatenate([_surface(s.rendering, mask) for s, mask in zip(seen, masks, strict=True)])
     views, shown = votes(surfaces, signs)
     several = views >= min(2, len(signs))  # one photograph alone shows all as changed
-    if np.count_nonzero(shown[several] >= AGREEING * views[several]) < WAS_THERE * max(np.count_nonzero(several), 1):
+    if several.any() and float(np.mean(shown[several] >= AGREEING * views[several])) < WAS_THERE:
         return "appeared"
     kept, free, behind = ~changed[0], 0, 0
     without = Renderer(known.gaussians.take(kept), known.background, known.usual[kept], known.device)
