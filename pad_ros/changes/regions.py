@@ -26,7 +26,7 @@ WAS_THERE = 0.75  # of the surfaces in a change's pixels, as the scene was, that
 FREE = 0.5  # of a vanished object's pixels that show what was behind it,
 LEAST_BEHIND = 0.08  # where so many of them have something behind that was seen
 CHANGED = 0.5  # fused, from which a Gaussian counts as changed
-ALIKE = 0.16  # L*a*b* / 100 between what vanished and what appeared, that is the same object moved
+ALIKE = 0.2  # L*a*b* / 100 between what vanished and what appeared, that is the same object moved
 SIZES = 2.5  # ratio of their sizes at most
 NEIGHBOURS = np.ones((3, 3, 3), bool)
 
@@ -48,12 +48,12 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """One group of voxels, and its pixels in each photograph. colours [6]: mean and deviation of what it shows."""
+    """One group of voxels, and its pixels in each photograph. colour [3]: mean of what it shows, L*a*b* / 100."""
 
     voxels: Mask
     masks: tuple[Mask, ...]
     kind: str
-    colours: Floats
+    colour: Floats
     place: Points
     size: Points
 
@@ -97,7 +97,7 @@ def _group(known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part
         masks = tuple(mask | more for mask, more in zip(masks, rendered, strict=True))
     low, high = centres.min(axis=0), centres.max(axis=0)
     pictures = [s.rendering.rgb if kind == "vanished" else s.image for s in seen]
-    return _Group(part.filled, masks, kind, _colours(pictures, masks), 0.5 * (low + high), high - low + part.size)
+    return _Group(part.filled, masks, kind, _colour(pictures, masks), 0.5 * (low + high), high - low + part.size)
 
 
 def _shown(rendering: ReferenceRendering, cue: Floats, centres: Points, size: float) -> Mask:
@@ -160,9 +160,9 @@ def _changed(known: KnownScene, part: Hull, signs: Sequence[Sign]) -> Mask:
     return near
 
 
-def _colours(pictures: Sequence[NDArray[np.generic]], masks: Sequence[Mask]) -> Floats:
+def _colour(pictures: Sequence[NDArray[np.generic]], masks: Sequence[Mask]) -> Floats:
     found = np.concatenate([lab(picture)[mask] for picture, mask in zip(pictures, masks, strict=True)])  # type: ignore[arg-type]
-    return np.concatenate([found.mean(axis=0), found.std(axis=0)])
+    return np.asarray(found.mean(axis=0))
 
 
 def _with_moves(groups: Sequence[_Group]) -> tuple[Change, ...]:
@@ -171,7 +171,7 @@ def _with_moves(groups: Sequence[_Group]) -> tuple[Change, ...]:
     pairs: dict[int, _Group] = {}
     taken = set()
     for gone in (g for g in groups if g.kind == "vanished"):
-        apart = [float(np.linalg.norm(g.colours - gone.colours)) for g in came]
+        apart = [float(np.linalg.norm(g.colour - gone.colour)) for g in came]
         for k in np.argsort(apart):
             ratio = np.count_nonzero(came[k].voxels) / np.count_nonzero(gone.voxels)
             if apart[k] <= ALIKE and 1 / SIZES <= ratio <= SIZES and id(came[k]) not in pairs:

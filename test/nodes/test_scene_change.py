@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,8 @@ class FoundScene(KnownScene):
 
 @pytest.fixture
 def round_trip(graph):
-    known = known_scene()
-    known.__class__ = FoundScene
+    scene = known_scene()
+    known = FoundScene(**{field.name: getattr(scene, field.name) for field in fields(scene)})
     seen = photographs(known, (*BEFORE, Block(0.3, -0.7, GREEN)), 4)
     object.__setattr__(known, "photographs", tuple(seen))
     node = graph.add_node(SceneChangeNode(load=lambda path, device: known, overrides={"model": "scene"}))
