@@ -23,6 +23,7 @@ Sign = tuple[ReferenceRendering, Floats]  # how the scene was, and the cue of a 
 MIN_VOXELS = 20
 MIN_PIXELS = 0.0006  # of a photograph, in the one that shows most of a change
 WAS_THERE = 0.75  # of the surfaces in a change's pixels, as the scene was, that have changed as all photographs say
+OWN = 0.5  # of a change's pixels no larger change may show: else rays to several of these happen to meet there
 FREE = 0.5  # of a vanished object's pixels that show what was behind it,
 LEAST_BEHIND = 0.08  # where so many of them have something behind that was seen
 CHANGED = 0.5  # fused, from which a Gaussian counts as changed
@@ -78,9 +79,13 @@ def find_changes(
             if group is not None:
                 groups.append(group)
     groups.sort(key=lambda group: -np.count_nonzero(group.voxels))
-    empty = tuple(np.zeros(cue.shape, bool) for cue in cues)
-    masks = tuple(np.logical_or.reduce([empty[k], *(g.masks[k] for g in groups)]) for k in range(len(cues)))
-    return _with_moves(groups), masks
+    kept, masks = [], tuple(np.zeros(cue.shape, bool) for cue in cues)
+    for group in groups:
+        own = sum(np.count_nonzero(mask & ~others) for mask, others in zip(group.masks, masks, strict=True))
+        if own >= OWN * sum(map(np.count_nonzero, group.masks)):
+            kept.append(group)
+            masks = tuple(mask | others for mask, others in zip(group.masks, masks, strict=True))
+    return _with_moves(kept), masks
 
 
 def _group(known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part: Hull, fused: Floats) -> _Group | None:
