@@ -108,9 +108,13 @@ def votes(
 
 
 def shows(cue: Floats) -> NDArray[np.bool_]:
-    """Where [H, W] a photograph shows a change, without the holes that an object in the colour of the ground has."""
+    """Where [H, W] a photograph shows a change.
+
+    Without the holes that an object in the colour of the ground has, and without edges that a rendering blurs.
+    """
     closed = cv2.morphologyEx((cue >= SHOWN).astype(np.uint8), cv2.MORPH_CLOSE, SPECK)
-    return np.asarray(binary_fill_holes(closed))
+    filled = binary_fill_holes(closed).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(filled, cv2.MORPH_OPEN, SPECK) > 0)
 
 
 def in_image(
