@@ -172,17 +172,18 @@ def _colour(pictures: Sequence[NDArray[np.generic]], masks: Sequence[Mask]) -> F
 
 def _with_moves(groups: Sequence[_Group]) -> tuple[Change, ...]:
     """Changes, in the order of the groups; what vanished in one place and appeared in another has moved."""
-    came = [g for g in groups if g.kind == "appeared"]
+    came, gone = ([g for g in groups if g.kind == kind] for kind in ("appeared", "vanished"))
+    apart = sorted(
+        (float(np.linalg.norm(a.colour - b.colour)), i, k) for i, a in enumerate(gone) for k, b in enumerate(came)
+    )
     pairs: dict[int, _Group] = {}
-    taken = set()
-    for gone in (g for g in groups if g.kind == "vanished"):
-        apart = [float(np.linalg.norm(g.colour - gone.colour)) for g in came]
-        for k in np.argsort(apart):
-            ratio = np.count_nonzero(came[k].voxels) / np.count_nonzero(gone.voxels)
-            if apart[k] <= ALIKE and 1 / SIZES <= ratio <= SIZES and id(came[k]) not in pairs:
-                pairs[id(came[k])] = gone
-                taken.add(id(gone))
-                break
+    taken: set[int] = set()
+    for distance, i, k in apart:  # the most alike first
+        ratio = np.count_nonzero(came[k].voxels) / np.count_nonzero(gone[i].voxels)
+        free = id(came[k]) not in pairs and id(gone[i]) not in taken
+        if free and distance <= ALIKE and 1 / SIZES <= ratio <= SIZES:
+            pairs[id(came[k])] = gone[i]
+            taken.add(id(gone[i]))
     return tuple(
         group.change("moved", pairs[id(group)].place) if id(group) in pairs else group.change()
         for group in groups
