@@ -1,4 +1,4 @@
-"""`pad`: train, calibrate, inspect, evaluate, bag, bench, demo, weights and info, without ROS.
+"""`pad`: train, calibrate, inspect, evaluate, bag, changes, bench, demo, weights and info, without ROS.
 
 Exit status: 0 done; 1 done, and at least one verdict is not PASS (inspect, bag); 2 bad usage or bad
 input; 3 the machine lacks something.
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(command("inspect", commands.inspect, "verdict and heatmap for images"))
     _add_evaluate(command("evaluate", commands.evaluate, "metrics.json and report.html on a labelled data set"))
     _add_bag(command("bag", commands.bag, "inspect the images of a rosbag2, no ROS needed"))
+    _add_changes(command("changes", commands.changes, "what changed in a scene between two sets of photographs"))
     bench = command("bench", commands.bench, "latency, throughput and memory of a model on images")
     bench.add_argument("model", type=Path)
     bench.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
@@ -183,6 +184,20 @@ def _add_bag(bag: argparse.ArgumentParser) -> None:
     bag.add_argument("--max-p95-ms", type=_positive, metavar="MS", help="limit for 95 %% of the times per image")
     _add_scene(bag)
     _add_device(bag)
+
+
+def _add_changes(changes: argparse.ArgumentParser) -> None:
+    changes.add_argument("before", type=Path, metavar="BEFORE",
+                         help="the scene as it was: VIEWS as of `pad train`, or a model of it")  # fmt: skip
+    changes.add_argument("after", type=Path, metavar="AFTER", help="photographs of it as it is, poses not needed")
+    changes.add_argument("--out", type=Path, required=True, metavar="DIR")
+    changes.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+                         help="change one setting of the preset scene_change")  # fmt: skip
+    changes.add_argument("--budget", type=_positive, default=180.0, metavar="SECONDS",
+                         help="time for learning BEFORE (default: %(default)g)")  # fmt: skip
+    changes.add_argument("--poses", choices=("colmap", "transforms", "none"), help="of BEFORE, as of `pad train`")
+    changes.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
+    _add_device(changes)
 
 
 def _add_weights(weights: argparse.ArgumentParser) -> None:

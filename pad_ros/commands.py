@@ -157,6 +157,23 @@ def bag(arguments: argparse.Namespace) -> int:
         return judge_recording(inspector, recording, *destinations, also_keep=keep)
 
 
+def changes(arguments: argparse.Namespace) -> int:
+    from .changes.compare import compare, read_photos, read_scene
+    from .changes.report import row, write_changes
+    from .methods.presets import load_method
+    from .rendering.device import resolve_device
+
+    a = arguments
+    method, photos = load_method("scene_change", a.overrides), read_photos(a.after, a.max_side)
+    known = read_scene(a.before, method, a.budget, resolve_device(a.device), a.max_side, a.poses)
+    found = compare(known, photos)
+    write_changes(found, a.out, f"{a.before.name} and {a.after.name}")
+    for change in found.changes:
+        print("{kind:<10} at ({place}), size {size}, in {photographs} photographs".format(**row(change)))
+    print(f"{len(found.changes)} changes in {len(found.shown)} photographs, {len(found.left_out)} left out")
+    return 0
+
+
 def bench(arguments: argparse.Namespace) -> int:
     import json
 

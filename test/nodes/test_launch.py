@@ -27,8 +27,10 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed (run make se
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
-NODES = ("localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "opcua", "mqtt",
-         "teach")  # fmt: skip
+NODES = (
+    "localizer", "renderer", "scorer", "cell", "watchdog", "fusion", "camera_replay", "recorder", "scene_change",
+    "opcua", "mqtt", "teach",
+)  # fmt: skip
 
 
 CALIBRATION = (
@@ -141,7 +143,7 @@ def interfaces(tmp_path_factory) -> dict[str, tuple[set[str], set[str]]]:
         topics, parameters = set(), set()
         for transport in ("raw",) if name in own else ("raw", "compressed"):
             settings = dict(options.get("overrides", {}))
-            if name in ("localizer", "cell", "watchdog", "camera_replay", "recorder", "teach"):
+            if name in ("localizer", "cell", "watchdog", "camera_replay", "recorder", "teach", "scene_change"):
                 settings["image_transport"] = transport
             for triggered in (False, True) if name in ("localizer", "cell", "watchdog") else (None,):
                 if triggered is not None:
@@ -426,7 +428,7 @@ def test_the_security_policy_names_what_each_node_uses(interfaces, repository):
             for topic in topics if topics.get("publish") else ():
                 publishers.setdefault(topic.text, set()).add(node)
     for node, (_, topics) in interfaces.items():
-        if node != "camera_replay":
+        if node not in ("camera_replay", "scene_change"):  # no part of a cell
             optional = {"tf", "tf_static", "defects"}  # where their messages are installed
             own = {"rosout", "parameter_events", f"{node}/transition_event"}  # of rclpy
             assert topics <= allowed[node] and allowed[node] - topics <= optional | own, node

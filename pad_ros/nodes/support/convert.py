@@ -69,6 +69,11 @@ def rgb_to_image(image: NDArray[np.uint8], header: Header) -> ImageMsg:
     return _message(image, "rgb8", header)
 
 
+def mask_to_image(mask: NDArray[np.bool_], header: Header) -> ImageMsg:
+    """A mono8 message of a mask [H, W]: 255 where it is True."""
+    return _message(np.asarray(mask, np.uint8) * np.uint8(255), "mono8", header)
+
+
 def photograph_to_image(colours: NDArray[np.uint8], seen: NDArray[np.bool_], header: Header) -> ImageMsg:
     """An rgba8 message of colours [H, W, 3] that are known where `seen` [H, W]."""
     return _message(np.dstack([colours, 255 * seen.astype(np.uint8)]), "rgba8", header)

@@ -247,6 +247,15 @@ RECORDER = (
     P("picture_memory", 256, "MB of pictures that may wait in memory", (1, 65_536)),
     P("queue_size", 20_000, "results that may wait in memory for the database; more are lost, and counted", (1, 10**6)),
 )  # fmt: skip
+SCENE_CHANGE = (
+    P("model", "", "folder of a model of the scene, written by `pad train --part scene`"),
+    MANAGED_NODE[2],
+    P("views", 12, "images, the last ones, that are compared with the scene together", (1, 200)),
+    P("scene_frame", "scene", "frame of the scene, of the places of changes"),
+    IMAGE_TRANSPORT,
+    IMAGE_RELIABILITY,
+    *CAMERA_INFO,
+)
 
 # fmt: off
 NODES: dict[str, tuple[ParameterSpec, ...]] = {
@@ -264,6 +273,7 @@ NODES: dict[str, tuple[ParameterSpec, ...]] = {
     "mqtt": MQTT,
     "recorder": RECORDER,
     "teach": TEACH,
+    "scene_change": SCENE_CHANGE,
 }
 # fmt: on
 
