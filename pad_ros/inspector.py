@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .comparison.choices import create_comparison
 from .comparison.protocol import Comparison
@@ -22,9 +23,11 @@ from .imaging.scene import Scene
 from .localization.alignment import shifted
 from .localization.appearance import Appearance
 from .localization.cascade import ByAppearance, Cascade, CoarseMatching, FullMatching, Tracking
+from .localization.descent import Descent
 from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.result import Localization
 from .localization.verification import PoseLimits, PoseVerifier
+from .localization.view_matcher import ViewMatcher
 from .methods.presets import Method, method_from_dict
 from .model import ReferenceModel
 from .photometry.prepared_query import PreparedQuery
@@ -32,6 +35,9 @@ from .rendering.device import resolve_device
 from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
 from .verdicts import Reason, reason_of
+
+if TYPE_CHECKING:
+    from .localization.pose_optimization import PoseOptimizer
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 NOTHING_KNOWN = Scene()
@@ -93,10 +99,19 @@ class Inspector:
         limits = PoseLimits() if model.calibration is None else model.calibration.pose_limits
         localizer = Localizer(model.sfm_map, model.background, settings.localization, model.networks, self.device)
         verifier = PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits)
+        if settings.optimization.steps:
+            matcher = ViewMatcher(model.sfm_map, settings.localization, model.networks, self.device)
+            return Cascade((Descent(verifier, localizer, matcher, self.renderer, lambda: self._pose_optimizer),))
         by_appearance = ByAppearance(verifier, localizer, lambda: self._appearance)
         return Cascade(
             (Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer), by_appearance)
         )
+
+    @cached_property
+    def _pose_optimizer(self) -> PoseOptimizer:
+        from .localization.pose_optimization import PoseOptimizer  # loads torch
+
+        return PoseOptimizer(self.renderer, self.method.optimization)
 
     @cached_property
     def _appearance(self) -> Appearance | None:

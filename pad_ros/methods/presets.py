@@ -19,7 +19,14 @@ from ..comparison.choices import check_comparison
 from ..errors import InputError, first_line, located
 from ..localization.choices import needed_networks
 from ..resources import resource_folder
-from ..settings import LocalizationSettings, RefinementSettings, ScoringSettings, SplattingSettings, check_bounds
+from ..settings import (
+    LocalizationSettings,
+    OptimizationSettings,
+    RefinementSettings,
+    ScoringSettings,
+    SplattingSettings,
+    check_bounds,
+)
 
 MAX_YAML_CHARACTERS = 100_000
 
@@ -32,6 +39,7 @@ class Method:
     description: str = ""
     localization: LocalizationSettings = field(default_factory=LocalizationSettings)
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    optimization: OptimizationSettings = field(default_factory=OptimizationSettings)
     splatting: SplattingSettings = field(default_factory=SplattingSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
 
