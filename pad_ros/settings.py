@@ -91,7 +91,7 @@ class ScoringSettings:
     """How query and rendering are compared. comparison: a name of `comparison.choices`."""
 
     comparison: str = "calibrated"
-    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4"] = "none"  # whose features are compared as well
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4", "sam_vit_b"] = "none"  # whose features are compared
     segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite"] = "none"  # finds material added around the part
     photographs: int = bounded(4, 0, 64)  # nearest reference photographs that are compared beside the rendering
     shift: int = bounded(1, 0, 8)  # px of misalignment that are forgiven

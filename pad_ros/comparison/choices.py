@@ -7,14 +7,20 @@ from collections.abc import Callable, Iterable
 from ..errors import InputError
 from ..networks.backbones import Backbone
 from ..networks.network import Network, find_network
+from ..networks.sam_encoder import SamEncoder
 from ..networks.segmenters import Segmenter
 from ..settings import ScoringSettings
 from .calibrated import CalibratedComparison
 from .protocol import Comparison
-from .recipe import RecipeComparison
+from .recipe import CosineComparison, RecipeComparison
 
-COMPARISONS: dict[str, Callable[..., Comparison]] = {"calibrated": CalibratedComparison, "recipe": RecipeComparison}
-NEEDS_BACKBONE = ("recipe",)
+COMPARISONS: dict[str, Callable[..., Comparison]] = {
+    "calibrated": CalibratedComparison,
+    "recipe": RecipeComparison,
+    "cosine": CosineComparison,
+}
+NEEDS_BACKBONE = ("recipe", "cosine")
+ONE_LEVEL = ("sam_vit_b",)  # backbones of a single level, which only "cosine" compares
 
 
 def check_comparison(settings: ScoringSettings) -> None:
@@ -27,12 +33,15 @@ def check_comparison(settings: ScoringSettings) -> None:
         raise InputError(
             f"scoring.comparison={settings.comparison} compares features: scoring.backbone must name a network"
         )
+    if settings.backbone in ONE_LEVEL and settings.comparison != "cosine":
+        raise InputError(f"scoring.backbone={settings.backbone} has one level: it goes with scoring.comparison=cosine")
 
 
 def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (), device: str = "cpu") -> Comparison:
     """The comparison that the settings name, with the networks they name; these run on `device`."""
     check_comparison(settings)
     networks = tuple(networks)
-    backbone = find_network(Backbone, settings.backbone, networks, device)
+    kind = SamEncoder if settings.backbone in ONE_LEVEL else Backbone
+    backbone = find_network(kind, settings.backbone, networks, device)
     segmenter = find_network(Segmenter, settings.segmenter, networks, device)
     return COMPARISONS[settings.comparison](settings, backbone, segmenter)

@@ -1,4 +1,4 @@
-"""Descent, the strategy of SplatPose and IGSPAD: the pose of the most similar view, then gradient descent from there."""
+"""Descent, as SplatPose and IGSPAD localize: the pose of the most similar view, then gradient descent from there."""
 
 from __future__ import annotations
 
