@@ -48,6 +48,7 @@ class Weights:
 _ALIKED = "https://raw.githubusercontent.com/Shiaoming/ALIKED/ef4a438ea85cd8c46283c5beb5817fa23db6f692/models/"
 _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
 _VERLAB = "https://raw.githubusercontent.com/verlab/accelerated_features/c58e74fc86c0e1f9038e0fb8807de59d27dd30d5/"
+_VERLAB_2025 = "https://raw.githubusercontent.com/verlab/accelerated_features/e92685f57f8318b18725c5c8c0bd28c7fe188d9a/"
 _XFEAT_ONNX = "https://raw.githubusercontent.com/noahzhy/xfeat_lightglue_onnx/5ecce02b27a923315651396c0e906335495c65a7/"
 _TORCHVISION = "https://download.pytorch.org/models/"
 _REMBG = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
@@ -74,7 +75,7 @@ _ENTRIES = (
     Weights("lighterglue", _XFEAT_ONNX + "onnx/lighterglue_L3.onnx",
             "a721f366f54b20328fa98c799cc31478edb1c31f0c941528df3d363c3753760d", 2_349_183, "Apache-2.0", "yes",
             "matcher LighterGlue for XFeat"),
-    Weights("lightglue-xfeat", _VERLAB + "weights/xfeat-lighterglue.pt",
+    Weights("lightglue-xfeat", _VERLAB_2025 + "weights/xfeat-lighterglue.pt",
             "766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8", 10_820_795, "Apache-2.0", "yes",
             "matcher LighterGlue for XFeat, whole: six layers, as a LightGlue"),
     Weights("lightglue-superpoint", _LIGHTGLUE + "superpoint_lightglue.pth",
