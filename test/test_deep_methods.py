@@ -32,7 +32,7 @@ FIT = ("splatting.steps=400", "splatting.gaussians=4000", "splatting.sh_degree=1
 # In front of random features: the poses of SplatPose and IGSPAD at toy size, and their comparisons.
 WITHOUT_WEIGHTS = ("localization.features=sift", "localization.matcher=nearest", "scoring.backbone=mobilenet_v2")
 DESCENT = (*WITHOUT_WEIGHTS, "optimization.steps=40", "optimization.decay_steps=10", "optimization.pixels=14400",
-           "optimization.decay=0.6", "splatting.steps=500", "splatting.gaussians=4000", "splatting.sh_degree=1")  # fmt: skip
+           "optimization.decay=0.6", *FIT)  # fmt: skip
 
 
 def deep_model() -> ReferenceModel:
@@ -71,8 +71,8 @@ def test_a_network_that_is_no_backbone_ends_in_hold(tmp_path):
 
 @pytest.mark.parametrize(("preset", "missing"), [
     ("pad_deep", "xfeat"), ("splatpose_plus", "aliked-n16"), ("splatpose", "aliked-n16"), ("igspad", "aliked-n16"),
-    ("igspad --set localization.features=sift localization.matcher=nearest", "sam-vit-b"), ("pad --set scoring.backbone=efficientnet_b4",
-                                                                   "efficientnet-b4"),
+    ("igspad --set localization.features=sift --set localization.matcher=nearest", "sam-vit-b"),
+    ("pad --set scoring.backbone=efficientnet_b4", "efficientnet-b4"),
 ])  # fmt: skip
 def test_missing_weights_end_training_before_it_begins(preset, missing, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PAD_WEIGHTS", str(tmp_path))

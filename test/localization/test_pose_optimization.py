@@ -1,4 +1,4 @@
-"""Gradient descent through the rasterizer: it reaches the pose, by the published schedules; a defect does not pull it."""
+"""Gradient descent through the rasterizer: it reaches the pose, by the published schedules."""
 
 import numpy as np
 import pytest
