@@ -18,7 +18,11 @@ FEW = ("optimization.pixels=4096", "optimization.decay=0.5", "optimization.decay
 
 def inspector(*overrides: str, **calibration: float) -> Inspector:
     method = load_method("pad", [*FEW, "optimization.steps=60", *overrides])
-    return Inspector(replace(make_box_model(**calibration), settings=method.to_dict()), "cpu")
+    model = make_box_model(**calibration)
+    rng = np.random.default_rng(0)
+    described = {"vocabulary": rng.normal(size=(2, 128)), "view_descriptors": rng.normal(size=(3, 256))}
+    sfm_map = replace(model.sfm_map, **{name: values.astype(np.float32) for name, values in described.items()})
+    return Inspector(replace(model, sfm_map=sfm_map, settings=method.to_dict()), "cpu")
 
 
 @pytest.fixture
