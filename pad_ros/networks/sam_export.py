@@ -28,7 +28,8 @@ LAYER_NORM_EPSILON = 1e-6
 def sam_vit_b(state: Mapping[str, Floats]) -> bytes:
     """The encoder of SAM (ViT-B) as ONNX, with the output "level3"; InputError where `state` is not SAM's."""
     net = _Published("SAM ViT-B", {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)})
-    if len(np.shape(net.state.get("pos_embed"))) != 4:
+    places = net.state.get("pos_embed")
+    if places is None or places.ndim != 4:
         raise InputError("these are not the weights of SAM ViT-B: image_encoder.pos_embed is missing or odd")
     return _Encoder(net).content("SAM ViT-B")
 
