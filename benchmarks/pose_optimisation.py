@@ -6,7 +6,8 @@
 MODEL: a model of the loader. Each trial turns the part in a test image by --degrees around an axis drawn at random
 and descends. SplatPose from images of good parts; IGS, with and without its matching-point sampling, from images of
 defective ones, each pair from the same start. Points are matched by the features of MODEL. --pixels: to which the
-images are shrunk for the descent. A pose is right within .3 degrees. The table is written after each row.
+images are shrunk for the descent. A pose is right within .3 degrees. The table is written after each row;
+--defective 0 leaves out IGS.
 """
 
 from __future__ import annotations
@@ -46,13 +47,15 @@ def main() -> None:
     found = [image for image in read_dataset(loader(arguments.shared)).images if image.pose is not None]
     good = [image for image in found if image.label == "good"][: arguments.trials]
     defective = [image for image in found if image.label != "good"]
-    defective = defective[:: max(len(defective) // arguments.defective, 1)][: arguments.defective]
+    defective = defective[:: max(len(defective) // max(arguments.defective, 1), 1)][: arguments.defective]
     rows: list[list[object]] = []
     for name, preset, chosen, radius in (
         ("SplatPose", "splatpose", good, 0),
         ("IGS, matched points", "igspad", defective, arguments.radius),
         ("IGS, all pixels", "igspad", defective, 0),
     ):
+        if not chosen:
+            continue
         settings = replace(load_method(preset).optimization, pixels=arguments.pixels, matched_radius=radius)
         trials = [descend(inspector, PoseOptimizer(inspector.renderer, settings), image, arguments.degrees, i)
                   for i, image in enumerate(chosen)]  # fmt: skip
