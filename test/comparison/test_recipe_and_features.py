@@ -122,7 +122,7 @@ def test_presets_name_their_networks_and_settings_are_checked():
     plus = load_method("splatpose_plus")
     assert plus.networks == ("aliked-n16", "lightglue-aliked", "netvlad", "efficientnet-b4")
     assert (plus.splatting.steps, plus.splatting.sh_degree, plus.scoring.comparison) == (15_000, 3, "recipe")
-    with pytest.raises(InputError, match="backbone: expected one of none, mobilenet_v2, efficientnet_b4, got 'vgg'"):
+    with pytest.raises(InputError, match="backbone: expected one of none, .*efficientnet_b4, .*got 'vgg'"):
         load_method("pad", ["scoring.backbone=vgg"])
     with pytest.raises(InputError, match="scoring.comparison: expected one of calibrated, recipe"):
         load_method("pad", ["scoring.comparison=uniform"])

@@ -214,7 +214,7 @@ def test_the_registry_is_complete() -> None:
         assert one.commercial in ("yes", "no", "ask")
         assert all(dataclasses.asdict(one)[key] for key in ("licence", "purpose"))
         assert one.sha256 == "" or len(one.sha256) == 64 and set(one.sha256) <= set("0123456789abcdef")
-        assert Path(one.file).suffix in (".pth", ".onnx", ".safetensors", ".mat")
+        assert Path(one.file).suffix in (".pth", ".pt", ".onnx", ".safetensors", ".mat")
     assert len({one.file for one in REGISTRY.values()}) == len(REGISTRY)
     assert REGISTRY["superpoint"].commercial == "no"
     assert weights.TIMEOUT > 1
