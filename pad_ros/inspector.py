@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .comparison.choices import create_comparison
 from .comparison.protocol import Comparison
@@ -30,10 +31,12 @@ from .localization.cascade import (
     Strategy,
     Tracking,
 )  # fmt: skip
+from .localization.descent import Descent
 from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.result import Localization
 from .localization.sfm_map import SfmMap
 from .localization.verification import PoseLimits, PoseVerifier
+from .localization.view_matcher import ViewMatcher
 from .methods.presets import Method, method_from_dict
 from .model import ReferenceModel
 from .photometry.prepared_query import PreparedQuery
@@ -41,6 +44,9 @@ from .rendering.device import resolve_device
 from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
 from .verdicts import Reason, reason_of
+
+if TYPE_CHECKING:
+    from .localization.pose_optimization import PoseOptimizer
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 NOTHING_KNOWN = Scene()
@@ -108,12 +114,21 @@ class Inspector:
             from .localization.inerf import Inerf  # loads torch
 
             return Cascade((Inerf(verifier, localizer, self.renderer, model.sfm_map.poses),))
+        if settings.optimization.steps:
+            matcher = ViewMatcher(model.sfm_map, settings.localization, model.networks, self.device)
+            return Cascade((Descent(verifier, localizer, matcher, self.renderer, lambda: self._pose_optimizer),))
         strategies: list[Strategy] = [
             Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer)
         ]  # fmt: skip
         if model.sfm_map.on_part is not None:
             strategies.append(BySurroundings(verifier, localizer_in(model.sfm_map)))
         return Cascade([*strategies, ByAppearance(verifier, localizer, lambda: self._appearance)])
+
+    @cached_property
+    def _pose_optimizer(self) -> PoseOptimizer:
+        from .localization.pose_optimization import PoseOptimizer  # loads torch
+
+        return PoseOptimizer(self.renderer, self.method.optimization)
 
     @cached_property
     def _appearance(self) -> Appearance | None:

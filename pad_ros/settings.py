@@ -49,6 +49,20 @@ class RefinementSettings:
 
 
 @dataclass(frozen=True)
+class OptimizationSettings:
+    """The pose by gradient descent through the rasterizer; without steps features and refinement find it."""
+
+    steps: int = bounded(0, 0, 10_000)
+    rate: float = bounded(0.01, 1e-6, 1)  # of Adam: radians, and sizes of the part
+    decay: float = bounded(0.8, 1e-3, 1)  # of the rate in each `decay_steps`,
+    decay_steps: int = bounded(100, 1, 10_000)
+    smooth: bool = True  # little by little; else at once after them
+    ssim_weight: float = bounded(0.2, 0, 1)  # w of (1 - w) L1 + w (1 - SSIM)
+    matched_radius: int = bounded(0, 0, 1000)  # px: only what is so near to a matched point counts, by L1; 0: all
+    pixels: int = bounded(640_000, 2_500, 10**8)  # larger images are shrunk to about so many
+
+
+@dataclass(frozen=True)
 class SplattingSettings:
     """The fit of the Gaussians, besides the views."""
 
@@ -102,7 +116,7 @@ class ScoringSettings:
 
     comparison: str = "calibrated"
     # whose features are compared as well
-    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4", "efficientnet_lite0"] = "none"
+    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4", "efficientnet_lite0", "sam_vit_b"] = "none"
     # finds material added around the part; grabcut is OpenCV's, without weights
     segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite", "grabcut"] = "none"
     # comparison "background" only: which masks of the part are compared in, and what fills in the ground behind it

@@ -30,6 +30,12 @@ RECIPE = (
 FIT = ("splatting.steps=400", "splatting.gaussians=4000", "splatting.sh_degree=1")
 
 
+# In front of random features: the poses of SplatPose and IGSPAD at toy size, and their comparisons.
+WITHOUT_WEIGHTS = ("localization.features=sift", "localization.matcher=nearest", "scoring.backbone=mobilenet_v2")
+DESCENT = (*WITHOUT_WEIGHTS, "optimization.steps=40", "optimization.decay_steps=10", "optimization.pixels=14400",
+           "optimization.decay=0.6", *FIT)  # fmt: skip
+
+
 def deep_model() -> ReferenceModel:
     method = load_method("pad", RECIPE)
     calibration = replace(make_calibration(20, 1), state=ComparisonState.without_statistics(20))
@@ -73,6 +79,8 @@ def test_a_network_that_is_no_backbone_ends_in_hold(tmp_path):
     ("pad --set scoring.comparison=background --set scoring.backbone=efficientnet_lite0 --set scoring.masks=rendering "
      "--set scoring.inpainter=lama", "efficientnet-lite0"),
     ("pad --set scoring.inpainter=lama", "lama"),
+    ("splatpose", "aliked-n16"), ("igspad", "aliked-n16"),
+    ("igspad --set localization.features=sift --set localization.matcher=nearest", "sam-vit-b"),
 ])  # fmt: skip
 def test_missing_weights_end_training_before_it_begins(preset, missing, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PAD_WEIGHTS", str(tmp_path))
@@ -166,3 +174,20 @@ def test_omniposead_from_training_to_the_verdict(toy, tmp_path):
     (tmp_path / "model/nerf.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match="nerf.safetensors: damaged"):
         ReferenceModel.load(tmp_path / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["splatpose", "igspad"])
+def test_pose_optimization_from_training_to_the_verdict(toy, tmp_path, preset):
+    """A stand-in for the backbone runs because it is asked for by name."""
+    method = load_method(preset, [*DESCENT, "splatting.eps2d=0.1"])
+    views = read_views(toy.dataset)
+    model = train(views, method, name="toy", budget=1e9, false_reject_rate=0.05, networks=(random_network(),))
+    model.save(tmp_path / "model")
+    inspector = Inspector.load(tmp_path / "model")
+    good, defect, foreign = (inspector.inspect(images.load(path)) for path in (toy.good, toy.defect, toy.foreign))
+    assert inspector.method.networks == ("mobilenet-v2",)
+    for found in (good, defect):
+        assert found.verdict is not Verdict.HOLD or found.reason_text
+    assert good.localization.localized and [a.strategy for a in good.localization.attempts] == ["pose optimization"]
+    assert foreign.verdict is Verdict.HOLD

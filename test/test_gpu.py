@@ -21,12 +21,12 @@ from pad_ros.localization.aliked import AlikedFeatures
 from pad_ros.localization.features import Features, LocalFeatures
 from pad_ros.localization.netvlad import NetVlad
 from pad_ros.localization.superpoint import SuperPointFeatures
+from pad_ros.rendering.losses import SsimTarget, photometric_gradient
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.rendering.tensors import GaussianTensors
 from pad_ros.settings import SplattingSettings
 from pad_ros.training import train_views
 from pad_ros.training.initialise import initial_gaussians
-from pad_ros.training.losses import SsimTarget, photometric_gradient
 from pad_ros.training.splatting import fit_gaussians, rendering_quality
 
 if TYPE_CHECKING:

@@ -8,20 +8,23 @@ from ..errors import InputError
 from ..networks.backbones import Backbone
 from ..networks.inpainters import Lama, OpenCvInpainter
 from ..networks.network import Network, find_network
+from ..networks.sam_encoder import SamEncoder
 from ..networks.segmenters import GrabCut, Segmenter
 from ..settings import ScoringSettings
 from .background import BackgroundComparison
 from .calibrated import CalibratedComparison
 from .protocol import Comparison
-from .recipe import OmniposeComparison, RecipeComparison
+from .recipe import CosineComparison, OmniposeComparison, RecipeComparison
 
 COMPARISONS: dict[str, Callable[..., Comparison]] = {
     "calibrated": CalibratedComparison,
     "recipe": RecipeComparison,
     "omnipose": OmniposeComparison,
+    "cosine": CosineComparison,
     "background": BackgroundComparison,
 }
-NEEDS_BACKBONE = ("recipe", "omnipose", "background")
+NEEDS_BACKBONE = ("recipe", "omnipose", "cosine", "background")
+ONE_LEVEL = ("sam_vit_b",)  # backbones of a single level, which only "cosine" compares
 
 
 def check_comparison(settings: ScoringSettings) -> None:
@@ -39,13 +42,16 @@ def check_comparison(settings: ScoringSettings) -> None:
             f"scoring.masks={settings.masks} needs a mask of the part in the image: scoring.segmenter must name what "
             "makes it, or scoring.masks=rendering does without"
         )
+    if settings.backbone in ONE_LEVEL and settings.comparison != "cosine":
+        raise InputError(f"scoring.backbone={settings.backbone} has one level: it goes with scoring.comparison=cosine")
 
 
 def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (), device: str = "cpu") -> Comparison:
     """The comparison that the settings name, with the networks they name; these run on `device`."""
     check_comparison(settings)
     networks = tuple(networks)
-    backbone = find_network(Backbone, settings.backbone, networks, device)
+    kind = SamEncoder if settings.backbone in ONE_LEVEL else Backbone
+    backbone = find_network(kind, settings.backbone, networks, device)
     if settings.segmenter == GrabCut.name:
         segmenter: Segmenter | GrabCut | None = GrabCut()
     else:

@@ -1,6 +1,6 @@
 """Published comparisons: differences of colours and of a backbone's features, the same scale everywhere.
 
-SplatPose+ adds up squared differences; OmniposeAD takes the length of the difference.
+SplatPose+ adds up squared differences, OmniposeAD takes the length of the difference, IGSPAD the angle of features.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ Floats = NDArray[np.float32]
 
 SIDE = 224  # px, shorter side of the map
 KERNEL, SIGMA = 9, 4.0  # px, of its blur
+COSINE_LEVEL = 3  # of stride 16, the only one of SAM's encoder
 
 
 class RecipeComparison:
@@ -40,7 +41,9 @@ class RecipeComparison:
         self, settings: ScoringSettings, backbone: Backbone | None = None, segmenter: Segmenter | None = None
     ) -> None:
         if backbone is None:
-            raise InputError("this comparison compares features: scoring.backbone must name a network")
+            raise InputError(
+                f"scoring.comparison={settings.comparison} compares features: scoring.backbone must name a network"
+            )
         self._backbone = backbone
         self._segmenter = segmenter
 
@@ -76,6 +79,23 @@ class OmniposeComparison(RecipeComparison):
     equations 3 and 4; blurred as SplatPose+, which took that over from its public code)."""
 
     norm = True
+
+
+class CosineComparison(RecipeComparison):
+    """IGSPAD's: the angle between features of stride 16, such as those of SAM's encoder."""
+
+    def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
+        return cosine_map(image, rendering, self._backbone)[..., None]
+
+
+def cosine_map(image: Image, rendering: ReferenceRendering, backbone: Backbone) -> Floats:
+    """IGSPAD's anomaly map [H, W], 0..2: one minus the cosine of the features (Jiang et al. 2024, equation 5)."""
+    height, width = image.shape[:2]
+    both = np.stack([image.astype(np.float32) / np.float32(255), rendering.rgb])
+    (features,) = backbone.levels(both, [COSINE_LEVEL])
+    lengths = np.maximum(np.linalg.norm(features, axis=1), 1e-6)
+    distance = 1 - np.sum(features[0] * features[1], axis=0) / (lengths[0] * lengths[1])
+    return np.asarray(cv2.resize(np.maximum(distance, 0), (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def recipe_map(image: Image, rendering: ReferenceRendering, backbone: Backbone, norm: bool = False) -> Floats:

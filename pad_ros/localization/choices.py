@@ -65,7 +65,7 @@ MATCHERS: dict[str, MatcherChoice] = {
     "lighterglue": MatcherChoice(_later("network_matching", "LighterGlue"), {"xfeat": "lighterglue"}),
     "lightglue": MatcherChoice(
         _later("network_matching", "LightGlue"),
-        {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked"},
+        {"superpoint": "lightglue-superpoint", "aliked-n16": "lightglue-aliked", "xfeat": "lightglue-xfeat"},
     ),
 }
 RETRIEVALS: dict[str, RetrievalChoice] = {

@@ -17,7 +17,8 @@ from .features import Features
 from .matching import NO_PAIRS, Pairs
 
 MIN_FEATURES = 2
-LIGHTGLUE_LAYERS = 9  # of the published LightGlue
+THRESHOLDS = "confidence_thresholds"  # which follow from the number of layers, and some checkpoints lack
+MATCHER = "matcher."  # before its tensors' names in LighterGlue's checkpoint, which holds the features' as well
 
 
 class LighterGlue:
@@ -42,17 +43,21 @@ class LighterGlue:
 
 
 class LightGlue:
-    """LightGlue as the packages `lightglue` or `kornia` implement it, with weights that are here already."""
+    """LightGlue as the packages `lightglue` or `kornia` implement it, with weights that are here already.
+
+    With those of `lightglue-xfeat` it is the whole LighterGlue: six layers, width 96, one head.
+    """
 
     def __init__(self, network: Network, device: str = "cpu") -> None:
-        state = network.tensors(device)
-        channels = state["input_proj.weight"].shape[1] if "input_proj.weight" in state else 256
+        state = _per_layer(network.tensors(device))
         # features=None keeps the packages from downloading.
-        self._network = _implementation()(features=None, input_dim=channels, n_layers=LIGHTGLUE_LAYERS).eval()
+        self._network = _implementation()(features=None, **_shape(state)).eval()
         try:
-            self._network.load_state_dict(_per_layer(state), strict=True)
+            missing, surplus = self._network.load_state_dict(state, strict=False)
         except RuntimeError as error:
             raise ModelError(f"not the weights of LightGlue ({' '.join(str(error).split())[:200]})") from error
+        if wrong := [name for name in (*missing, *surplus) if name != THRESHOLDS]:
+            raise ModelError(f"not the weights of LightGlue ({len(wrong)} tensors missing or surplus: {wrong[0]})")
         self._network, self._device = self._network.to(device), device
 
     @torch.inference_mode()
@@ -75,7 +80,9 @@ def _implementation() -> Any:
 
 
 def _per_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published checkpoints name all self-attentions first; the implementations go layer by layer."""
+    """The matcher's tensors. Some checkpoints name all self-attentions first; the implementations go layer by layer."""
+    if any(name.startswith(MATCHER) for name in state):
+        state = {name.removeprefix(MATCHER): value for name, value in state.items() if name.startswith(MATCHER)}
     renamed = {}
     for name, value in state.items():
         kind, _, rest = name.partition(".")
@@ -84,6 +91,17 @@ def _per_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             name = f"transformers.{layer}.{kind}.{rest}"
         renamed[name] = value
     return renamed
+
+
+def _shape(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Width, heads and layers, by the tensors; ModelError where these are none of LightGlue."""
+    try:
+        width, frequencies = len(state["log_assignment.0.final_proj.weight"]), len(state["posenc.Wr.weight"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"not the weights of LightGlue ({error} is missing)") from error
+    channels = state["input_proj.weight"].shape[1] if "input_proj.weight" in state else width
+    layers = sum(name.endswith(".final_proj.weight") for name in state)
+    return {"input_dim": channels, "descriptor_dim": width, "n_layers": layers, "num_heads": width // (2 * frequencies)}
 
 
 def _centred(features: Features) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from ..resources import resource_folder
 from ..settings import (
     LocalizationSettings,
     NerfSettings,
+    OptimizationSettings,
     RefinementSettings,
     ScoringSettings,
     SplattingSettings,
@@ -39,6 +40,7 @@ class Method:
     description: str = ""
     localization: LocalizationSettings = field(default_factory=LocalizationSettings)
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    optimization: OptimizationSettings = field(default_factory=OptimizationSettings)
     splatting: SplattingSettings = field(default_factory=SplattingSettings)
     rendering: Literal["splats", "nerf"] = "splats"  # what the part is learned as
     nerf: NerfSettings = field(default_factory=NerfSettings)

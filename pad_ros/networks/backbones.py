@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .architectures import ARCHITECTURES
 from .network import Network
+from .sam_export import sam_vit_b
 
 Floats = NDArray[np.float32]
 
 LEVELS = 5  # level i has stride 2^(i + 1)
+EXPORTS = {**ARCHITECTURES, "sam-vit-b": sam_vit_b}
 
 
 def exported(network: Network) -> Network:
@@ -22,14 +25,16 @@ def exported(network: Network) -> Network:
 
     Raises InputError where the weights are not those of the architecture, MissingDependencyError without onnx.
     """
-    if network.name not in ARCHITECTURES or network.kind == "onnx":
+    if network.name not in EXPORTS or network.kind == "onnx":
         return network
     state = {name: tensor.float().numpy() for name, tensor in network.tensors().items()}
-    return replace(network, kind="onnx", content=ARCHITECTURES[network.name](state))
+    return replace(network, kind="onnx", content=EXPORTS[network.name](state))
 
 
 class Backbone:
     """Feature maps of images at five strides: 2, 4, 8, 16 and 32."""
+
+    provides: ClassVar[Sequence[int]] = range(LEVELS)
 
     def __init__(self, network: Network, device: str = "cpu") -> None:
         """device: "cpu" or "cuda", see `Network.session`. ModelError where `network` is no sound exported backbone."""
@@ -38,7 +43,7 @@ class Backbone:
         self.name = network.name
         self._session = network.session(device)
         outputs = {output.name for output in self._session.get_outputs()}
-        if [i.name for i in self._session.get_inputs()] != ["image"] or not outputs >= set(_names(range(LEVELS))):
+        if [i.name for i in self._session.get_inputs()] != ["image"] or not outputs >= set(_names(self.provides)):
             raise ModelError(f"the network {network.name} is not a backbone as pad_ros exports them")
         self._options = onnxruntime.RunOptions()
         self._options.only_execute_path_to_fetches = True

@@ -30,6 +30,8 @@ class OnnxGraph:
     less above and on the left, as networks need it that were trained with it.
     """
 
+    side: int | None = None  # px of the one square image that a network takes; None: any size, any number
+
     def __init__(self, mean: Sequence[float], deviation: Sequence[float], tensorflow_padding: bool = False) -> None:
         try:
             import onnx
@@ -76,7 +78,8 @@ class OnnxGraph:
     def content(self, name: str) -> bytes:
         """The finished graph, as an ONNX file."""
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
-        image = helper.make_tensor_value_info(INPUT, kind, ["batch", 3, "height", "width"])
+        shape = ["batch", 3, "height", "width"] if self.side is None else [1, 3, self.side, self.side]
+        image = helper.make_tensor_value_info(INPUT, kind, shape)
         graph = helper.make_graph(self._nodes, name, [image], self._outputs, self._constants)
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="pad_ros"
@@ -91,6 +94,15 @@ class OnnxGraph:
         return name
 
     def _constant(self, values: NDArray[np.float32] | np.float32) -> str:
+        return self._kept(np.array(values, np.float32))
+
+    def _integers(self, *values: int) -> str:
+        return self._kept(np.array(values, np.int64))
+
+    def _integer(self, value: int) -> str:
+        return self._kept(np.array(value, np.int64))
+
+    def _kept(self, values: NDArray[np.generic]) -> str:
         name = f"constant{len(self._constants)}"
-        self._constants.append(self._onnx.numpy_helper.from_array(np.array(values, np.float32), name))
+        self._constants.append(self._onnx.numpy_helper.from_array(values, name))
         return name

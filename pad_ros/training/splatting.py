@@ -22,9 +22,9 @@ from ..imaging.background import Background
 from ..imaging.views import View
 from ..progress import Progress
 from ..rendering.gaussians import Gaussians
+from ..rendering.losses import photometric_gradient, psnr
 from ..rendering.tensors import GaussianTensors
 from ..settings import SplattingSettings
-from .losses import photometric_gradient, psnr
 from .train_views import TrainView, most_seen, of_size, render_together
 
 SSIM_WEIGHT = 0.2  # against the mean absolute difference

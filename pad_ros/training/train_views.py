@@ -15,8 +15,8 @@ from ..imaging.background import mask_box
 from ..imaging.geometry import Camera
 from ..imaging.rect import Rect
 from ..imaging.views import View
+from ..rendering.losses import SsimTarget
 from ..rendering.tensors import GaussianTensors
-from .losses import SsimTarget
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from splat_scenes import CAMERA, WHITE, box, orbit
 
 from pad_ros.comparison.calibrated import CalibratedComparison
 from pad_ros.comparison.features import feature_difference
-from pad_ros.comparison.recipe import RecipeComparison, recipe_map
+from pad_ros.comparison.recipe import CosineComparison, RecipeComparison, cosine_map, recipe_map
 from pad_ros.comparison.state import ComparisonState
 from pad_ros.errors import InputError
 from pad_ros.methods.presets import load_method
@@ -52,12 +52,13 @@ def test_equal_images_do_not_differ(rendering):
     assert np.abs(feature_difference(rendering.rgb8, rendering, random_backbone())).max() < 2e-3
     exact = replace(rendering, rgb=rendering.rgb8.astype(np.float32) / 255)
     assert np.abs(recipe_map(rendering.rgb8, exact, random_backbone())).max() < 1e-5
+    assert np.abs(cosine_map(rendering.rgb8, exact, random_backbone())).max() < 1e-5
 
 
-@pytest.mark.parametrize("comparison", [CalibratedComparison, RecipeComparison])
+@pytest.mark.parametrize("comparison", [CalibratedComparison, RecipeComparison, CosineComparison])
 def test_the_residual_is_largest_at_the_defect(rendering, patched, backbone, comparison):
     found = comparison(DEEP, backbone)._residual(patched, rendering)
-    assert found.shape == (128, 128, 1 if comparison is RecipeComparison else 2) and found.dtype == np.float32
+    assert found.shape == (128, 128, 2 if comparison is CalibratedComparison else 1) and found.dtype == np.float32
     for c in range(found.shape[2]):
         y, x = np.unravel_index(found[..., c].argmax(), (128, 128))
         assert 56 <= y < 76 and 62 <= x < 82

@@ -78,6 +78,12 @@ def shared_network(shared: Path, name: str) -> Network:
     return Network(name, "onnx", content, "Apache-2.0", "yes", "")
 
 
+def shared_lightglue(shared: Path, name: str) -> Network:
+    """A real LightGlue, as it would be read from a weights folder."""
+    files = {"lightglue-aliked": "lightglue/aliked_lightglue.pth", "lightglue-xfeat": "xfeat/xfeat-lighterglue.pt"}
+    return network_of(torch.load(shared / "weights" / files[name], weights_only=True), name)
+
+
 def shared_state(shared: Path, name: str) -> dict[str, Tensor]:
     """The tensors of a real ALIKED."""
     return dict(torch.load(shared / "weights" / "aliked" / f"{name}.pth", weights_only=True))

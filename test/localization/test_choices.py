@@ -29,6 +29,7 @@ def test_what_each_choice_needs() -> None:
     assert needed("sift", "nearest", "vlad") == ()
     assert needed("aliked", "lightglue", "netvlad") == ("aliked-n16", "lightglue-aliked", "netvlad")
     assert needed("xfeat", "lighterglue", "vlad") == ("xfeat", "lighterglue")
+    assert needed("xfeat", "lightglue", "vlad") == ("xfeat", "lightglue-xfeat")
     assert needed("superpoint", "lightglue", "vlad") == ("superpoint", "lightglue-superpoint")
     for name in FEATURES:
         assert set(needed(name, "nearest", "netvlad")) <= set(REGISTRY)
@@ -39,7 +40,7 @@ def test_what_each_choice_needs() -> None:
     [(["features=orb"], "sift, aliked"), (["matcher=glue"], "nearest, lighterglue, lightglue"),
      (["retrieval=bow"], "vlad, netvlad"), (["features=3"], "features"),
      (["matcher=lighterglue"], "lighterglue matches features=xfeat only, not sift"),
-     (["matcher=lightglue", "features=aliked-t16"], "features=superpoint, aliked-n16 only, not aliked-t16")],
+     (["matcher=lightglue", "features=aliked-t16"], "features=superpoint, aliked-n16, xfeat only, not aliked-t16")],
 )  # fmt: skip
 def test_what_does_not_go_together(overrides: list[str], mentions: str) -> None:
     with pytest.raises(InputError, match=mentions):

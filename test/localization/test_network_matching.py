@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from network_states import shared_network
+from network_states import network_of, shared_lightglue, shared_network, shared_state
 from safetensors.torch import save
 from textured_cube import CAMERA, draw, ring_poses
 
 from pad_ros.errors import MissingDependencyError, ModelError
 from pad_ros.imaging.views import View
 from pad_ros.localization import network_matching
-from pad_ros.localization.features import Features
+from pad_ros.localization.aliked import AlikedFeatures
+from pad_ros.localization.features import Features, LocalFeatures
 from pad_ros.localization.network_matching import LighterGlue, LightGlue
 from pad_ros.localization.xfeat import XFeatFeatures
 from pad_ros.networks.network import Network
@@ -45,6 +46,23 @@ def test_lighterglue_matches_two_views(shared: Path) -> None:
     assert np.mean(error < 2) > 0.8
     views = tuple(View(f"{i}.png", draw(pose, camera), camera, pose) for i, pose in enumerate((first, second)))
     np.testing.assert_array_equal(match_posed(views, (a, b), 2.0, matcher), pairs[error < 2.0])
+
+
+@needs_lightglue
+@pytest.mark.parametrize("name", ["lightglue-aliked", "lightglue-xfeat"])
+def test_real_lightglue_matches_two_views(shared: Path, name: str) -> None:
+    """The published weights, for ALIKED and (the whole LighterGlue) for XFeat."""
+    matcher = LightGlue(shared_lightglue(shared, name))
+    features: LocalFeatures = XFeatFeatures(shared_network(shared, "xfeat"))
+    if name == "lightglue-aliked":
+        features = AlikedFeatures(network_of(shared_state(shared, "aliked-n16"), "aliked-n16"))
+    first, second = ring_poses(36)[:2]
+    camera = CAMERA.resized(480, 480)
+    a, b = (features.extract(draw(pose, camera)) for pose in (first, second))
+    pairs = matcher.match(a, b)
+    error = epipolar_error(a.keypoints[pairs[:, 0]], b.keypoints[pairs[:, 1]], camera, camera, second @ first.inverse())
+    print(name, len(a), len(b), len(pairs), round(float(np.mean(error < 2)), 3))
+    assert len(pairs) > 100 and np.mean(error < 2) > 0.8
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 5), (5, 0), (1, 1), (0, 0)])

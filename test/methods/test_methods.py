@@ -20,6 +20,15 @@ def test_every_preset_loads():
         assert method.name == name and method.description
 
 
+def test_a_backbone_of_one_level_is_for_the_cosine():
+    assert load_method("igspad").networks == ("aliked-n16", "lightglue-aliked", "sam-vit-b")
+    assert load_method("splatpose").networks == ("aliked-n16", "lightglue-aliked", "efficientnet-b4")
+    with pytest.raises(InputError, match="goes with scoring.comparison=cosine"):
+        load_method("pad", ["scoring.backbone=sam_vit_b"])
+    with pytest.raises(InputError, match="scoring.backbone must name a network"):
+        load_method("pad", ["scoring.comparison=cosine"])
+
+
 def test_round_trip_through_json():
     method = load_method("pad", ["splatting.gaussians=1234", "scoring.scales=[1, 2.5]"])
     assert method_from_dict(json.loads(json.dumps(method.to_dict())), "manifest") == method

@@ -214,7 +214,7 @@ def test_the_registry_is_complete() -> None:
         assert one.commercial in ("yes", "no", "ask")
         assert all(dataclasses.asdict(one)[key] for key in ("licence", "purpose"))
         assert one.sha256 == "" or len(one.sha256) == 64 and set(one.sha256) <= set("0123456789abcdef")
-        assert Path(one.file).suffix in (".pth", ".onnx", ".safetensors", ".mat")
+        assert Path(one.file).suffix in (".pth", ".pt", ".onnx", ".safetensors", ".mat")
     assert len({one.file for one in REGISTRY.values()}) == len(REGISTRY)
     assert REGISTRY["superpoint"].commercial == "no"
     assert weights.TIMEOUT > 1
@@ -222,7 +222,12 @@ def test_the_registry_is_complete() -> None:
 
 def test_hashes_of_the_shared_files(shared: Path) -> None:
     files = {f"aliked-{kind}": f"aliked/aliked-{kind}.pth" for kind in ("t16", "n16", "n16rot", "n32")}
-    files |= {"xfeat": "xfeat/xfeat_official_verlab.onnx", "lighterglue": "xfeat/lighterglue_L3.onnx"}
+    files |= {
+        "xfeat": "xfeat/xfeat_official_verlab.onnx",
+        "lighterglue": "xfeat/lighterglue_L3.onnx",
+        "lightglue-aliked": "lightglue/aliked_lightglue.pth",
+        "lightglue-xfeat": "xfeat/xfeat-lighterglue.pt",
+    }
     for name, file in files.items():
         content = (shared / "weights" / file).read_bytes()
         assert hashlib.sha256(content).hexdigest() == REGISTRY[name].sha256

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import convolve2d
 
-from pad_ros.training.losses import SSIM_C1, SSIM_C2, SsimTarget, photometric_gradient, psnr
+from pad_ros.rendering.losses import SSIM_C1, SSIM_C2, SsimTarget, photometric_gradient, psnr
 
 
 def images(seed: int = 0, size: tuple[int, int] = (17, 21), dtype: torch.dtype = torch.float64):
