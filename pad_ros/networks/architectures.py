@@ -39,7 +39,7 @@ EFFICIENTNET_LITE0: Stages = (
 )  # fmt: skip
 
 
-class _Published:
+class Published:
     """A state dict, read entry by entry and checked against what the architecture expects.
 
     renamed: what the layers of torchvision's numbering are called in it; tensorflow: trained with TensorFlow's epsilon.
@@ -55,7 +55,8 @@ class _Published:
 
     def entry(self, key: str, *shape: int) -> Floats:
         layer, _, part = key.rpartition(".")
-        key = f"{self.renamed.get(layer, layer)}.{part}"
+        layer = self.renamed.get(layer, layer)
+        key = f"{layer}.{part}" if layer else part
         if key not in self.state or self.state[key].shape != shape:
             found = f"is {list(self.state[key].shape)}" if key in self.state else "is missing"
             raise InputError(f"these are not the weights of {self.name}: {key} {found}, expected {list(shape)}")
@@ -84,14 +85,14 @@ class _Published:
 
 def mobilenet_v2(state: Mapping[str, Floats]) -> bytes:
     """MobileNetV2 (Sandler et al. 2018), width 1.0, as ONNX; InputError where `state` is not torchvision's."""
-    net = _Published("MobileNetV2", state)
+    net = Published("MobileNetV2", state)
     prefixes = (f"features.{i}.conv" for i in itertools.count(1))
     return _inverted_residuals(net, 32, MOBILENET_V2, "relu6", prefixes, squeeze=False)
 
 
 def efficientnet_b4(state: Mapping[str, Floats]) -> bytes:
     """EfficientNet-B4 (Tan & Le 2019) as ONNX; InputError where `state` is not torchvision's."""
-    net = _Published("EfficientNet-B4", state)
+    net = Published("EfficientNet-B4", state)
     counts = enumerate((stage[4] for stage in EFFICIENTNET_B4), start=1)
     prefixes = (f"features.{stage}.{block}.block" for stage, blocks in counts for block in range(blocks))
     return _inverted_residuals(net, 48, EFFICIENTNET_B4, "silu", prefixes, squeeze=True)
@@ -112,13 +113,13 @@ def efficientnet_lite0(state: Mapping[str, Floats]) -> bytes:
             renamed |= {f"{at}.{first}.0": f"{theirs}._depthwise_conv", f"{at}.{first}.1": f"{theirs}._bn1"}
             renamed |= {f"{at}.{first + 1}": f"{theirs}._project_conv", f"{at}.{first + 2}": f"{theirs}._bn2"}
             count += 1
-    net = _Published("EfficientNet-Lite0", state, renamed, tensorflow=True)
+    net = Published("EfficientNet-Lite0", state, renamed, tensorflow=True)
     prefixes = (f"blocks.{i}" for i in range(count))
     return _inverted_residuals(net, 32, EFFICIENTNET_LITE0, "relu6", prefixes, squeeze=False)
 
 
 def _inverted_residuals(
-    net: _Published, channels: int, stages: Stages, activation: Activation, prefixes: Iterator[str], squeeze: bool
+    net: Published, channels: int, stages: Stages, activation: Activation, prefixes: Iterator[str], squeeze: bool
 ) -> bytes:
     """The stem with its `channels`, then the stages; `prefixes`: of each block's entries, in order."""
     trained = (LITE_MEAN, LITE_DEVIATION, True) if net.tensorflow else (IMAGENET_MEAN, IMAGENET_DEVIATION)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .architectures import IMAGENET_DEVIATION, IMAGENET_MEAN, _Published
+from .architectures import IMAGENET_DEVIATION, IMAGENET_MEAN, Published
 from .export import OnnxGraph
 
 Floats = NDArray[np.float32]
@@ -27,7 +27,7 @@ LAYER_NORM_EPSILON = 1e-6
 
 def sam_vit_b(state: Mapping[str, Floats]) -> bytes:
     """The encoder of SAM (ViT-B) as ONNX, with the output "level3"; InputError where `state` is not SAM's."""
-    net = _Published("SAM ViT-B", {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)})
+    net = Published("SAM ViT-B", {k.removeprefix(PREFIX): v for k, v in state.items() if k.startswith(PREFIX)})
     places = net.state.get("pos_embed")
     if places is None or places.ndim != 4:
         raise InputError("these are not the weights of SAM ViT-B: image_encoder.pos_embed is missing or odd")
@@ -37,7 +37,7 @@ def sam_vit_b(state: Mapping[str, Floats]) -> bytes:
 class _Encoder(OnnxGraph):
     """Values are [1, H, W, C] between the blocks."""
 
-    def __init__(self, net: _Published) -> None:
+    def __init__(self, net: Published) -> None:
         super().__init__(IMAGENET_MEAN, IMAGENET_DEVIATION)  # as SAM's own, but for the scale of 255
         self._net = net
         _, self._grid, _, self._width = net.state["pos_embed"].shape
