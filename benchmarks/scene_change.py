@@ -29,8 +29,8 @@ from pad_ros.methods.presets import load_method
 
 ROWS = {
     **{kind: ((kind,), STUDIO) for kind in KINDS},
-    "all four": (KINDS, STUDIO), "all four, other light": (KINDS, OTHER_LIGHT),
-    "unchanged": ((), STUDIO), "unchanged, other light": ((), OTHER_LIGHT),
+    "all four": (KINDS, STUDIO), "all four in other light": (KINDS, OTHER_LIGHT),
+    "unchanged": ((), STUDIO), "unchanged in other light": ((), OTHER_LIGHT),
 }  # fmt: skip
 COLUMNS = (
     "what happened", "scenes", "photographs", "found", "mIoU", "F1", "unchanged ones without finds", "kinds right",
@@ -73,9 +73,7 @@ def main() -> None:
             truth = {f"{k}.png": pair.changed(pose, camera) for k, pose in enumerate(views)}
             results[row].append((pair, found, truth))
             if a.pictures is not None:
-                write_changes(
-                    found, a.pictures / f"{seed}_{row.replace(', ', '_').replace(' ', '_')}", f"{row}, scene {seed}"
-                )
+                write_changes(found, a.pictures / f"{seed}_{row.replace(' ', '_')}", f"{row}, scene {seed}")
             print(seed, row, figures_of([results[row][-1]]), [c.kind for c in found.changes], flush=True)
     rows = [[row, len(each), *figures_of(each)] for row, each in results.items()]
     write_result("scene_change", "Changes of generated scenes", COLUMNS, rows)

@@ -208,7 +208,7 @@ def test_a_bag_becomes_a_model_in_metres(line, tmp_path):
     taught.transforms()
     taught.play()
     assert taught.train().success
-    taught.graph.wait(lambda: taught.status["state"] in ("trained", "failed"), "the training")
+    taught.graph.wait(lambda: taught.status["state"] in ("trained", "failed"), "the training", patience=400.0)
     assert taught.status["state"] == "trained", taught.status
     model = ReferenceModel.load(Path(tmp_path / "taught"))
     assert model.training["part_frame"] == FIXTURE and model.training["metres"] is True
