@@ -122,8 +122,12 @@ class TeachNode(Node):
     # ---- training ----
 
     def _on_train(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
-        """path: of the new model; empty: the parameter `model`."""
-        problem = self._start(request.path)
+        """path: of the new model, beside that of the parameter `model`, which is taken where this is empty."""
+        folder = Path(self.parameters["model"]).resolve().parent
+        if request.path and Path(request.path).resolve().parent != folder:
+            problem = f"{request.path[:200]!r} is not in {folder}, where this node may write models"
+        else:
+            problem = self._start(request.path)
         response.success, response.message = not problem, problem or "the training has begun; ~/status tells the rest"
         return response
 

@@ -134,6 +134,18 @@ def test_too_few_views_are_not_trained(line):
     assert not answer.success and answer.message == "3 views are too few, at least 8 are needed"
 
 
+def test_models_are_written_in_one_folder_only(line, monkeypatch, tmp_path):
+    """Anybody on the network may ask for a training; it must not overwrite what lies elsewhere."""
+    pretend(monkeypatch, "import sys,pathlib as p; p.Path(sys.argv[1]).mkdir()")
+    taught = line()
+    taught.play(8)
+    answer = taught.train(str(tmp_path / "deeper" / "model"))
+    assert not answer.success and answer.message.endswith(f"is not in {tmp_path}, where this node may write models")
+    assert not taught.train("/etc").success
+    assert taught.train(str(tmp_path / "other")).success
+    assert taught.ends("trained") == str(tmp_path / "other") and (tmp_path / "other").is_dir()
+
+
 def pretend(monkeypatch, code):
     monkeypatch.setattr(teach, "training_command", lambda parameters, model: [sys.executable, "-c", code, model])
 
