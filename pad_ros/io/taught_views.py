@@ -39,13 +39,14 @@ class TaughtViews:
             self.count += 1
             return
         images.save(self.folder / name, undistort_image(image, camera))
-        self._frames.append({
+        frame = {
             "file_path": name, "transform_matrix": pose.to_opengl_camera_to_world().tolist(),
             "w": camera.width, "h": camera.height, "fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx,
             "cy": camera.cy,
-        })  # fmt: skip
+        }  # fmt: skip
         written = self.folder / f"{TRANSFORMS}.part"
-        written.write_text(json.dumps({"frames": self._frames}) + "\n", encoding="utf-8")
+        written.write_text(json.dumps({"frames": [*self._frames, frame]}) + "\n", encoding="utf-8")
         written.replace(self.folder / TRANSFORMS)
+        self._frames.append(frame)  # not before it is written: the next view takes the name of one that was not
         self.poses.append(pose)
         self.count += 1

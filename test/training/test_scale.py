@@ -94,3 +94,6 @@ def test_one_scale_is_enough():
         Scale(size=0.1).check(measured)
     Scale().check(measured)
     Scale(size=0.1).check(views)
+    with pytest.raises(InputError, match="--size measures Gaussians, but the method renders by nerf: use --marker"):
+        Scale(size=0.1).check(views, "nerf")
+    Scale(marker=0.1).check(views, "nerf")
