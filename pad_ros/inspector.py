@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .comparison.choices import create_comparison
 from .comparison.protocol import Comparison
@@ -16,12 +19,12 @@ from .decision.conditions import measure_conditions
 from .decision.inspection import Inspection
 from .decision.judge import judge, unjudgeable
 from .errors import CameraError, InputError, SceneError
-from .imaging.geometry import Camera
+from .imaging.geometry import Array, Camera
 from .imaging.images import Image, validate
 from .imaging.rect import Rect
 from .imaging.scene import Scene
 from .localization.alignment import shifted
-from .localization.appearance import Appearance
+from .localization.appearance import Appearance, poses_in_gaps
 from .localization.cascade import (
     ByAppearance,
     BySurroundings,
@@ -33,6 +36,7 @@ from .localization.cascade import (
 )  # fmt: skip
 from .localization.descent import Descent
 from .localization.localizer import MIN_WINDOW, Localizer
+from .localization.refinement import reduced_camera
 from .localization.result import Localization
 from .localization.sfm_map import SfmMap
 from .localization.verification import PoseLimits, PoseVerifier
@@ -41,6 +45,7 @@ from .methods.presets import Method, method_from_dict
 from .model import ReferenceModel
 from .photometry.prepared_query import PreparedQuery
 from .rendering.device import resolve_device
+from .rendering.photographs import Photograph
 from .rendering.renderer import Renderer
 from .rendering.result import ReferenceRendering
 from .verdicts import Reason, reason_of
@@ -134,7 +139,18 @@ class Inspector:
     def _appearance(self) -> Appearance | None:
         if self.model.background.colour is None:
             return None
-        return Appearance(self.model.photographs, self.model.background, self.model.gaussians.centre)
+        centre = self.model.gaussians.centre
+        return Appearance([*self.model.photographs, *self._photographs_in_gaps(centre)], self.model.background, centre)
+
+    def _photographs_in_gaps(self, centre: Array) -> Iterator[Photograph]:
+        """What photographs would show from where there are none, coarsely."""
+        photographs, calibration = self.model.photographs, self.model.calibration
+        if not photographs or calibration is None:
+            return
+        camera = reduced_camera(self.model.camera.pinhole(), self.method.refinement)
+        for pose in poses_in_gaps([p.pose for p in photographs], centre, calibration.pose_limits.coverage):
+            rendering = self.outline.render(camera, pose)
+            yield Photograph("", rendering.rgb8, rendering.depth.astype(np.float16), camera, pose)
 
     def warm_up(self) -> None:
         """Build all stages and compile their kernels, so that the first query is as fast as the rest."""

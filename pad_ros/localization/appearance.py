@@ -8,11 +8,13 @@ refine and verify it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from ..compute.threads import for_each, only_our_threads
 from ..imaging.background import Background, Mask, part_mask
@@ -23,9 +25,33 @@ from ..rendering.photographs import Photograph
 SIDE = 32  # px of a patch
 SPREAD = 8.0  # px in the patch: root mean square distance of the part's pixels from their centre
 ROLLS = 24  # turns that are tried
-MAX_VIEWS = 200  # photographs that are looked at, of more every second, third, ...
+MAX_VIEWS = 300  # photographs that are looked at, of more every second, third, ...
+
+DIRECTIONS = 250  # over the sphere: neighbours lie some 13 degrees apart
+LIKE_A_VIEW = math.radians(13.0)  # a query from no farther beside a photograph looks like it
 
 Patch = NDArray[np.float32]
+
+
+def poses_in_gaps(poses: Sequence[Pose], centre: Array, coverage: float) -> list[Pose]:
+    """Poses from where no photograph shows the part [3], though one is no farther than `coverage` (rad) beside it.
+
+    Each is the nearest photograph's pose, turned about the part.
+    """
+    centres = np.array([pose.centre for pose in poses]) - centre
+    seen_from = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    k = np.arange(DIRECTIONS) + 0.5  # a Fibonacci lattice
+    height, angle = 1 - 2 * k / DIRECTIONS, k * math.pi * (1 + math.sqrt(5))
+    radius = np.sqrt(1 - height**2)
+    found = []
+    for direction in np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1):
+        nearest = int((seen_from @ direction).argmax())
+        off = math.acos(min(float(seen_from[nearest] @ direction), 1.0))
+        if LIKE_A_VIEW < off <= coverage:
+            turn, _ = Rotation.align_vectors(seen_from[nearest][None], direction[None])
+            about = turn.as_matrix()
+            found.append(poses[nearest] @ Pose.from_rt(about, centre - about @ centre))
+    return found
 
 
 class Appearance:
