@@ -89,7 +89,8 @@ class PoseVerifier:
 
             last = None if last is None else lit.over_ground(last)
             refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last)
-            if lit.plain and not refined.loss > self.limits.convincing_loss:
+            cut_off = min(lit.light.brightest) < 255  # the rendering, too, as the light at the first pose had it
+            if lit.plain and not cut_off and not refined.loss > self.limits.convincing_loss:
                 return refined
             # The part alone must be explained: not the ground behind it, nor how another light shades it.
             rendering = self._renderer.part(camera, refined.pose)
