@@ -8,7 +8,8 @@ from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
 from pad_ros.imaging.background import part_mask
 from pad_ros.imaging.geometry import Pose, rotation_angle
-from pad_ros.localization.appearance import Appearance
+from pad_ros.imaging.views import View
+from pad_ros.localization.appearance import LIKE_A_VIEW, Appearance, poses_in_gaps
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.calibration import take_photographs
 
@@ -20,6 +21,12 @@ PHOTOGRAPHS = take_photographs(PART, VIEWS, WHITE, "cpu")
 @pytest.fixture(scope="module")
 def appearance():
     return Appearance(PHOTOGRAPHS, WHITE, np.zeros(3))
+
+
+def angle_to(poses, pose):
+    """From the nearest of the poses, seen from the part, degrees."""
+    towards = [p.centre / np.linalg.norm(p.centre) for p in (*poses, pose)]
+    return np.degrees(np.arccos(np.clip(towards[:-1] @ towards[-1], -1, 1)).min())
 
 
 def picture(pose):
@@ -65,3 +72,32 @@ def test_nothing_to_compare():
     known = Appearance(PHOTOGRAPHS[:2], WHITE, np.zeros(3))
     assert known.poses(image, np.zeros_like(mask), CAMERA, 4) == []
     assert len(known.poses(image, mask, CAMERA, 4)) == 2
+
+
+def test_poses_in_gaps_fill_what_few_views_leave_open():
+    few = orbit(6)
+    found = poses_in_gaps(few, np.zeros(3), np.radians(45))
+    distances = [np.linalg.norm(pose.centre) for pose in few]
+    for pose in found:
+        assert np.degrees(LIKE_A_VIEW) < angle_to(few, pose) <= 45.1
+        assert min(distances) - 1e-6 <= np.linalg.norm(pose.centre) <= max(distances) + 1e-6
+    covered = [pose for pose in orbit(40) if angle_to(few, pose) < 35]
+    assert covered and max(angle_to((*few, *found), pose) for pose in covered) < np.degrees(LIKE_A_VIEW)
+    assert poses_in_gaps(few, np.zeros(3), LIKE_A_VIEW) == []
+
+
+def test_a_part_is_found_where_no_photograph_was_taken_near():
+    views = [VIEWS[i] for i in (0, 8, 16)]
+    photographs = take_photographs(PART, views, WHITE, "cpu")
+    truth = next(pose for pose in orbit(40) if 25 < angle_to([view.pose for view in views], pose) < 40)
+    rendered = [
+        take_photographs(PART, [View("gap", picture(pose), CAMERA, pose, None)], WHITE, "cpu")[0]
+        for pose in poses_in_gaps([view.pose for view in views], np.zeros(3), np.radians(45))
+    ]
+    image = picture(truth)
+
+    def error(shown):
+        found = Appearance(shown, WHITE, np.zeros(3)).poses(image, part_mask(image, WHITE), CAMERA, 3)
+        return min(np.degrees(rotation_angle(pose, truth)) for pose in found)
+
+    assert error([*photographs, *rendered]) < 16 < error(photographs)

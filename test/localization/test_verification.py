@@ -189,3 +189,13 @@ def test_a_pose_far_off_finds_its_way(seed):
     start = put_off(POSES[0], 25.0, 0.005, np.random.default_rng(seed))
     refined = verifier().settle(query(photograph(POSES[0])), start)
     assert refined.accepted and rotation_angle(refined.pose, POSES[0]) < np.radians(0.15)
+
+
+def test_the_rendering_of_a_pose_is_in_the_light_of_the_reference_views():
+    big = CAMERA.resized(512, 512)  # so that coarse renderings, too, tell the light
+    image = RENDERER.render(big, POSES[0]).rgb8
+    brighter = np.minimum(image * np.array([1.0, 1.0, 1.2]), 255).astype(np.uint8)  # its blue is cut off at 255
+    start = put_off(POSES[0], 1.0, 0.0, np.random.default_rng(0))
+    refined = verifier(PoseLimits(0.5, math.pi)).refine(PreparedQuery(brighter, big, WHITE), start)
+    assert refined.accepted
+    np.testing.assert_allclose(refined.rendering.rgb[0, 0], WHITE.rgb01)
