@@ -31,7 +31,7 @@ REQUIREMENTS := requirements-dev.txt $(ROS_REQUIREMENTS)
 
 .PHONY: setup demo test test-fast test-gpu lint fuzz documents clean
 
-setup: $(STAMPS)/interfaces
+setup: $(STAMPS)/interfaces $(STAMPS)/kernels
 
 demo: setup
 	$(BIN)/pad demo
@@ -98,4 +98,9 @@ $(STAMPS)/interfaces: $(STAMPS)/packages CMakeLists.txt package.xml $(wildcard c
 	  cmake --build $(INTERFACES_BUILD) --parallel 2 && cmake --install $(INTERFACES_BUILD); \
 	} > $(INTERFACES_BUILD)/log.txt 2>&1 || { tail -n 40 $(INTERFACES_BUILD)/log.txt >&2; exit 1; }
 	@$(BIN)/python cmake/finish_interfaces.py
+	@touch $@
+
+# Once: where their source changes later, kernels are compiled again as they are used.
+$(STAMPS)/kernels: | $(STAMPS)/interfaces
+	$(BIN)/python -m pad_ros.demo.compile_kernels
 	@touch $@

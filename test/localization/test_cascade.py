@@ -7,8 +7,10 @@ import pytest
 from box_model import PART, POSES, located, make_box_inspector, make_box_model, photograph
 from splat_scenes import CAMERA, WHITE, box, photographs_of, put_off
 
+import pad_ros.inspector
 from pad_ros.imaging.geometry import Pose, rotation_angle
 from pad_ros.inspector import Inspector
+from pad_ros.localization.appearance import poses_in_gaps
 from pad_ros.localization.cascade import Cascade
 from pad_ros.localization.features import Features
 from pad_ros.localization.localizer import CoarseEstimate, Localizer
@@ -23,7 +25,9 @@ LOST = Localization(None, Reason.NOT_LOCALIZED, "no features")
 
 @pytest.fixture(autouse=True)
 def no_features(monkeypatch):
-    """Features find nothing, so that what is found was tracked or looks like a photograph."""
+    """Features find nothing, and nothing is rendered where there are no photographs, so that what is found was tracked
+    or looks like a photograph."""
+    monkeypatch.setattr(pad_ros.inspector, "poses_in_gaps", lambda *_: [])
     monkeypatch.setattr(Localizer, "coarse_estimate", lambda self, query: None)
     monkeypatch.setattr(Localizer, "localize", lambda self, query, estimate=None: LOST)
 
@@ -349,3 +353,11 @@ def test_a_scene_without_a_plain_background_has_no_appearance(views):
     scene = Inspector(replace(model, background=replace(model.background, colour=None)), "cpu")
     found = located(scene, picture(views[5].pose))
     assert is_lost(found) and [attempt.strategy for attempt in found.attempts] == ["full matching"]
+
+
+@pytest.mark.parametrize("view", range(3, 6))
+def test_a_part_is_found_where_no_photograph_was_taken(monkeypatch, view):
+    monkeypatch.setattr(pad_ros.inspector, "poses_in_gaps", poses_in_gaps)
+    found = located(make_box_inspector(), photograph(POSES[view]))
+    assert found.reason_text == "localized by appearance"
+    assert rotation_angle(found.pose, POSES[view]) < np.radians(0.3)
