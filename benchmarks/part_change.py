@@ -2,7 +2,7 @@
 
     python benchmarks/part_change.py MODEL MODEL... [--rounds 20]
 
-Each model is loaded by the service `load_model` of a real cell in this process, then all of them in turn, `rounds` times.
+Each model is loaded by the service `load_model` of a real cell in this process, then all in turn, `rounds` times.
 Memory: growth of the process (RSS) with each further model, and what the cache counts for it.
 """
 
