@@ -89,11 +89,9 @@ class _Worker:
         return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
     def end(self) -> None:
-        self.pipe.close()  # a worker that waits for a task then ends
-        if not self.busy:
-            self._process.join(timeout=10)
+        self.pipe.close()
         self._process.kill()  # not SIGTERM: pycolmap prints a stack trace for it
-        self._process.join(timeout=10)
+        self._process.join()
 
 
 def _serve(pipe: Connection) -> None:

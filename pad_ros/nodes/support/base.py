@@ -58,14 +58,20 @@ class StageNode(LifecycleNode):
     frames that wait; cleanup lets go of the model. With `autostart` the node configures and activates itself, and
     a model that cannot be loaded leaves it active: each frame is then HOLD with NO_MODEL. Without, configure fails.
     A model that was loaded before and has not changed is there at once (parameters `models`, `models_memory`).
-    PadError for a missing or wrong parameter. `load` and `overrides` are there for tests.
+    PadError for a missing or wrong parameter. `load` and `overrides` are there for tests; `models`: shared by
+    several nodes of one process, which then take turns.
     """
 
     node_name: str
     load_model_service = "~/load_model"  # three stages in one namespace: each has its own
 
     def __init__(
-        self, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
+        self,
+        *,
+        load: Load = Inspector.load,
+        overrides: dict[str, object] | None = None,
+        namespace: str = "",
+        models: ModelCache | None = None,
     ) -> None:
         super().__init__(self.node_name, parameter_overrides=as_parameters(overrides), namespace=namespace)
         made = time.monotonic()
@@ -74,7 +80,7 @@ class StageNode(LifecycleNode):
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
         self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
         self._autostart = self.parameters["autostart"]
-        self.models = ModelCache(self.parameters["models_memory"] * 10**6)
+        self.models = models or ModelCache(self.parameters["models_memory"] * 10**6)
         self._loaded: Inspector | None = None  # with the model's own threshold
         self.inspector: Inspector | None = None
         self.worker: Worker | None = None
@@ -144,7 +150,10 @@ class StageNode(LifecycleNode):
 
     @transition
     def on_activate(self) -> None:
-        self.worker = Worker(self.queue_size, lambda error: self.get_logger().error(f"{type(error).__name__}: {error}"))
+        def report(error: Exception) -> None:
+            self.get_logger().error(f"{type(error).__name__}: {error}")
+
+        self.worker = Worker(self.queue_size, report, self.models.turn)
         self._activated = Entities(self)
         self.open_inputs()
 

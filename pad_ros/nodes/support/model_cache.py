@@ -31,10 +31,11 @@ class ModelCache:
     """Inspectors by folder and by what they were made ready for. Several nodes of one process may share it.
 
     limit: bytes that all of them may take. The newest stays in any case. A bundle that was written to since is loaded
-    again, with all checks of a first load.
+    again, with all checks of a first load. turn: of those that work with the models; no model is made for two at once.
     """
 
     def __init__(self, limit: int) -> None:
+        self.turn = threading.Lock()
         self._limit = limit
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.Lock()
