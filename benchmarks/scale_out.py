@@ -30,7 +30,7 @@ from pad_ros.demo.generator import make_dataset
 from pad_ros.scale_out.each import run_each
 from pad_ros.scale_out.task import Run
 
-SMALL = ("splatting.steps=150", "splatting.gaussians=1500", "splatting.sh_degree=0")
+SMALL = ("splatting.steps=60", "splatting.gaussians=800", "splatting.sh_degree=0")
 PARTS, TRIVIAL = 12, 200
 
 
@@ -140,13 +140,13 @@ def killed(folder: Path, on: str) -> tuple[list[object], int]:
 
 
 def speedup(folder: Path, on: str, pairs: int) -> list[list[object]]:
-    parts = folder / "small"
-    for i in range(PARTS):
-        if not (parts / f"part_{i:02}").is_dir():
-            make_dataset(parts / f"part_{i:02}", "bracket", views=16, size=160, queries={"good": 1}, seed=i)
-    settings = [word for setting in SMALL for word in ("--set", setting)]
-    words = ["--each", str(parts), "--on", on, "--budget", "1e6", *settings]
-    each([*words, "--workers", "2", "--out", str(folder / f"first_{on}")], commands.train)  # compiles what is not yet
+    parts, first = folder / "small", folder / "first"
+    for path in (first / "part", *(parts / f"part_{i:02}" for i in range(PARTS))):
+        if not path.is_dir():
+            make_dataset(path, "bracket", views=14, size=160, queries={"good": 1})
+    words = ["--on", on, "--budget", "1e6", *(word for setting in SMALL for word in ("--set", setting))]
+    each([*words, "--each", str(first), "--out", str(folder / f"first_{on}")], commands.train)  # compiles, if need be
+    words += ["--each", str(parts)]
     rows: list[list[object]] = []
     for pair in range(pairs):
         times = []
