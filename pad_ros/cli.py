@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__, commands
 from .errors import InputError, PadError
+from .scale_out.options import add_each, asks_for_each
 
 if TYPE_CHECKING:
     from .training.region import Region
@@ -25,13 +26,14 @@ DEFAULT_BUDGET = 420.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; errors become one line on stderr and an exit status."""
-    parser = _parser()
+    each = asks_for_each(sys.argv[1:] if argv is None else argv)
+    parser = _parser(each)
     arguments = parser.parse_args(argv)
     if "run" not in arguments:
         parser.print_help(sys.stderr)
         return 2
     try:
-        status: int = arguments.run(arguments)
+        status: int = commands.each(arguments) if each else arguments.run(arguments)
         return status
     except PadError as error:
         return _fail(str(error), error.exit_status)
@@ -56,7 +58,8 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(each: bool) -> argparse.ArgumentParser:
+    """each: for many parts, see `add_each`."""
     parser = argparse.ArgumentParser(prog="pad", description="Inspect parts from any pose.")
     parser.add_argument("--version", action="version", version=f"pad_ros {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -66,10 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    _add_train(command("train", commands.train, "learn a reference model from views of one good part"))
-    _add_calibrate(command("calibrate", commands.calibrate, "learn from good parts as the line's own camera sees them"))
+    _add_train(command("train", commands.train, "learn a reference model from views of one good part"), each)
+    calibrate = command("calibrate", commands.calibrate, "learn from good parts as the line's own camera sees them")
+    _add_calibrate(calibrate, each)
     _add_inspect(command("inspect", commands.inspect, "verdict and heatmap for images"))
-    _add_evaluate(command("evaluate", commands.evaluate, "metrics.json and report.html on a labelled data set"))
+    _add_evaluate(command("evaluate", commands.evaluate, "metrics.json and report.html on a labelled data set"), each)
     _add_bag(command("bag", commands.bag, "inspect the images of a rosbag2, no ROS needed"))
     _add_changes(command("changes", commands.changes, "what changed in a scene between two sets of photographs"))
     bench = command("bench", commands.bench, "latency, throughput and memory of a model on images")
@@ -94,9 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("views", type=Path, help="MAD or NeRF data set, COLMAP model, image folder, or rosbag2")
-    train.add_argument("--out", type=Path, required=True, metavar="MODEL", help="folder to write the model to")
+def _add_train(train: argparse.ArgumentParser, each: bool) -> None:
+    if not each:
+        train.add_argument("views", type=Path, help="MAD or NeRF data set, COLMAP model, image folder, or rosbag2")
+    train.add_argument("--out", type=_place(each), required=True, metavar="MODEL", help="folder to write the model to")
     train.add_argument("--method", default="pad", help="preset (default: %(default)s)")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                        help="change one setting of the preset, e.g. splatting.gaussians=30000")  # fmt: skip
@@ -129,13 +134,15 @@ def _add_train(train: argparse.ArgumentParser) -> None:
                             "everything (default: %(default)s)")  # fmt: skip
     train.add_argument("--max-side", type=int, metavar="PX", help="shrink larger images to this size first")
     train.add_argument("--seed", type=_seed, default=0)
+    add_each(train, "views")
 
 
-def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
-    calibrate.add_argument("model", type=Path)
-    calibrate.add_argument("good", type=Path, metavar="GOOD",
-                           help="folder of images of good units, one subfolder each; data set; or rosbag2")  # fmt: skip
-    calibrate.add_argument("--out", type=Path, required=True, metavar="MODEL2", help="folder for the new model")
+def _add_calibrate(calibrate: argparse.ArgumentParser, each: bool) -> None:
+    calibrate.add_argument("model", type=_place(each))
+    if not each:
+        what = "folder of images of good units, one subfolder each; data set; or rosbag2"
+        calibrate.add_argument("good", type=Path, metavar="GOOD", help=what)
+    calibrate.add_argument("--out", type=_place(each), required=True, metavar="MODEL2", help="folder for the new model")
     calibrate.add_argument("--topic", help="image topic of a bag (default: the only one)")
     calibrate.add_argument("--false-reject-rate", type=_share, metavar="RATE",
                            help="share of good parts that may be rejected (default: the model's)")  # fmt: skip
@@ -144,6 +151,7 @@ def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
     calibrate.add_argument("--seed", type=_seed, default=0)
     _add_scene(calibrate)
     _add_device(calibrate)
+    add_each(calibrate, "good")
 
 
 def _add_inspect(inspect: argparse.ArgumentParser) -> None:
@@ -156,16 +164,18 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     _add_device(inspect)
 
 
-def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("model", type=Path)
-    evaluate.add_argument("dataset", type=Path)
-    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR")
+def _add_evaluate(evaluate: argparse.ArgumentParser, each: bool) -> None:
+    evaluate.add_argument("model", type=_place(each))
+    if not each:
+        evaluate.add_argument("dataset", type=Path)
+    evaluate.add_argument("--out", type=_place(each), required=True, metavar="DIR")
     evaluate.add_argument("--baseline", action="append", default=[], choices=("patchcore",), dest="baselines",
                           help="judge the same images by this as well; fitted to DATASET/train/good")  # fmt: skip
     evaluate.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder with the baseline's backbone, for a model that holds none")  # fmt: skip
     _add_scene(evaluate)
     _add_device(evaluate)
+    add_each(evaluate, "dataset")
 
 
 def _add_bag(bag: argparse.ArgumentParser) -> None:
@@ -278,6 +288,11 @@ def _add_scene(command: argparse.ArgumentParser) -> None:
     command.add_argument("--roi", type=_region, metavar="X0,Y0,X1,Y1", help="where in the images to look for the part")
     command.add_argument("--min-view-share", type=_rate, default=0.98, metavar="SHARE",
                          help="of the part's surface in view that must be compared for a PASS")  # fmt: skip
+
+
+def _place(each: bool) -> Callable[[str], Path | str]:
+    """A folder of this machine; of many parts a URL, which a Path would spoil."""
+    return str if each else Path
 
 
 def _region(text: str) -> tuple[int, int, int, int]:

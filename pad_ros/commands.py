@@ -44,6 +44,12 @@ def _history_of(
     return InspectionRecorder(place, arguments.cell, inspector.model, arguments.model)
 
 
+def each(arguments: argparse.Namespace) -> int:
+    from .scale_out.each import run_each
+
+    return run_each(arguments, arguments.run)
+
+
 def train(arguments: argparse.Namespace) -> int:
     from .io.read_views import read_views
     from .methods.presets import load_method

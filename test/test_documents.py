@@ -76,12 +76,13 @@ def test_links_between_documents_lead_somewhere():
 def test_commands_of_pad_are_understood(page):
     """Everything that a page lets you type: sub-commands, options and their values."""
     from pad_ros.cli import _parser
+    from pad_ros.scale_out.options import asks_for_each
 
     for line in commands(page):
         words = shlex.split(line)
         if words and words[0] in ("pad", ".venv/bin/pad"):
             try:
-                _parser().parse_args(words[1:])
+                _parser(asks_for_each(words)).parse_args(words[1:])
             except SystemExit as end:
                 assert not end.code, f"{page.name}: {line}"
 

@@ -14,7 +14,7 @@ import pytest
 ORDER = (
     "errors", "progress", "resources", "verdicts", "settings", "compute", "imaging", "io", "networks", "rendering",
     "photometry", "localization", "comparison", "decision", "methods", "model", "inspector", "training", "reporting",
-    "changes", "evaluation", "station", "plant", "nodes.support", "nodes", "demo", "commands", "cli",
+    "changes", "evaluation", "scale_out", "station", "plant", "nodes.support", "nodes", "demo", "commands", "cli",
 )  # fmt: skip
 ROS = re.compile(r"(rclpy|\w+_msgs|\w+_interfaces|pad_ros\.(msg|srv))(\.|$)")
 

@@ -33,7 +33,7 @@ ROSDEP = {
     "torch": "python3-torch",
     "tqdm": "python3-tqdm",
 }
-NO_ROSDEP_KEY = {"lz4", "onnx", "pycolmap", "safetensors", "threadpoolctl"}
+NO_ROSDEP_KEY = {"fsspec", "lz4", "onnx", "pycolmap", "safetensors", "threadpoolctl"}
 
 ROS_PACKAGES = re.compile(r"rclpy|launch|launch_ros|cv_bridge|ament_index_python|\w+_msgs|\w+_msgs_py|\w+_interfaces")
 
@@ -86,6 +86,7 @@ def test_everything_imported_is_a_declared_dependency(repository):
         "cv2": "opencv-python-headless",
         "mapbox_earcut": "mapbox-earcut",
         "paho": "paho-mqtt",
+        "ray": "ray[client]",
         "yaml": "pyyaml",
     }
     setup = (repository / "setup.py").read_text()

@@ -22,6 +22,7 @@ from ...imaging.scene import Scene, parse_region
 from ...inspector import Inspector
 from .health import Health
 from .limits import MAX_PATH
+from .model_cache import ModelCache, stamp_of
 from .parameter_tables import NODES
 from .parameters import Parameters, as_parameters
 from .spin import BlockingCallbacks
@@ -56,14 +57,21 @@ class StageNode(LifecycleNode):
     configure loads and warms up the model and makes the publishers; activate subscribes; deactivate answers the
     frames that wait; cleanup lets go of the model. With `autostart` the node configures and activates itself, and
     a model that cannot be loaded leaves it active: each frame is then HOLD with NO_MODEL. Without, configure fails.
-    PadError for a missing or wrong parameter. `load` and `overrides` are there for tests.
+    A model that was loaded before and has not changed is there at once (parameters `models`, `models_memory`).
+    PadError for a missing or wrong parameter. `load` and `overrides` are there for tests; `models`: shared by
+    several nodes of one process, which then take turns.
     """
 
     node_name: str
     load_model_service = "~/load_model"  # three stages in one namespace: each has its own
 
     def __init__(
-        self, *, load: Load = Inspector.load, overrides: dict[str, object] | None = None, namespace: str = ""
+        self,
+        *,
+        load: Load = Inspector.load,
+        overrides: dict[str, object] | None = None,
+        namespace: str = "",
+        models: ModelCache | None = None,
     ) -> None:
         super().__init__(self.node_name, parameter_overrides=as_parameters(overrides), namespace=namespace)
         made = time.monotonic()
@@ -72,6 +80,7 @@ class StageNode(LifecycleNode):
         self.queue_size, self.depth = self.parameters["queue_size"], self.parameters["depth"]
         self._region = parse_region(roi) if (roi := self.parameters.get("roi")) else None
         self._autostart = self.parameters["autostart"]
+        self.models = models or ModelCache(self.parameters["models_memory"] * 10**6)
         self._loaded: Inspector | None = None  # with the model's own threshold
         self.inspector: Inspector | None = None
         self.worker: Worker | None = None
@@ -126,6 +135,11 @@ class StageNode(LifecycleNode):
 
     @transition
     def on_configure(self) -> None:
+        for path in filter(None, map(str.strip, self.parameters["models"].split(","))):
+            try:
+                self._ready(path)
+            except Exception as error:  # a part that is made later must not keep the line from this one
+                self.get_logger().error(f"models: {_text(error)}")
         self.problem = self.load(self.parameters["model"])
         if self.problem and not self._autostart:
             raise ModelError(self.problem)
@@ -136,7 +150,10 @@ class StageNode(LifecycleNode):
 
     @transition
     def on_activate(self) -> None:
-        self.worker = Worker(self.queue_size, lambda error: self.get_logger().error(f"{type(error).__name__}: {error}"))
+        def report(error: Exception) -> None:
+            self.get_logger().error(f"{type(error).__name__}: {error}")
+
+        self.worker = Worker(self.queue_size, report, self.models.turn)
         self._activated = Entities(self)
         self.open_inputs()
 
@@ -162,6 +179,7 @@ class StageNode(LifecycleNode):
             self._configured.destroy()
             self._configured = None
         self.inspector = self._loaded = None
+        self.models.clear()
 
     def _close_inputs(self, finish: bool) -> None:
         if self._activated is not None:
@@ -179,21 +197,36 @@ class StageNode(LifecycleNode):
         if not path:
             return "no model given: set the parameter `model` to a folder written by `pad train`"
         try:
-            check_location(Path(path), self.parameters["models_root"])
-            background, least = self.parameters.get("background"), self.parameters.get("min_view_share", 0.0)
-            scene = Scene.read([Path(background)] if background else [], self._region, least)
-            inspector = self._load(Path(path), self.parameters["device"], scene)
-            model = inspector.model
-            if expected_hash and model.hash != expected_hash:
-                raise ModelError(f"{path}: the model's hash is {model.hash}, {expected_hash[:80]} was asked for")
-            model.name.encode()  # a name that is not UTF-8 fits into no message
-            self.prepare(inspector)
+            inspector = self._ready(path, expected_hash)
             at_rate = _at_rate(inspector, self.parameters.get(RATE, 0.0))
         except Exception as error:  # a bundle is foreign data: nothing in it may end the node
             return _text(error).encode(errors="backslashreplace").decode()
         self._loaded, self.inspector = inspector, at_rate
         self.problem = ""
         return ""
+
+    def _ready(self, path: str, expected_hash: str = "") -> Inspector:
+        """The model at `path`, warmed up; as it was loaded before where neither it nor the background has changed."""
+        folder, given = Path(path), self.parameters.get("background")
+        check_location(folder, self.parameters["models_root"])
+
+        def check(inspector: Inspector) -> None:
+            found = inspector.model.hash
+            if expected_hash and found != expected_hash:
+                raise ModelError(f"{path}: the model's hash is {found}, {expected_hash[:80]} was asked for")
+
+        def make() -> Inspector:
+            least = self.parameters.get("min_view_share", 0.0)
+            scene = Scene.read([Path(given)] if given else [], self._region, least)
+            inspector = self._load(folder, self.parameters["device"], scene)
+            check(inspector)
+            inspector.model.name.encode()  # a name that is not UTF-8 fits into no message
+            self.prepare(inspector)
+            return inspector
+
+        inspector = self.models.get(folder, stamp_of(Path(given)) if given else (), make)
+        check(inspector)  # it may have been loaded for somebody who asked for no hash
+        return inspector
 
     def _check_rate(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:

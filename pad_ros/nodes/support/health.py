@@ -19,6 +19,7 @@ from ...verdicts import Verdict
 
 if TYPE_CHECKING:
     from ...inspector import Inspector
+    from .model_cache import ModelCache
 
 REPORT = 1.0  # seconds between reports
 WINDOW = 10.0  # seconds over which rates are counted
@@ -40,6 +41,7 @@ class Stage(Protocol):
 
     state: str
     inspector: Inspector | None
+    models: ModelCache
     problem: str  # why there is no model, or why the last transition failed
 
 
@@ -148,6 +150,7 @@ class Health(Reporter):
                 "model": "" if inspector is None else inspector.model.name,
                 "model_hash": "" if inspector is None else inspector.model.hash,
                 "device": "" if inspector is None else inspector.device,
+                "models_loaded": stage.models.describe(),
                 **_threshold(inspector),
                 "problem": stage.problem,
                 "rate_hz": round(len(self._arrivals) / WINDOW, 2),

@@ -29,14 +29,21 @@ class ParameterSpec:
 P = ParameterSpec
 SECONDS = (0.0, 3600.0)
 
+DEVICE = P("device", "auto", "where to render", choices=("auto", "cpu", "cuda"))
 MANAGED_NODE = (
     P("model", "", "folder written by `pad train`; read when the node is configured", read_only=False),
     P("models_root", "", "folder that models must lie in, symbolic links followed; empty: any folder will do"),
-    P("device", "auto", "where to render", choices=("auto", "cpu", "cuda")),
+    P("models", "", "further models, separated by commas, that are loaded at the start for quick changes of part"),
+    P(
+        "models_memory", 1000,
+        "MB of models that stay loaded, the least recently used go first; that in use stays; 0: it alone",
+        (0, 1_000_000),
+    ),
+    DEVICE,
     P("autostart", True, "configure and activate at start; false: wait for a lifecycle manager"),
     P("queue_size", 4, "frames that may wait; further ones are HOLD (DROPPED)", (1, 1000)),
     P("depth", 5, "QoS depth of what is published and handed on", (1, 1000)),
-)
+)  # fmt: skip
 PART_FRAME = P("part_frame", "part", "frame of the part")
 BACKGROUND = P(
     "background", "",
@@ -249,7 +256,7 @@ RECORDER = (
 )  # fmt: skip
 SCENE_CHANGE = (
     P("model", "", "folder of a model of the scene, written by `pad train --part scene`"),
-    MANAGED_NODE[2],
+    DEVICE,
     P("views", 12, "images, the last ones, that are compared with the scene together", (1, 200)),
     P("scene_frame", "scene", "frame of the scene, of the places of changes"),
     IMAGE_TRANSPORT,

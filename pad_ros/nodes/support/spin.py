@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -84,16 +84,17 @@ class FirstInterrupt:
             raise KeyboardInterrupt
 
 
-def run(make: Callable[[], Node]) -> int:
-    """Spin the node until SIGINT, SIGTERM, shutdown or a PadError; the exit status of the process."""
+def run(*makers: Callable[[], Node]) -> int:
+    """Spin the nodes until SIGINT, SIGTERM, shutdown or a PadError; the exit status of the process."""
     interrupt, status = FirstInterrupt(), 0
-    node: Any = None
+    nodes: list[Any] = []
     executor: NodeExecutor | None = None
     try:
         rclpy.init()
-        node = make()
+        for make in makers:
+            nodes.append(make())
         executor = NodeExecutor()
-        _spin(executor, node)
+        _spin(executor, nodes)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except PadError as error:  # wrong parameters, or what the node cannot go on without, e.g. a full disk
@@ -102,28 +103,30 @@ def run(make: Callable[[], Node]) -> int:
     interrupt.ending = True
     if executor is not None:
         executor.shutdown(timeout_sec=2)
-    try:
-        if hasattr(node, "close"):
-            node.close()
-    except PadError as error:  # what was recorded did not all reach the disk
-        if not status:
-            print(f"pad_ros: {error}", file=sys.stderr)
-        status = status or error.exit_status
+    for node in nodes:
+        try:
+            if hasattr(node, "close"):
+                node.close()
+        except PadError as error:  # what was recorded did not all reach the disk
+            if not status:
+                print(f"pad_ros: {error}", file=sys.stderr)
+            status = status or error.exit_status
     rclpy.try_shutdown()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Python sets others back to the default before it is done
     return status
 
 
-def _spin(executor: NodeExecutor, node: Node) -> None:
-    executor.add_node(node)
-    about = f": {node.describe()}" if hasattr(node, "describe") else ""
-    print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
+def _spin(executor: NodeExecutor, nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        executor.add_node(node)
+        about = f": {node.describe()}" if hasattr(node, "describe") else ""
+        print(f"{node.get_fully_qualified_name()} ready{about}", flush=True)
     while rclpy.ok():
         try:
             executor.spin()
         except (ExternalShutdownException, PadError):
             raise
         except Exception as error:  # e.g. a message that cannot be deserialized
-            node.get_logger().error(f"{type(error).__name__}: {error}")
+            nodes[0].get_logger().error(f"{type(error).__name__}: {error}")
             time.sleep(0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 Job = Callable[[], None]
 
@@ -12,11 +13,14 @@ Job = Callable[[], None]
 class Worker:
     """Runs jobs one at a time: those offered in order, at most `size` of them waiting, then the newest of the rest.
 
-    on_error gets whatever a job raises.
+    on_error gets whatever a job raises. Workers with the same `turn` run one job at a time among them.
     """
 
-    def __init__(self, size: int, on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, size: int, on_error: Callable[[Exception], None], turn: AbstractContextManager[object] | None = None
+    ) -> None:
         self._size = size
+        self._turn = turn or nullcontext()
         self._on_error = on_error
         self._jobs: deque[Job] = deque()
         self._newest: Job | None = None
@@ -68,6 +72,7 @@ class Worker:
     def _run(self) -> None:
         while (job := self._next()) is not None:
             try:
-                job()
+                with self._turn:
+                    job()
             except Exception as error:  # the thread must outlive every job
                 self._on_error(error)
