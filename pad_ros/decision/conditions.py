@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.geometry import Camera, Pose
+from ..imaging.geometry import Camera, Pose, distort_map
 from ..imaging.images import Image
+from ..imaging.interlacing import field_shift
 from ..imaging.rect import Rect
 from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.renderer import Renderer
@@ -34,6 +35,7 @@ EDGE_QUANTILE = 0.9  # of the rendering's gradient on the part: pixels above it 
 MIN_EDGE = 0.02  # gradient per px (0..1): a part of weaker edges has no sharpness to measure
 RESOLUTION_ALLOWANCE = 0.8  # of the least resolution of the reference views
 SHARPNESS_ALLOWANCE = 0.8  # of the least sharpness of good views
+MAX_FIELD_SHIFT = 0.25  # px between odd and even rows: images read out at once stay below 0.05
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ class ConditionLimits:
                 f"{self.min_sharpness / SHARPNESS_ALLOWANCE:.2f} and more"
             )
             return Reason.BLUR, text
+        if found.field_shift > MAX_FIELD_SHIFT:
+            text = "the image is interlaced: odd and even rows show the part in two places; use a progressive readout"
+            return Reason.BLUR, text
         return None
 
 
@@ -93,8 +98,14 @@ def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outl
         shown = share_in_frame(outline, query.pinhole, rendering.pose)
     return Conditions(
         shown * (1 - clipped), clipped, lit.light_change, lit.light.known, resolution(rendering, outline),
-        sharpness(lit.image, rendering),
+        sharpness(lit.image, rendering), _field_shift(query, rendering),
     )  # fmt: skip
+
+
+def _field_shift(query: PreparedQuery, rendering: ReferenceRendering) -> float:
+    """On the part, in the image as the camera sent it: undistortion mixes rows."""
+    shown = np.s_[:, :] if query.camera.distorted else rendering.inside
+    return field_shift(query.image[shown], distort_map(rendering.alpha, query.camera)[shown] > 0.9)
 
 
 def _within_frame(rendering: ReferenceRendering) -> bool:
