@@ -20,9 +20,13 @@ def field_shift(image: Image, mask: NDArray[np.bool_]) -> float:
     whole frame shows, noise and blur included: they know no odd and even rows. A part that moved along the columns
     alone is not noticed, as horizontal edges look the same.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    shown = np.s_[y : y + height, x : x + width]
+    if width == 0:
+        return 0.0
+    grey = cv2.cvtColor(image[shown], cv2.COLOR_RGB2GRAY)
     between = cv2.sepFilter2D(grey, cv2.CV_32F, JUST_HERE, BETWEEN_ROWS)
     between[::2] *= -1
-    slope = cv2.sepFilter2D(grey, cv2.CV_32F, SLOPE, SMOOTH) * mask
+    slope = cv2.sepFilter2D(grey, cv2.CV_32F, SLOPE, SMOOTH) * mask[shown]
     steep = float(np.vdot(slope, slope))
     return abs(float(np.vdot(slope, between))) / steep if steep > 0 else 0.0
