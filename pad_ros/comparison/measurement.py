@@ -99,8 +99,11 @@ def measure(
 
 
 def _forgive_face_light(residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int) -> None:
-    """Lower `residual` to what is left without the light that whole faces show more or less of, and its cost."""
-    if lit.shading is None:
+    """Lower `residual` to what is left without the light that whole faces show more or less of, and its cost.
+
+    Not where one gain of the whole image explains the light, as another exposure: no face shows more than others then.
+    """
+    if lit.shading is None or lit.shading.same:
         return
     inside = reference.inside
     shown, query, found = reference.cropped(inside), lit.values[inside], residual[inside][..., 0]

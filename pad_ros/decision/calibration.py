@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from ..comparison.state import ComparisonState
 from ..errors import InputError, ModelError
 from ..localization.verification import PoseLimits
 from .conditions import ConditionLimits
-from .threshold import choose_threshold, supported_rates
+from .threshold import CONFIDENCE, choose_threshold, supported_rates
 
 NUMBERS = ("threshold", "false_reject_rate", "promised_rate", "coverage", "max_loss", "max_expected", "scale")
 ANY_CONDITIONS = ConditionLimits()
@@ -77,6 +79,12 @@ class Calibration:
             self, state=state, scores=scores, reference_scores=reference_scores, threshold=chosen.value,
             promised_rate=chosen.promised_rate, false_reject_rate=false_reject_rate,
         )  # fmt: skip
+
+    @cached_property
+    def surely_below(self) -> float:
+        """The lower end of the threshold's one-sided confidence interval; the threshold where its error is unknown."""
+        error = choose_threshold(self.scores, self.reference_scores, self.false_reject_rate).error
+        return self.threshold - (NormalDist().inv_cdf(CONFIDENCE) * error if math.isfinite(error) else 0.0)
 
     @property
     def pose_limits(self) -> PoseLimits:

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.geometry import Camera, Pose
+from ..imaging.compression import compression
+from ..imaging.geometry import Camera, Pose, distort_map
 from ..imaging.images import Image
+from ..imaging.interlacing import field_shift
 from ..imaging.rect import Rect
 from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.renderer import Renderer
@@ -30,34 +32,45 @@ CLIPPED_LOW, CLIPPED_HIGH = 1, 254  # grey levels at which a camera shows nothin
 REFERENCE_MARGIN = 0.05  # of full scale: a reference pixel nearer to black or white is clipped in good views as well
 MAX_HIDDEN = 0.15  # of full scale, in the light of the reference views: what clipping may hide
 MAX_CLIPPED = 0.02  # share of the part
+SOLID = 0.9  # alpha
 EDGE_QUANTILE = 0.9  # of the rendering's gradient on the part: pixels above it are edges
 MIN_EDGE = 0.02  # gradient per px (0..1): a part of weaker edges has no sharpness to measure
 RESOLUTION_ALLOWANCE = 0.8  # of the least resolution of the reference views
 SHARPNESS_ALLOWANCE = 0.8  # of the least sharpness of good views
+MAX_FIELD_SHIFT = 0.25  # px between odd and even rows: images read out at once stay below 0.1
+COMPRESSION_ALLOWANCE = 0.1  # above the largest of good views: as much as it differs between images of one kind
+ANY_COMPRESSION = 1000.0  # of models made before it was measured
 
 
 @dataclass(frozen=True)
 class ConditionLimits:
-    """The least resolution (px per part unit) and sharpness of good views that verdicts can rest on."""
+    """The least resolution (px per part unit) and sharpness of good views that verdicts can rest on.
+
+    max_compression: above it the score is uncertain, and must be clearly below the threshold.
+    """
 
     min_resolution: float = 0.0
     min_sharpness: float = 0.0
+    max_compression: float = ANY_COMPRESSION
 
     @staticmethod
     def of(conditions: Sequence[Conditions]) -> ConditionLimits:
         """From the conditions of good reference views."""
         resolutions = [c.resolution for c in conditions if math.isfinite(c.resolution)]
         sharpness = [c.sharpness for c in conditions if math.isfinite(c.sharpness)]
+        compressions = [c.compression for c in conditions if math.isfinite(c.compression)]
         return ConditionLimits(
-            RESOLUTION_ALLOWANCE * min(resolutions, default=0.0), SHARPNESS_ALLOWANCE * min(sharpness, default=0.0)
-        )
+            RESOLUTION_ALLOWANCE * min(resolutions, default=0.0), SHARPNESS_ALLOWANCE * min(sharpness, default=0.0),
+            max(0.0, *compressions) + COMPRESSION_ALLOWANCE if compressions else ANY_COMPRESSION,
+        )  # fmt: skip
 
     def widened(self, conditions: Sequence[Conditions]) -> ConditionLimits:
         """The limits that these good images keep as well."""
         of_them = ConditionLimits.of(conditions)
         return ConditionLimits(
-            min(self.min_resolution, of_them.min_resolution), min(self.min_sharpness, of_them.min_sharpness)
-        )
+            min(self.min_resolution, of_them.min_resolution), min(self.min_sharpness, of_them.min_sharpness),
+            max(self.max_compression, of_them.max_compression),
+        )  # fmt: skip
 
     def problem(self, found: Conditions, min_view_share: float) -> tuple[Reason, str] | None:
         """Why an image without a defect cannot be passed under its conditions, None if it can."""
@@ -81,6 +94,9 @@ class ConditionLimits:
                 f"{self.min_sharpness / SHARPNESS_ALLOWANCE:.2f} and more"
             )
             return Reason.BLUR, text
+        if found.field_shift > MAX_FIELD_SHIFT:
+            text = "the image is interlaced: odd and even rows show the part in two places; use a progressive readout"
+            return Reason.BLUR, text
         return None
 
 
@@ -91,9 +107,11 @@ def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outl
     shown = 1.0
     if query.background.colour is not None and not _within_frame(rendering):
         shown = share_in_frame(outline, query.pinhole, rendering.pose)
+    # As the camera sent it: undistortion mixes rows and blocks.
+    solid = distort_map(rendering.alpha, query.camera) > SOLID
     return Conditions(
         shown * (1 - clipped), clipped, lit.light_change, lit.light.known, resolution(rendering, outline),
-        sharpness(lit.image, rendering),
+        sharpness(lit.image, rendering), field_shift(query.image, solid), compression(query.image, solid),
     )  # fmt: skip
 
 

@@ -56,7 +56,8 @@ class Conditions:
     clipped: share of the part in the frame that is over- or underexposed; light: mean change of the part's colours from
     the trained light, as a whole and by shading, of full scale; light_known: it could be undone; resolution: px per
     part unit at the part; sharpness: gradient at the part's edges relative to the rendering's, NaN for a part without
-    edges.
+    edges; field_shift: px between the part in odd and in even rows; compression: detail that JPEG took, NaN for a part
+    that is too small to tell.
     """
 
     view_share: float = math.nan
@@ -65,6 +66,8 @@ class Conditions:
     light_known: bool = True
     resolution: float = math.nan
     sharpness: float = math.nan
+    field_shift: float = math.nan
+    compression: float = math.nan
 
 
 UNKNOWN = Conditions()

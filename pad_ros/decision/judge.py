@@ -65,7 +65,11 @@ def judge(
         defects = find_defects(found.values, threshold, ground, _on_query_pixels(rendering, query.camera))
         kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
         text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
-    elif problem := calibration.conditions.problem(conditions, min_view_share) or _why_no_pass(evidence, calibration):
+    elif problem := (
+        calibration.conditions.problem(conditions, min_view_share)
+        or _why_no_pass(evidence, calibration)
+        or _why_not_sure(score, conditions, calibration)
+    ):
         verdict, (reason, text) = Verdict.HOLD, problem
     return Inspection(
         verdict, reason, text, score, threshold, defects, localization, rendering, found, query.image,
@@ -83,6 +87,17 @@ def _why_no_pass(evidence: Evidence, calibration: Calibration) -> tuple[Reason, 
         return Reason.POOR_RENDERING, (
             f"the model knows this side of the part too badly to pass it: good views may differ by "
             f"{evidence.expected:.3f} here, {calibration.max_expected:.3f} is allowed; add reference views"
+        )
+    return None
+
+
+def _why_not_sure(score: float, conditions: Conditions, calibration: Calibration) -> tuple[Reason, str] | None:
+    """Compression raises the scores of good parts and lowers those of faint defects."""
+    if conditions.compression > calibration.conditions.max_compression and score > calibration.surely_below:
+        return Reason.BLUR, (
+            f"score {score:.2f} is too near the threshold {calibration.threshold:.2f} for an image that is compressed "
+            f"more than the reference views: above {calibration.surely_below:.2f} it may be a defect that lost its "
+            "detail; send images with less compression"
         )
     return None
 

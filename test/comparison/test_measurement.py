@@ -25,20 +25,24 @@ def reference():
     return ReferenceRendering(rgb, ones, 3 * ones, features, camera, Pose.identity())
 
 
-def kept(reference, where, look, gain):
+def kept(reference, where, look, gain, same=False):
     """The share of the residual that stays in `look` where linear light is multiplied in `where`."""
     query = reference.rgb.copy()
     query[where] *= np.sqrt(gain)
     image = (query * 255 + 0.5).astype(np.uint8)
     residual = residuals(image, reference, 1)
     before = residual[look].mean()
-    shading = SimpleNamespace(polynomial=SimpleNamespace(surface=Surface.of(reference)))
+    shading = SimpleNamespace(polynomial=SimpleNamespace(surface=Surface.of(reference)), same=same)
     _forgive_face_light(residual, SimpleNamespace(shading=shading, values=image / np.float32(255)), reference, 1)
     return float(residual[look].mean() / before)
 
 
 def test_light_on_a_whole_face_costs_a_share_of_what_it_explains(reference):
     assert ADDED_LIGHT_COST < kept(reference, FACE, INNER, 1.4) < 0.75
+
+
+def test_another_exposure_forgives_no_face(reference):
+    assert kept(reference, FACE, INNER, 1.4, same=True) == 1
 
 
 @pytest.mark.parametrize(("where", "look", "gain"), [(FACE, INNER, 0.6), (SPOT, SPOT, 1.4), (SPOT, SPOT, 0.5)])

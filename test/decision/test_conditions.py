@@ -9,6 +9,7 @@ from judging import POSE, flat_calibration
 from splat_scenes import CAMERA, WHITE, box
 
 from pad_ros.comparison.protocol import Evidence
+from pad_ros.decision.calibration import Calibration
 from pad_ros.decision.conditions import (
     ConditionLimits,
     clipped_share,
@@ -20,7 +21,7 @@ from pad_ros.decision.conditions import (
 from pad_ros.decision.inspection import Conditions
 from pad_ros.decision.judge import judge
 from pad_ros.imaging.background import Background
-from pad_ros.imaging.geometry import Pose
+from pad_ros.imaging.geometry import Pose, undistort_image
 from pad_ros.localization.result import Localization
 from pad_ros.photometry.prepared_query import PreparedQuery
 from pad_ros.rendering.renderer import Renderer
@@ -97,7 +98,7 @@ def test_resolution_follows_size_and_distance(rendering):
     ("change", "reason"),
     [({"view_share": 0.9}, Reason.PARTIAL_VIEW), ({"clipped": 0.1}, Reason.LIGHT),
      ({"light_known": False}, Reason.LIGHT), ({"resolution": 29.0}, Reason.RESOLUTION),
-     ({"sharpness": 0.7}, Reason.BLUR)],
+     ({"sharpness": 0.7}, Reason.BLUR), ({"field_shift": 0.5}, Reason.BLUR)],
 )  # fmt: skip
 def test_what_is_not_as_in_good_views_is_hold_instead_of_pass_and_a_defect_is_still_rejected(rendering, change, reason):
     assert LIMITS.problem(GOOD, 0.98) is None
@@ -114,9 +115,52 @@ def test_what_is_not_as_in_good_views_is_hold_instead_of_pass_and_a_defect_is_st
         assert result.verdict is verdict and (verdict is Verdict.REJECT or result.reason is reason)
 
 
+def test_interlacing_and_compression_are_measured_in_the_image_as_sent():
+    camera = replace(CAMERA.resized(400, 400), distortion=(-0.2, 0.05, 0.0, 0.0))
+    rendering = RENDERER.render(camera.pinhole(), POSE)
+    sent = cv2.GaussianBlur(undistort_image(rendering.rgb8, camera.pinhole()), (0, 0), 1.0)
+    interlaced, packed = sent.copy(), cv2.imdecode(cv2.imencode(".jpg", sent, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 1)
+    interlaced[::2] = np.roll(sent, 3, axis=1)[::2]
+    whole, torn, lossy = (measure_conditions(query(i, camera), rendering, OUTLINE) for i in (sent, interlaced, packed))
+    assert whole.field_shift < 0.1 and torn.field_shift > 0.5
+    assert abs(whole.compression) < 0.1 and lossy.compression > 0.3
+
+
+@pytest.mark.parametrize(
+    ("score", "compression", "verdict"),
+    [(1.99, 0.1, Verdict.PASS), (1.99, 0.5, Verdict.HOLD), (1.0, 0.5, Verdict.PASS), (2.01, 0.5, Verdict.REJECT),
+     (1.99, float("nan"), Verdict.PASS)],
+)  # fmt: skip
+def test_a_compressed_image_must_be_clearly_below_the_threshold(rendering, score, compression, verdict):
+    scores = np.linspace(0.2, 1.8, 80).astype(np.float32)
+    calibration = flat_calibration(scores=scores, conditions=replace(LIMITS, max_compression=0.15))
+    calibration = calibration.with_scores(scores, scores[:0], 0.02)
+    values = np.full((128, 128), score / 2 * calibration.threshold, np.float32)
+    result = judge(
+        query(rendering.rgb8), Localization(POSE, Reason.NONE, ""), rendering, Evidence(values),
+        replace(GOOD, compression=compression), calibration, 0.98,
+    )  # fmt: skip
+    assert 0.5 * calibration.threshold < calibration.surely_below < 0.98 * calibration.threshold
+    assert result.verdict is verdict and (verdict is not Verdict.HOLD or "compressed" in result.reason_text)
+
+
+def test_a_model_made_before_compression_was_measured_holds_nothing_back():
+    arrays, values = flat_calibration(conditions=LIMITS).to_parts()
+    del values["conditions"]["max_compression"]
+    found = Calibration.from_parts(arrays, values)
+    assert found.conditions == LIMITS and found.conditions.max_compression > 100
+    found.check(1500)
+
+
 def test_limits_leave_room_below_the_worst_good_view():
     views = [replace(GOOD, resolution=r, sharpness=s) for r, s in ((50, 1.0), (40, 0.9), (60, float("nan")))]
     limits = ConditionLimits.of(views)
     assert limits.min_resolution == pytest.approx(32) and limits.min_sharpness == pytest.approx(0.72)
     assert all(limits.problem(view, 0.98) is None for view in views)
     assert ConditionLimits.of([]) == ConditionLimits()
+
+
+def test_good_images_that_are_compressed_widen_the_limit():
+    trained = ConditionLimits.of([replace(GOOD, compression=c) for c in (-0.02, 0.05, float("nan"))])
+    assert trained.max_compression == pytest.approx(0.15)
+    assert trained.widened([replace(GOOD, compression=0.5)]).max_compression == pytest.approx(0.6)
