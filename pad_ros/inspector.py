@@ -28,6 +28,7 @@ from .localization.cascade import (
     Cascade,
     CoarseMatching,
     FullMatching,
+    QuickMatching,
     Strategy,
     Tracking,
 )  # fmt: skip
@@ -118,7 +119,8 @@ class Inspector:
             matcher = ViewMatcher(model.sfm_map, settings.localization, model.networks, self.device)
             return Cascade((Descent(verifier, localizer, matcher, self.renderer, lambda: self._pose_optimizer),))
         strategies: list[Strategy] = [
-            Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer)
+            Tracking(verifier), QuickMatching(verifier, localizer), CoarseMatching(verifier, localizer),
+            FullMatching(verifier, localizer),
         ]  # fmt: skip
         if model.sfm_map.on_part is not None:
             strategies.append(BySurroundings(verifier, localizer_in(model.sfm_map)))

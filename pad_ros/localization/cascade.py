@@ -1,10 +1,12 @@
 """Cascade: strategies of localization in order, cheapest first; the first convincing pose wins.
 
 1. Tracking: the pose of the frame before, refined.
-2. Coarse matching: a pose from few features, refined; the image, or these features, must leave no doubt about it.
-3. Full matching: all features, guided matching, gates; then refined and checked against good views.
-4. Surroundings: where the part's own features give no pose, also those of what it stood in when it was taught.
-5. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
+2. Quick matching: before another ground than the trained one, a pose from few features of the small frame, refined;
+   the image, or features of the part's window there, must leave no doubt about it.
+3. Coarse matching: a pose from few features of the part's window, or from those of the frame, refined likewise.
+4. Full matching: all features, guided matching, gates; then refined and checked against good views.
+5. Surroundings: where the part's own features give no pose, also those of what it stood in when it was taught.
+6. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
 
 All of them use one PoseVerifier. What each came to is kept with the result.
 """
@@ -91,6 +93,37 @@ class Tracking:
         if found is None:
             search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class QuickMatching:
+    """A pose from few features of the small frame, refined. It, or the tracked one, may be confirmed by its window."""
+
+    verifier: PoseVerifier
+    localizer: Localizer
+    name: ClassVar[str] = "quick matching"
+
+    def attempt(self, search: Search) -> Localization | None:
+        query, verifier = search.query, self.verifier
+        if not verifier.decisive or self.localizer.part_window(query) is not None:
+            return None
+        if search.tracked is not None and (found := self._confirmed(search.tracked, TRACKED, query)):
+            return found
+        estimate = self.localizer.quick_estimate(query)
+        if estimate is None or estimate.found.pose is None:
+            return None
+        refined = verifier.settle(query, estimate.found.pose)
+        found = verifier.accept(refined, estimate.found, verifier.limits.convincing_loss)
+        found = found or self._confirmed(refined, estimate.found, query)
+        if found is None:
+            search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
+        return found
+
+    def _confirmed(self, refined: Refinement, found: Localization, query: PreparedQuery) -> Localization | None:
+        limit = self.verifier.limits.max_loss
+        if refined.loss > limit or not self.localizer.confirmed_there(query, refined.pose):
+            return None
+        return self.verifier.accept(refined, found, limit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,8 +51,8 @@ class LocalFeatures(ABC):
     @abstractmethod
     def extract(self, image: Image) -> Features: ...
 
-    def quick(self) -> LocalFeatures | None:
-        """The same with less care, for a coarse estimate from a small window; None where that saves little time."""
+    def quick(self, limit: int) -> LocalFeatures | None:
+        """The same with less care, the best `limit`, for a coarse estimate; None where that saves little time."""
         return None
 
     def many(self) -> LocalFeatures:
@@ -79,8 +79,8 @@ class SiftFeatures(LocalFeatures):
         except cv2.error:  # OpenCV before 4.8: all keypoints lie a quarter of a pixel off
             self._sift, self._shift = cv2.SIFT.create(*numbers), -0.25
 
-    def quick(self) -> LocalFeatures:
-        return SiftFeatures(limit=200, octave_layers=2)
+    def quick(self, limit: int) -> LocalFeatures:
+        return SiftFeatures(limit=limit, octave_layers=2)
 
     def many(self) -> LocalFeatures:
         return SiftFeatures(limit=PHOTOGRAPH_FEATURES)

@@ -36,7 +36,10 @@ MIN_WINDOW = 16  # px, shorter side
 SEARCH_PIXELS = 400_000  # the whole frame is resized to about so many where the background does not show the part,
 SEARCH_MAX_SCALE = 1.5  # but enlarged by no more than this
 MIN_PART_SHARE, MAX_PART_SHARE = 0.002, 0.7  # of the frame: else it is no part in front of its background
-COARSE_PIXELS = 50_000  # of the window of a coarse estimate, where the pose is refined and verified afterwards
+COARSE_PIXELS = 50_000  # of the window of a coarse estimate, where the pose is refined and verified afterwards,
+COARSE_FEATURES = 200  # and how many are looked at there
+QUICK_PIXELS = 100_000  # of the frame of a quick estimate, also of the part's window in a confirmation,
+QUICK_FEATURES = 400  # and how many are looked at in either
 WINDOW_MARGIN = 0.04  # around the part, share of the window's longer side
 MASK_MARGIN = 2  # px that features may lie outside the silhouette
 
@@ -52,6 +55,8 @@ ESTIMATE_ERROR = 4.0  # the pose of a coarse estimate,
 FINAL_ERROR = 2.5  # and the final pose
 MIN_COARSE_INLIERS = 10
 MIN_ESTIMATE_INLIERS = 6
+MIN_QUICK_INLIERS = 8
+MIN_RIVAL_INLIERS = 8  # of the quick features off the part, which may be of a second one
 MIN_INLIER_SHARE = 0.5  # of the guided matches; right poses had 0.7 and more
 MAX_RESIDUAL = 1.8  # root mean square, window px
 MAX_ROTATION_DEVIATION = 1.0  # degrees
@@ -90,7 +95,8 @@ class Localizer:
         named = by_name(networks)
         self._points = sfm_map.points
         self._features = create_features(s.features, named, device)
-        self._coarse_features = self._features.quick()
+        self._coarse_features = self._features.quick(COARSE_FEATURES)
+        self._quick_features = self._features.quick(QUICK_FEATURES)
         self._matcher = create_matcher(s.matcher, s.features, named, device)
         self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary, device)
         self._view_descriptors = sfm_map.view_descriptors
@@ -99,6 +105,24 @@ class Localizer:
         centres = np.array([pose.centre for pose in sfm_map.poses])
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
         self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
+
+    def quick_estimate(self, query: PreparedQuery) -> CoarseEstimate | None:
+        """A pose from few features of a small version of the frame or the region, before whatever ground.
+
+        For a caller that refines and verifies it. None where a more careful search is called for: there is no such
+        pose, a second part may be in view, or the plain background shows the part, whose window then is the cheaper
+        search; also where the features have no cheaper form.
+        """
+        if self._quick_features is None or self.part_window(query) is not None:
+            return None
+        image, camera = query.undistorted, query.pinhole
+        frame = query.region or Rect.of_image(image.shape)
+        features = extract_window(self._quick_features, image, frame, QUICK_PIXELS, 1.0)
+        pairs = self._match(features, image[frame.slices])
+        first = self._estimate(features, pairs, camera, ESTIMATE_ERROR, MIN_QUICK_INLIERS)
+        if first is None or self._outside(first.pose, features, pairs, camera, ESTIMATE_ERROR, MIN_RIVAL_INLIERS):
+            return None
+        return CoarseEstimate(_from_few(first, pairs), features, pairs, first, False)
 
     def coarse_estimate(self, query: PreparedQuery) -> CoarseEstimate | None:
         """A pose from a small window, for a caller that refines and verifies it: often within a pixel, sometimes wrong.
@@ -114,33 +138,39 @@ class Localizer:
             frame = query.region or Rect.of_image(image.shape)
             features = extract_window(self._features, image, frame, SEARCH_PIXELS, SEARCH_MAX_SCALE)
             pairs = self._match(features, image[frame.slices])
-            first, least = self._first_pose(features, pairs, camera), MIN_COARSE_INLIERS
+            first = self._first_pose(features, pairs, camera)
         else:
             assert query.part_mask is not None
             features = extract_window(self._coarse_features, image, window, COARSE_PIXELS, 1.0)
             features = features.take(inside_mask(features.keypoints, query.part_mask, MASK_MARGIN))
             pairs = self._match(features, image[window.slices])
-            first, least = self._estimate(features, pairs, camera, ESTIMATE_ERROR), MIN_ESTIMATE_INLIERS
-        inliers = 0 if first is None else int(first.inliers.sum())
-        if first is None or inliers < least:
-            found = Localization(None, Reason.NOT_LOCALIZED, "no pose from few features", inliers, len(pairs))
-        else:
-            found = Localization(first.pose, Reason.NONE, "localized from few features", inliers, len(pairs),
-                                 first.residual_px, first.covariance)  # fmt: skip
-        return CoarseEstimate(self._single(found, features, pairs, camera), features, pairs, first, window is None)
+            first = self._estimate(features, pairs, camera, ESTIMATE_ERROR, MIN_ESTIMATE_INLIERS)
+        found = self._single(_from_few(first, pairs), features, pairs, camera)
+        return CoarseEstimate(found, features, pairs, first, window is None)
 
     def confirms(self, estimate: CoarseEstimate, pose: Pose, camera: Camera) -> bool:
         """Whether the features of a coarse estimate, matched near `pose`, meet what `localize` asks, and agree with it.
 
         To agree, they must put the landmarks within `ESTIMATE_ERROR` window px (median) of where `pose` does.
         """
+        return self._agree(estimate.features, pose, camera)
+
+    def confirmed_there(self, query: PreparedQuery, pose: Pose) -> bool:
+        """The same by features of the part's window at `pose`, before whatever ground."""
+        window = self._window_at(pose, query)
+        if self._quick_features is None or window is None:
+            return False
+        features = extract_window(self._quick_features, query.undistorted, window, QUICK_PIXELS, SEARCH_MAX_SCALE)
+        return self._agree(features, pose, query.pinhole)
+
+    def _agree(self, features: Features, pose: Pose, camera: Camera) -> bool:
         at = PoseEstimate(pose, np.zeros(0, bool), 0.0, np.zeros((6, 6)))
-        found = self._guided_pose(estimate.features, camera, at, estimate.found.matches)
+        found = self._guided_pose(features, camera, at, 0)
         if found.pose is None:
             return False
         here, there = (camera.project(p.transform(self._points)) for p in (pose, found.pose))
         apart = float(np.nanmedian(np.linalg.norm(here - there, axis=1)))
-        return apart <= ESTIMATE_ERROR / estimate.features.scale
+        return apart <= ESTIMATE_ERROR / features.scale
 
     def localize(self, query: PreparedQuery, estimate: CoarseEstimate | None = None) -> Localization:
         """The pose of a query from all features of its window.
@@ -190,9 +220,7 @@ class Localizer:
         if first is None:
             window = self._densest_window(features, pairs, (image.shape[0], image.shape[1]))
         else:
-            low, high = self._extent(first.pose, camera)
-            extent = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
-            window = _grown(extent, WINDOW_MARGIN, image.shape[:2])
+            window = self._window_at(first.pose, query)
         if window is None or first is not None and window.area > 0.5 * frame.area:
             found = self._guided_pose(features, camera, first, len(pairs))
         else:
@@ -218,14 +246,9 @@ class Localizer:
         """The pose found, unless there is another part outside of the one found."""
         if found.pose is None:
             return found
-        least = self.settings.min_inliers
         low, high = self._extent(found.pose, camera)
-        at = features.keypoints[pairs[:, 0]]
-        outside = pairs[np.any((at < low) | (at > high), axis=1)]
-        if len(outside) < least:
-            return found
-        other = self._first_pose(features, outside, camera)
-        if other is None or other.inliers.sum() < least:
+        other = self._outside(found.pose, features, pairs, camera, COARSE_ERROR, self.settings.min_inliers)
+        if other is None:
             return found
         centre = np.nanmedian(camera.project(other.pose.transform(self._points)), axis=0)
         if np.all((centre >= low) & (centre <= high)):
@@ -236,6 +259,20 @@ class Localizer:
             "which one is meant"
         )
         return Localization(None, Reason.SEVERAL_PARTS, text, found.inliers, found.matches)
+
+    def _outside(
+        self, pose: Pose, features: Features, pairs: Pairs, camera: Camera, max_error: float, least: int
+    ) -> PoseEstimate | None:
+        """The pose that at least so many of the pairs off the part at `pose` support."""
+        low, high = self._extent(pose, camera)
+        at = features.keypoints[pairs[:, 0]]
+        return self._estimate(features, pairs[np.any((at < low) | (at > high), axis=1)], camera, max_error, least)
+
+    def _window_at(self, pose: Pose, query: PreparedQuery) -> Rect | None:
+        """The part's window at a pose, with a margin."""
+        low, high = self._extent(pose, query.pinhole)
+        extent = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+        return _grown(extent, WINDOW_MARGIN, query.undistorted.shape[:2])
 
     def _extent(self, pose: Pose, camera: Camera) -> Array:
         """(lowest, highest) pixel [2, 2] of the landmarks at a pose, but for the outermost hundredth."""
@@ -258,13 +295,14 @@ class Localizer:
 
     def _first_pose(self, features: Features, pairs: Pairs, camera: Camera) -> PoseEstimate | None:
         """A first pose that enough of the matches support."""
-        found = self._estimate(features, pairs, camera, COARSE_ERROR)
-        return found if found is not None and found.inliers.sum() >= MIN_COARSE_INLIERS else None
+        return self._estimate(features, pairs, camera, COARSE_ERROR, MIN_COARSE_INLIERS)
 
-    def _estimate(self, features: Features, pairs: Pairs, camera: Camera, max_error: float) -> PoseEstimate | None:
-        """The pose that the pairs give; max_error: window px."""
+    def _estimate(
+        self, features: Features, pairs: Pairs, camera: Camera, max_error: float, least: int = 0
+    ) -> PoseEstimate | None:
+        """The pose that the pairs give; max_error: window px; least: inliers that it must have."""
         pixels, points = features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]]
-        return estimate_pose(pixels, points, camera, max_error / features.scale)
+        return estimate_pose(pixels, points, camera, max_error / features.scale, least)
 
     def _guided_pose(self, features: Features, camera: Camera, first: PoseEstimate | None, count: int) -> Localization:
         """Match again near the first pose, solve anew, and judge the result."""
@@ -325,6 +363,15 @@ class Localizer:
         centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
         corner = (int(centre[0] - half), int(centre[1] - half))
         return _grown(Rect(*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
+
+
+def _from_few(first: PoseEstimate | None, pairs: Pairs) -> Localization:
+    """What a coarse estimate found."""
+    if first is None:
+        return Localization(None, Reason.NOT_LOCALIZED, "no pose from few features", matches=len(pairs))
+    inliers = int(first.inliers.sum())
+    return Localization(first.pose, Reason.NONE, "localized from few features", inliers, len(pairs), first.residual_px,
+                        first.covariance)  # fmt: skip
 
 
 def check_map(sfm_map: SfmMap, settings: LocalizationSettings) -> None:
