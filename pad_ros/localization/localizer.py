@@ -38,8 +38,9 @@ SEARCH_MAX_SCALE = 1.5  # but enlarged by no more than this
 MIN_PART_SHARE, MAX_PART_SHARE = 0.002, 0.7  # of the frame: else it is no part in front of its background
 COARSE_PIXELS = 50_000  # of the window of a coarse estimate, where the pose is refined and verified afterwards,
 COARSE_FEATURES = 200  # and how many are looked at there
-QUICK_PIXELS = 100_000  # of the frame of a quick estimate, also of the part's window in a confirmation,
-QUICK_FEATURES = 400  # and how many are looked at in either
+QUICK_FEATURES = 400  # of the frame in a quick estimate, or of the part's window in a confirmation,
+QUICK_PIXELS, MOST_QUICK_PIXELS = 100_000, 250_000  # which are resized to about so many,
+QUICK_SHARE = 0.62  # or to this share of the frame's, where that lies between
 WINDOW_MARGIN = 0.04  # around the part, share of the window's longer side
 MASK_MARGIN = 2  # px that features may lie outside the silhouette
 
@@ -56,7 +57,7 @@ FINAL_ERROR = 2.5  # and the final pose
 MIN_COARSE_INLIERS = 10
 MIN_ESTIMATE_INLIERS = 6
 MIN_QUICK_INLIERS = 8
-MIN_RIVAL_INLIERS = 8  # of the quick features off the part, which may be of a second one
+MIN_RIVAL_INLIERS = 7  # of the quick features off the part, which may be of a second one: chance came to 6
 MIN_INLIER_SHARE = 0.5  # of the guided matches; right poses had 0.7 and more
 MAX_RESIDUAL = 1.8  # root mean square, window px
 MAX_ROTATION_DEVIATION = 1.0  # degrees
@@ -117,7 +118,8 @@ class Localizer:
             return None
         image, camera = query.undistorted, query.pinhole
         frame = query.region or Rect.of_image(image.shape)
-        features = extract_window(self._quick_features, image, frame, QUICK_PIXELS, 1.0)
+        pixels = round(min(max(QUICK_SHARE * frame.area, QUICK_PIXELS), MOST_QUICK_PIXELS))
+        features = extract_window(self._quick_features, image, frame, pixels, 1.0)
         pairs = self._match(features, image[frame.slices])
         first = self._estimate(features, pairs, camera, ESTIMATE_ERROR, MIN_QUICK_INLIERS)
         if first is None or self._outside(first.pose, features, pairs, camera, ESTIMATE_ERROR, MIN_RIVAL_INLIERS):

@@ -103,7 +103,7 @@ def test_uniform_images_have_no_content(level):
 
 def test_the_inspector_tries_the_cheapest_first(inspector):
     names = [strategy.name for strategy in inspector.cascade.strategies]
-    assert names == ["tracking", "coarse matching", "full matching", "appearance"]
+    assert names == ["tracking", "quick matching", "coarse matching", "full matching", "appearance"]
     found = located(inspector, photograph(POSES[5]), known(POSES[0]))
     assert is_lost(found) and [a.strategy for a in found.attempts] == ["tracking", "full matching", "appearance"]
     assert found.attempts[0].loss > 0.03 and found.attempts[1].outcome == "no features"
