@@ -93,7 +93,9 @@ def measure(
     if shift is None:
         found = residual(lit.image, in_place)
     else:
-        found = _around_part(lit, in_place, lit.cut_off(on_ground(shaded, lit.behind, query.background)), residual, shift)
+        found = _around_part(
+            lit, in_place, lit.cut_off(on_ground(shaded, lit.behind, query.background)), residual, shift
+        )
     ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
     return Measurement(found, ground_residual, in_place, ground, ground is not None)
 

@@ -100,7 +100,8 @@ def _counts(pixels: Floats) -> NDArray[np.int32]:
 
 def _palette(counts: NDArray[np.int32]) -> Floats:
     """The colours [K, 3] (L*a*b* / 100) that are the ground's."""
-    return _centres(np.argwhere(counts >= LEAST))
+    frequent = np.flatnonzero(counts.ravel() >= LEAST)
+    return _centres(np.stack(np.unravel_index(frequent, CELLS), axis=1))
 
 
 def _centres(cells: NDArray[np.integer]) -> Floats:
@@ -109,7 +110,7 @@ def _centres(cells: NDArray[np.integer]) -> Floats:
 
 def _distance(colours: Floats, palette: Floats) -> Floats:
     """Distance of each colour [P, 3] to the nearest of the palette, both by their cells."""
-    index = np.full(CELLS, -1, np.int32)
+    index = np.zeros(CELLS, np.int32)
     found, cells = np.empty(len(colours), np.int32), np.empty((len(colours), 3), np.int32)
     count = _distinct(colours, index, found, cells)
     distances, _ = cKDTree(palette).query(_centres(cells[:count]))
@@ -139,9 +140,9 @@ def _distinct(colours, index, found, cells):  # type: ignore[no-untyped-def]
     count = 0
     for i in range(len(colours)):
         a, b, c = _cell(colours[i])
-        if index[a, b, c] < 0:
-            index[a, b, c] = count
+        if index[a, b, c] == 0:
             cells[count, 0], cells[count, 1], cells[count, 2] = a, b, c
             count += 1
-        found[i] = index[a, b, c]
+            index[a, b, c] = count
+        found[i] = index[a, b, c] - 1
     return count

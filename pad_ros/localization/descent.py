@@ -69,7 +69,7 @@ class Descent:
             return found
         if found.covariance is None:
             text = "too little of the part is in sight to say how certain the pose is"
-        elif doubt := self.localizer.uncertain(found.pose, found.covariance):
+        elif doubt := self.localizer.gates.uncertain(found.pose, found.covariance):
             text = f"the image leaves the pose uncertain by {doubt}"
         else:
             return found

@@ -9,7 +9,7 @@ from textured_cube import CAMERA, GROUND, cube_map, draw, ring_poses
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose, rotation_angle, translation_error
 from pad_ros.imaging.rect import Rect
-from pad_ros.localization import localizer as gates
+from pad_ros.localization import pose_gates as gates
 from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.pnp import PoseEstimate
 from pad_ros.localization.result import Localization
@@ -199,6 +199,6 @@ def test_each_gate_says_what_failed(
 def test_a_camera_inside_the_part_is_refused(localizer: Localizer) -> None:
     pose = Pose.look_at(np.array([0.1, 0, 0]), np.array([1.0, 0, 0]), UP)
     estimate = PoseEstimate(pose, np.ones(100, bool), 0.3, 1e-8 * np.eye(6))
-    assert "inside" in str(localizer._weakness(estimate, 100, 100, 2.0))
+    assert "inside" in str(localizer.gates.weakness(estimate, 100, 2.0))
     outside = replace(estimate, pose=query_poses()[0])
-    assert localizer._weakness(outside, 100, 100, 2.0) is None
+    assert localizer.gates.weakness(outside, 100, 2.0) is None
