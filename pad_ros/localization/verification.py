@@ -32,6 +32,9 @@ CONVINCING_SHARE = 0.6
 # view; again and again it found its way from 40 degrees.
 FAR = math.radians(1.5)
 MAX_ROUNDS = 6
+# Times the largest loss, in reduced size: no light that can be undone lowers it that far. Right poses of good parts had
+# 1.3 at most before another ground, other parts 2.4 and more.
+HOPELESS = 2.25
 LEAST_FINER = 1.25  # times the pixels per part unit of the reference views, from which on a query is shrunk
 
 
@@ -105,7 +108,11 @@ class PoseVerifier:
                 return lit.over_ground(first if at is pose else self._coarse.part(camera, at))
 
             last = None if last is None else lit.over_ground(last)
-            refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last)
+            refined = refine_pose(
+                lit.image, camera, pose, render, settings, coarse, last, HOPELESS * self.limits.max_loss
+            )
+            if refined.hopeless:
+                return refined
             if lit.plain and not refined.loss > self.limits.convincing_loss:
                 return refined
             # The part alone must be explained: not the ground behind it, nor how another light shades it.
@@ -132,7 +139,7 @@ class PoseVerifier:
     def follow(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None) -> Refinement:
         """The pose of the frame before, refined from its rendering, or where that misleads, anew."""
         refined = self.settle(query, pose, last)
-        if last is not None and refined.loss > self.limits.convincing_loss:  # coarse renderings find it from farther
+        if last is not None and refined.loss > self.limits.max_loss:  # coarse renderings find it from farther
             refined = self.settle(query, pose)
         return refined
 
