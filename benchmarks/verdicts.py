@@ -17,24 +17,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+from cameras import CAMERAS, PART_WIDTH, enlarged, in_frame, message, part_width
 from common import option_parser, write_result
 
 from pad_ros.decision.inspection import Inspection
 from pad_ros.imaging import images
-from pad_ros.imaging.background import mask_box, part_mask
 from pad_ros.imaging.geometry import Camera
 from pad_ros.imaging.images import Image
 from pad_ros.inspector import Inspector
 from pad_ros.io.encodings import image_to_rgb
 
-PART_WIDTH = 600  # px
-RIM = 0.1  # of the image's height: ground that goes on beyond it
-CAMERAS = {"5 MP Bayer": (2592, 1944), "12 MP Bayer": (4000, 3000)}
 COLUMNS = ("image", "runs", "p50 ms", "p95 ms", "times the first", "quartiles", "found", "compared at, px")
 
 
@@ -96,8 +92,7 @@ def main() -> None:
 
 def kinds_of(inspector: Inspector, plain: list[Image], ground: list[Image], foreign: list[Image]) -> dict[str, Kind]:
     height, width = plain[0].shape[:2]
-    boxes = [mask_box(mask) for image in plain if (mask := part_mask(image, inspector.model.background)) is not None]
-    factor = PART_WIDTH / float(np.median([box.width for box in boxes if box is not None]))
+    factor = PART_WIDTH / part_width(plain, inspector.model.background)
     kinds = {
         f"plain ground, {width}x{height}": Kind([(message(image), None) for image in plain]),
         "the same, tracked": Kind([(message(image), None) for image in plain], tracked=True),
@@ -114,35 +109,6 @@ def kinds_of(inspector: Inspector, plain: list[Image], ground: list[Image], fore
             queries = [in_frame(image, inspector.model.camera, size, factor) for image in pictures]
             kinds[f"{what}, {name}"] = Kind([(message(image, "bayer_rggb8"), camera) for image, camera in queries])
     return kinds
-
-
-def enlarged(image: Image, factor: float) -> Image:
-    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def in_frame(image: Image, camera: Camera, size: tuple[int, int], factor: float) -> tuple[Image, Camera]:
-    """The image enlarged in the middle of a frame of `size`, and the camera of the frame."""
-    picture = enlarged(image, factor)[: size[1], : size[0]]
-    height, width = picture.shape[:2]
-    rim = picture[: round(RIM * height)]
-    frame = np.tile(rim, (-(-size[1] // len(rim)), -(-size[0] // width), 1))[: size[1], : size[0]].copy()
-    x, y = (size[0] - width) // 2, (size[1] - height) // 2
-    frame[y : y + height, x : x + width] = picture
-    seen = Camera(*size, camera.fx * factor, camera.fy * factor, camera.cx * factor + x, camera.cy * factor + y)
-    return frame, seen
-
-
-def message(image: Image, encoding: str = "rgb8") -> SimpleNamespace:
-    """What a camera sends."""
-    height, width = image.shape[:2]
-    pixels = image
-    if encoding == "bayer_rggb8":
-        pixels = image[..., 1].copy()
-        pixels[::2, ::2], pixels[1::2, 1::2] = image[::2, ::2, 0], image[1::2, 1::2, 2]
-    return SimpleNamespace(
-        encoding=encoding, height=height, width=width, step=pixels.nbytes // height, is_bigendian=0,
-        data=pixels.tobytes(),
-    )  # fmt: skip
 
 
 if __name__ == "__main__":
