@@ -46,12 +46,12 @@ class Kind:
 
     def run(self, inspector: Inspector) -> None:
         times = []
-        for message, camera in self.queries:
+        for sent, camera in self.queries:
             look: Callable[..., Inspection] = inspector.inspect
             if self.tracked:
-                look = partial(look, prior=inspector.inspect(image_to_rgb(message), camera).localization)
+                look = partial(look, prior=inspector.inspect(image_to_rgb(sent), camera).localization)
             began = time.perf_counter()
-            result = look(image_to_rgb(message), camera)
+            result = look(image_to_rgb(sent), camera)
             times.append(1000 * (time.perf_counter() - began))
             self.results.append(result)
         self.times += times
