@@ -1,6 +1,7 @@
 """Latency of two checkouts, or of two models, on the same images in turn: the ratio of their medians.
 
-    python benchmarks/paired.py IMAGE... --before CHECKOUT MODEL --after CHECKOUT MODEL [--rounds 10] [--batch 8] [--name NAME]
+    python benchmarks/paired.py IMAGE... --before CHECKOUT MODEL --after CHECKOUT MODEL [--rounds 10] [--batch 8]
+                                [--name NAME]
 
 Each side is a process of its own that has loaded its model and is warm. The sides take turns, batch by batch, so that
 whatever else the machine does falls on both. A round gives one ratio, of the medians of its two batches; the spread is
