@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.background import Background, Mask, mask_box
+from ..imaging.background import Background, Mask
 from ..imaging.geometry import Array, Camera, Pose
 from ..imaging.images import Image
 from ..imaging.rect import Rect
@@ -197,13 +197,10 @@ class Localizer:
 
     def part_window(self, query: PreparedQuery) -> Rect | None:
         """The part's window with a margin; None where the part is not seen in front of its plain background."""
-        mask = query.part_mask
-        if mask is None:
-            return None
-        share, box = float(mask.mean()), mask_box(mask)
+        share, box = query.part_box
         if box is None or not MIN_PART_SHARE < share < MAX_PART_SHARE:
             return None
-        return grown_window(box, WINDOW_MARGIN, mask.shape)
+        return grown_window(box, WINDOW_MARGIN, query.undistorted.shape)
 
     def _search(self, query: PreparedQuery, frame: Rect, estimate: CoarseEstimate | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""

@@ -32,9 +32,9 @@ CONVINCING_SHARE = 0.6
 # view; again and again it found its way from 40 degrees.
 FAR = math.radians(1.5)
 MAX_ROUNDS = 6
-# Times the largest loss, in reduced size: no light that can be undone lowers it that far. Right poses of good parts had
-# 1.3 at most before another ground, other parts 2.4 and more.
-HOPELESS = 2.25
+# Times the largest loss, in reduced size, but at least so much: no light that can be undone lowers it that far. Right
+# poses had 0.022 to 0.052 there, before another ground 1.3 times the largest loss; another part 0.103 and 2.4 and more.
+HOPELESS, LEAST_HOPELESS = 2.25, 0.08
 LEAST_FINER = 1.25  # times the pixels per part unit of the reference views, from which on a query is shrunk
 
 
@@ -98,6 +98,7 @@ class PoseVerifier:
             first = self._coarse.part(reduced_camera(camera, settings), pose) if last is None else last
             lit = query.lit_by(first)
 
+            most = max(HOPELESS * self.limits.max_loss, LEAST_HOPELESS)
             plain = {}  # renderings before they are put over the ground
 
             def render(camera: Camera, at: Pose) -> ReferenceRendering:
@@ -108,9 +109,7 @@ class PoseVerifier:
                 return lit.over_ground(first if at is pose else self._coarse.part(camera, at))
 
             last = None if last is None else lit.over_ground(last)
-            refined = refine_pose(
-                lit.image, camera, pose, render, settings, coarse, last, HOPELESS * self.limits.max_loss
-            )
+            refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last, most)
             if refined.hopeless:
                 return refined
             if lit.plain and not refined.loss > self.limits.convincing_loss:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.background import Background, Mask, background_mask, part_mask
+from ..imaging.background import Background, Mask, background_mask, mask_box, part_mask
 from ..imaging.geometry import Camera, undistort_image
 from ..imaging.images import Image
 from ..imaging.rect import Rect
@@ -179,6 +179,12 @@ class PreparedQuery:
             inside[self.region.slices] = mask[self.region.slices]
             mask = inside
         return mask
+
+    @cached_property
+    def part_box(self) -> tuple[float, Rect | None]:
+        """The share of the image that `part_mask` covers, and its rectangle; None where it is empty or not known."""
+        mask = self.part_mask
+        return (0.0, None) if mask is None else (np.count_nonzero(mask) / mask.size, mask_box(mask))
 
     @cached_property
     def empty_cell(self) -> tuple[Image, ...]:
