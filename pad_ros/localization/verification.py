@@ -102,6 +102,8 @@ class PoseVerifier:
             plain = {}  # renderings before they are put over the ground
 
             def render(camera: Camera, at: Pose) -> ReferenceRendering:
+                if len(plain) > 1:  # the last two can be the result
+                    del plain[next(iter(plain))]
                 plain[at] = self._renderer.part(camera, at)
                 return lit.over_ground(plain[at])
 
