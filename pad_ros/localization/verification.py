@@ -99,7 +99,7 @@ class PoseVerifier:
             lit = query.lit_by(first)
 
             most = max(HOPELESS * self.limits.max_loss, LEAST_HOPELESS)
-            plain = {}  # renderings before they are put over the ground
+            plain: dict[Pose, ReferenceRendering] = {}  # renderings before they are put over the ground
 
             def render(camera: Camera, at: Pose) -> ReferenceRendering:
                 if len(plain) > 1:  # the last two can be the result
