@@ -139,7 +139,9 @@ class Localizer:
             features = extract_window(self._coarse_features, image, window, COARSE_PIXELS, 1.0)
             features = features.take(inside_mask(features.keypoints, query.part_mask, MASK_MARGIN))
             pairs = self._match(features, image[window.slices])
-            first = self._estimate(features, pairs, camera, ESTIMATE_ERROR, MIN_ESTIMATE_INLIERS)
+            first = self._estimate(features, pairs, camera, ESTIMATE_ERROR)
+            if first is not None and first.inliers.sum() < MIN_ESTIMATE_INLIERS:
+                first = None
         found = self._single(_from_few(first, pairs), features, pairs, camera)
         return CoarseEstimate(found, features, pairs, first, window is None)
 

@@ -13,7 +13,7 @@ from ..io.colmap_cameras import colmap_camera
 
 MIN_PNP_MATCHES = 4
 MIN_INLIER_RATIO = 0.05
-CONFIDENCE = 0.999  # of one count of trials; COLMAP makes three times as many
+CONFIDENCE = 0.999  # where many inliers are asked for; COLMAP makes three times as many trials as that takes
 # Residuals below this say more about chance than about precision; px.
 MIN_RESIDUAL_DEVIATION = 0.05
 
@@ -43,7 +43,8 @@ def estimate_pose(
     estimation.ransac.max_error = max_error
     estimation.ransac.random_seed = 0
     estimation.ransac.min_inlier_ratio = max(MIN_INLIER_RATIO, least / len(pixels))
-    estimation.ransac.confidence = CONFIDENCE
+    if least > MIN_PNP_MATCHES:
+        estimation.ransac.confidence = CONFIDENCE
     refinement = pycolmap.AbsolutePoseRefinementOptions()
     refinement.loss_function_scale = 0.2 * max_error  # matches that are nearly wrong must not have leverage
     found = pycolmap.estimate_and_refine_absolute_pose(pixels, points, colmap_camera(camera), estimation, refinement)
