@@ -119,9 +119,9 @@ def main() -> int:
         f"(quartiles {low:.3f} to {high:.3f}); of CPU time {cpu_ratio:.3f}. "
         f"{different} of {len(before)} verdicts differ."
     )
-    write_result(
-        arguments.name, "Latency before and after", ["side", "runs", "p50 ms", "p95 ms", "CPU ms p50"], rows, text
-    )
+    kind = arguments.name.removeprefix("paired").strip("_").replace("_", " ")
+    title = "Latency before and after" + (f": {kind}" if kind else "")
+    write_result(arguments.name, title, ["side", "runs", "p50 ms", "p95 ms", "CPU ms p50"], rows, text)
     return int(ratio > LIMIT)
 
 
