@@ -112,7 +112,7 @@ class Inspector:
         limits = PoseLimits() if model.calibration is None else model.calibration.pose_limits
         localizer = self._localizer_in(model.sfm_map.of_part())
         by_gradient = model.nerf is not None or settings.optimization.steps > 0  # they look at the query as it is
-        resolution = math.inf if by_gradient else model.sfm_map.resolution(self.renderer.centre)
+        resolution = math.inf if by_gradient else model.sfm_map.resolution(self.renderer.centre, model.camera)
         return PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits, resolution)
 
     @cached_property

@@ -204,7 +204,7 @@ def at_scale(camera, resolution):
 
 
 def test_a_query_with_more_pixels_than_the_reference_views_is_refined_at_their_scale():
-    own = make_box_model().sfm_map.resolution(RENDERER.centre)
+    own = make_box_model().sfm_map.resolution(RENDERER.centre, CAMERA)
     judge, large = at_scale(CAMERA.resized(512, 512), own)
     start = put_off(POSES[0], 2.0, 0.01, np.random.default_rng(1))
     refined = judge.settle(large, start)
