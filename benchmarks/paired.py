@@ -1,6 +1,7 @@
 """Latency of two checkouts, or of two models, on the same images in turn: the ratio of their medians.
 
     python benchmarks/paired.py IMAGE... --before CHECKOUT MODEL --after CHECKOUT MODEL [--rounds 10] [--batch 8]
+                                [--name NAME]
 
 Each side is a process of its own that has loaded its model and is warm. The sides take turns, batch by batch, so that
 whatever else the machine does falls on both. A round gives one ratio, of the medians of its two batches; the spread is
@@ -89,6 +90,7 @@ def main() -> int:
         parser.add_argument(name, nargs=2, required=True, metavar=("CHECKOUT", "MODEL"))
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--name", default="paired", help="of the result")
     arguments = parser.parse_args()
     files = [str(file.resolve()) for file in arguments.images]
     sides = {name: Side(*getattr(arguments, name)) for name in ("before", "after")}
@@ -117,7 +119,9 @@ def main() -> int:
         f"(quartiles {low:.3f} to {high:.3f}); of CPU time {cpu_ratio:.3f}. "
         f"{different} of {len(before)} verdicts differ."
     )
-    write_result("paired", "Latency before and after", ["side", "runs", "p50 ms", "p95 ms", "CPU ms p50"], rows, text)
+    kind = arguments.name.removeprefix("paired").strip("_").replace("_", " ")
+    title = "Latency before and after" + (f": {kind}" if kind else "")
+    write_result(arguments.name, title, ["side", "runs", "p50 ms", "p95 ms", "CPU ms p50"], rows, text)
     return int(ratio > LIMIT)
 
 

@@ -1,17 +1,19 @@
 """How latency and memory grow with the image, the Gaussians, the reference views and the landmarks.
 
-    python benchmarks/scaling.py MODEL IMAGE... --out FOLDER [--axes image,gaussians,views,landmarks] [--repeats N]
+    python benchmarks/scaling.py MODEL IMAGE... --out FOLDER [--axes image,camera,gaussians,...] [--repeats N]
 
 MODEL is a trained bundle, IMAGE shows its part. One thing grows at a time, and what grows is made up: images resized;
 Gaussians, views and landmarks are left out, or doubled with small changes (a Gaussian into smaller ones around it, a
 view into one from a slightly turned camera, a landmark into one that looks different), so that the model still finds
-and judges the part. Each point is a process of its own, so that the peak of memory is its own. Prints a table and
+and judges the part. "camera": frames of 5 and 12 megapixels in which the part is 600 px wide, as Bayer raw; their total
+begins before decoding. Each point is a process of its own, so that the peak of memory is its own. Prints a table and
 writes one PNG per axis into FOLDER.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -20,6 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from cameras import CAMERAS, PART_WIDTH, in_frame, message, part_width
 from common import chosen, option_parser, write_result
 from matplotlib.figure import Figure
 
@@ -27,12 +30,14 @@ from pad_ros.evaluation.machine import peak_memory_mb
 from pad_ros.imaging import images
 from pad_ros.imaging.geometry import Pose
 from pad_ros.inspector import Inspector
+from pad_ros.io.encodings import image_to_rgb
 from pad_ros.localization.sfm_map import SfmMap
 from pad_ros.model import ReferenceModel
 from pad_ros.rendering.gaussians import Gaussians
 
 AXES = {
     "image": (200, 400, 800, 1600),  # px, width
+    "camera": (5, 12),  # megapixels
     "gaussians": (5_000, 20_000, 100_000, 500_000),
     "views": (50, 100, 300, 1000),
     "landmarks": (1_000, 4_000, 16_000, 64_000),
@@ -66,8 +71,14 @@ def main() -> None:
 def measure(model: Path, files: list[Path], axis: str, value: int, repeats: int) -> dict[str, Any]:
     """Median time of each stage [ms] and the peak of the process's memory [MB] at one point of an axis."""
     reference = ReferenceModel.load(model)
-    queries = [images.load(file) for file in files]
-    if axis == "image":
+    queries: list[Any] = [images.load(file) for file in files]
+    camera = None
+    if axis == "camera":
+        size = next(size for name, size in CAMERAS.items() if name.startswith(f"{value} "))
+        factor = PART_WIDTH / part_width(queries, reference.background)
+        frames = [in_frame(query, reference.camera, size, factor) for query in queries]
+        queries, camera = [message(frame, "bayer_rggb8") for frame, _ in frames], frames[0][1]
+    elif axis == "image":
         height = round(value * queries[0].shape[0] / queries[0].shape[1])
         queries = [np.asarray(cv2.resize(q, (value, height), interpolation=cv2.INTER_CUBIC), np.uint8) for q in queries]
     else:
@@ -76,12 +87,16 @@ def measure(model: Path, files: list[Path], axis: str, value: int, repeats: int)
         )
     inspector = Inspector(reference, "cpu")
     for query in queries:  # builds the stages, compiles the kernels
-        inspector.inspect(query)
+        inspector.inspect(decoded(query), camera)
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
     localized = []
     for _ in range(repeats):
         for query in queries:
-            result = inspector.inspect(query)
+            began = time.perf_counter()
+            image = decoded(query)
+            decoding = 1000 * (time.perf_counter() - began)
+            result = inspector.inspect(image, camera)
+            result.timings_ms["total"] += decoding
             localized.append(result.localization is not None and result.localization.localized)
             for stage in STAGES:
                 times[stage].append(result.timings_ms[stage])
@@ -92,6 +107,10 @@ def measure(model: Path, files: list[Path], axis: str, value: int, repeats: int)
         "localized": float(np.mean(localized)),
         "load_average": os.getloadavg()[0],
     }
+
+
+def decoded(query: Any) -> images.Image:
+    return query if isinstance(query, np.ndarray) else image_to_rgb(query)
 
 
 def with_gaussians(model: ReferenceModel, count: int) -> ReferenceModel:

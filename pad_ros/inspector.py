@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,20 +24,31 @@ from .imaging.geometry import Array, Camera
 from .imaging.images import Image, validate
 from .imaging.rect import Rect
 from .imaging.scene import Scene
+<<<<<<< HEAD
 from .localization.alignment import shifted
 from .localization.appearance import Appearance, poses_in_gaps
+=======
+from .localization.alignment import moved_to
+from .localization.appearance import Appearance
+>>>>>>> speed
 from .localization.cascade import (
     ByAppearance,
     BySurroundings,
     Cascade,
     CoarseMatching,
     FullMatching,
+    QuickMatching,
     Strategy,
     Tracking,
 )  # fmt: skip
 from .localization.descent import Descent
+<<<<<<< HEAD
 from .localization.localizer import MIN_WINDOW, Localizer
 from .localization.refinement import reduced_camera
+=======
+from .localization.features import MIN_WINDOW
+from .localization.localizer import Localizer
+>>>>>>> speed
 from .localization.result import Localization
 from .localization.sfm_map import SfmMap
 from .localization.verification import PoseLimits, PoseVerifier
@@ -104,17 +116,24 @@ class Inspector:
         """The way of comparing that the method names."""
         return create_comparison(self.method.scoring, self.model.networks, self.device)
 
+    def _localizer_in(self, sfm_map: SfmMap) -> Localizer:
+        model = self.model
+        return Localizer(sfm_map, model.background, self.method.localization, model.networks, self.device)
+
+    @cached_property
+    def _verifier(self) -> PoseVerifier:
+        model, settings = self.model, self.method
+        limits = PoseLimits() if model.calibration is None else model.calibration.pose_limits
+        localizer = self._localizer_in(model.sfm_map.of_part())
+        by_gradient = model.nerf is not None or settings.optimization.steps > 0  # they look at the query as it is
+        resolution = math.inf if by_gradient else model.sfm_map.resolution(self.renderer.centre, model.camera)
+        return PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits, resolution)
+
     @cached_property
     def cascade(self) -> Cascade:
         """The strategies of localization, cheapest first."""
-        model, settings = self.model, self.method
-        limits = PoseLimits() if model.calibration is None else model.calibration.pose_limits
-
-        def localizer_in(sfm_map: SfmMap) -> Localizer:
-            return Localizer(sfm_map, model.background, settings.localization, model.networks, self.device)
-
-        localizer = localizer_in(model.sfm_map.of_part())
-        verifier = PoseVerifier(self.renderer, localizer, model.sfm_map.poses, settings.refinement, limits)
+        model, settings, verifier = self.model, self.method, self._verifier
+        localizer = verifier.localizer
         if model.nerf is not None:
             from .localization.inerf import Inerf  # loads torch
 
@@ -123,10 +142,11 @@ class Inspector:
             matcher = ViewMatcher(model.sfm_map, settings.localization, model.networks, self.device)
             return Cascade((Descent(verifier, localizer, matcher, self.renderer, lambda: self._pose_optimizer),))
         strategies: list[Strategy] = [
-            Tracking(verifier), CoarseMatching(verifier, localizer), FullMatching(verifier, localizer)
+            Tracking(verifier), QuickMatching(verifier, localizer), CoarseMatching(verifier, localizer),
+            FullMatching(verifier, localizer),
         ]  # fmt: skip
         if model.sfm_map.on_part is not None:
-            strategies.append(BySurroundings(verifier, localizer_in(model.sfm_map)))
+            strategies.append(BySurroundings(verifier, self._localizer_in(model.sfm_map)))
         return Cascade([*strategies, ByAppearance(verifier, localizer, lambda: self._appearance)])
 
     @cached_property
@@ -193,7 +213,7 @@ class Inspector:
         return self.cascade.localize(query, prior)
 
     def render(self, query: PreparedQuery, localization: Localization) -> ReferenceRendering:
-        """The reference rendering for a localization that has a pose."""
+        """The reference rendering for a localization that has a pose, at the size that the query is compared at."""
         if localization.pose is None:
             raise ValueError("there is no pose to render from")
         with only_our_threads():
@@ -203,10 +223,10 @@ class Inspector:
         """The rendering that localization left, made anew in a process that did not get it."""
         pose, made_from = localization.pose, localization.rendered_from
         assert pose is not None
+        query = self._verifier.at_model_scale(query, pose)
         if made_from is None:
             return self.renderer.part(query.pinhole, pose)
-        rendering = self.renderer.part(query.pinhole, made_from)
-        return rendering if made_from is pose else shifted(rendering, (pose @ made_from.inverse()).matrix)
+        return moved_to(pose, self.renderer.part(query.pinhole, made_from))
 
     def score(
         self, query: PreparedQuery, localization: Localization, rendering: ReferenceRendering | None
@@ -216,7 +236,7 @@ class Inspector:
             return self.hold(localization.reason, localization.reason_text, query, localization)
         if problem := unjudgeable(self.model.calibration, rendering):
             return self.hold(*problem, query, localization)
-        calibration = self.model.calibration
+        calibration, query = self.model.calibration, query.of_size(rendering.camera)
         assert calibration is not None
         with only_our_threads():
             evidence = self.comparison.evidence(query, rendering, calibration.state)

@@ -24,7 +24,7 @@ from .imaging.images import MAX_PIXELS
 from .io.bundle_folder import files_in, flush, put_in_place, recover, staging_for
 from .io.camera_file import camera_from_values, finite_number
 from .io.files import sha256_of
-from .localization.localizer import check_map
+from .localization.choices import check_map
 from .localization.sfm_map import SfmMap, load_map, save_map
 from .methods.presets import method_from_dict
 from .networks.network import Network, load_networks, save_networks

@@ -21,7 +21,7 @@ POSES = orbit(6)
 def make_box_model(**calibration: float) -> ReferenceModel:
     """Its features belong to another part: what they find must come from a test. calibration: what differs."""
     model = make_model(len(PART))
-    sfm_map = replace(make_map(), poses=tuple(POSES[:3]))
+    sfm_map = replace(make_map(), poses=tuple(POSES[:3]), cameras=(CAMERA,) * 3)
     known = replace(make_calibration(len(PART)), **{"max_loss": 0.05, "coverage": 3.0, **calibration})
     return replace(model, gaussians=PART, camera=CAMERA, sfm_map=sfm_map, calibration=known)
 

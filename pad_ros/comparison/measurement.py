@@ -90,12 +90,28 @@ def measure(
     in_place = lit.in_place
     if shaded is not lit.shaded:
         in_place = lit.cut_off(on_ground(shaded, lit.values, query.background))
-    found = residual(lit.image, in_place)
-    if shift is not None:
-        continued = lit.cut_off(on_ground(shaded, lit.behind, query.background))
-        np.minimum(found[..., 0], residuals(lit.image, continued, shift)[..., 0], out=found[..., 0])
+    if shift is None:
+        found = residual(lit.image, in_place)
+    else:
+        found = _around_part(
+            lit, in_place, lit.cut_off(on_ground(shaded, lit.behind, query.background)), residual, shift
+        )
     ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
     return Measurement(found, ground_residual, in_place, ground, ground is not None)
+
+
+def _around_part(
+    lit: LitQuery, in_place: ReferenceRendering, continued: ReferenceRendering, residual: Residual, shift: int
+) -> Floats:
+    """The residual [H, W, C] to the better of two ways to compose the part with the ground, zero far from the part."""
+    inside = lit.rendering.inside
+    image, shown = np.ascontiguousarray(lit.image[inside]), continued.cropped(inside)
+    within = residual(image, in_place.cropped(inside))
+    alone = replace(shown, photographs=shown.photographs[:0], seen=shown.seen[:0])  # they are those of `in_place`
+    np.minimum(within[..., 0], residuals(image, alone, shift)[..., 0], out=within[..., 0])
+    found = np.zeros((*lit.image.shape[:2], within.shape[2]), np.float32)
+    found[inside] = within
+    return found
 
 
 def _forgive_face_light(residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int) -> None:

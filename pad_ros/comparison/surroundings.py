@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..compute.threads import kernel
 from ..imaging.images import Image
 from ..imaging.lab import lab
 from ..photometry.ground import around_part, in_light_of
@@ -57,16 +58,15 @@ def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> Backgr
     known = known[:: -(-len(known) // SAMPLE) or 1]
     block = max(int(BLOCK * longer), 1)
     fold = (known // width // block + known % width // block) % 2
-    pixels = query.reshape(-1, 3)
-    colours = lab(query)
-    held_out = []
-    for own, other in ((0, 1), (1, 0)):
-        palette = _palette(pixels[known[fold == own]])
-        if len(palette) == 0:
-            return None
-        held_out.append(_distance(colours.reshape(-1, 3)[known[fold == other]], palette))
+    pixels = query.reshape(-1, 3)[known]
+    counts = [_counts(pixels[fold == half]) for half in (0, 1)]
+    palettes = [_palette(count) for count in counts]
+    if min(map(len, palettes)) == 0:
+        return None
+    colours = lab(pixels[None])[0]
+    held_out = [_distance(colours[fold == 1 - half], palettes[half]) for half in (0, 1)]
     out = np.zeros((height, width), np.float32)
-    out[judged] = _distance(colours[judged], _palette(pixels[known]))
+    out[judged] = _distance(lab(query[judged][None])[0], _palette(counts[0] + counts[1]))
     return BackgroundDistance(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
 
 
@@ -90,30 +90,59 @@ def distance_from_empty(
     return BackgroundDistance(best, everywhere, max(ground, 2 * CELL))
 
 
-def _cells(colours: Floats) -> NDArray[np.int64]:
-    """Index of the cell of each colour [P, 3]; a and b run from -1.28 to 1.28."""
-    steps = np.floor(colours / np.float32(CELL) + np.float32(0.5)).astype(np.int64)
-    steps[:, 1:] += CELLS[1] // 2
-    return np.ravel_multi_index(tuple(steps.T), CELLS, mode="clip")
+def _counts(pixels: Floats) -> NDArray[np.int32]:
+    """How many of the ground's pixels [P, 3] (RGB) and of their shades fall into each cell."""
+    counts = np.zeros(CELLS, np.int32)
+    for shade in SHADES if len(pixels) else ():
+        _count(lab(pixels[None] * np.float32(shade))[0], counts)
+    return counts
 
 
-def _centres(cells: NDArray[np.int64]) -> Floats:
-    steps = np.stack(np.unravel_index(cells, CELLS), axis=1)
-    steps[:, 1:] -= CELLS[1] // 2
-    return (steps * CELL).astype(np.float32)
+def _palette(counts: NDArray[np.int32]) -> Floats:
+    """The colours [K, 3] (L*a*b* / 100) that are the ground's."""
+    frequent = np.flatnonzero(counts.ravel() >= LEAST)
+    return _centres(np.stack(np.unravel_index(frequent, CELLS), axis=1))
 
 
-def _palette(pixels: Floats) -> Floats:
-    """The colours [K, 3] (L*a*b* / 100) of ground pixels [P, 3] (RGB) and of their shades."""
-    if len(pixels) == 0:
-        return np.zeros((0, 3), np.float32)
-    shaded = np.concatenate([pixels * np.float32(shade) for shade in SHADES])
-    counts = np.bincount(_cells(lab(shaded[None])[0]), minlength=int(np.prod(CELLS)))
-    return _centres(np.flatnonzero(counts >= LEAST))
+def _centres(cells: NDArray[np.integer]) -> Floats:
+    return ((cells - [0, CELLS[1] // 2, CELLS[2] // 2]) * CELL).astype(np.float32)
 
 
 def _distance(colours: Floats, palette: Floats) -> Floats:
     """Distance of each colour [P, 3] to the nearest of the palette, both by their cells."""
-    cells, where = np.unique(_cells(colours), return_inverse=True)
-    distances, _ = cKDTree(palette).query(_centres(cells))
-    return np.asarray(distances, np.float32)[where.ravel()]
+    index = np.zeros(CELLS, np.int32)
+    found, cells = np.empty(len(colours), np.int32), np.empty((len(colours), 3), np.int32)
+    count = _distinct(colours, index, found, cells)
+    distances, _ = cKDTree(palette).query(_centres(cells[:count]))
+    return np.asarray(distances, np.float32)[found]
+
+
+@kernel
+def _cell(colour):  # type: ignore[no-untyped-def]
+    """The cell of a colour [3]; a and b run from -1.28 to 1.28."""
+    scale, half = np.float32(1 / CELL), np.float32(0.5)
+    a, b, c = np.floor(colour[0] * scale + half), np.floor(colour[1] * scale + half), np.floor(colour[2] * scale + half)
+    lightness, red, yellow = int(a), int(b) + CELLS[1] // 2, int(c) + CELLS[2] // 2
+    return (
+        min(max(lightness, 0), CELLS[0] - 1), min(max(red, 0), CELLS[1] - 1), min(max(yellow, 0), CELLS[2] - 1)
+    )  # fmt: skip
+
+
+@kernel
+def _count(colours, counts):  # type: ignore[no-untyped-def]
+    for i in range(len(colours)):
+        counts[_cell(colours[i])] += 1
+
+
+@kernel
+def _distinct(colours, index, found, cells):  # type: ignore[no-untyped-def]
+    """Number the cells of colours [P, 3] in the order of their first one: found [P], cells [count, 3]."""
+    count = 0
+    for i in range(len(colours)):
+        a, b, c = _cell(colours[i])
+        if index[a, b, c] == 0:
+            cells[count, 0], cells[count, 1], cells[count, 2] = a, b, c
+            count += 1
+            index[a, b, c] = count
+        found[i] = index[a, b, c] - 1
+    return count

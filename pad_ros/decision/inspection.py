@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,13 +27,22 @@ class DefectKind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class AnomalyMap:
-    """Anomaly score per pixel, float32 [H, W] at query resolution; absolute, comparable between images.
+    """Anomaly score per pixel; absolute, comparable between images.
 
-    expected: mean residual that good parts may show from this viewpoint, where the comparison knows it.
+    compared: float32 [h, w], at the size that the query was compared at. expected: mean residual that good parts may
+    show from this viewpoint, where the comparison knows it. size: width and height of the query; None: as `compared`.
     """
 
-    values: NDArray[np.float32]
+    compared: NDArray[np.float32]
     expected: float = 0.0
+    size: tuple[int, int] | None = None
+
+    @cached_property
+    def values(self) -> NDArray[np.float32]:
+        """float32 [H, W] at query resolution; enlarged when first asked for."""
+        if self.size is None or self.size == self.compared.shape[::-1]:
+            return self.compared
+        return np.asarray(cv2.resize(self.compared, self.size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,10 @@ UNKNOWN = Conditions()
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """The answer for one query. `anomaly_map` and `rendering` are None when there was no pose."""
+    """The answer for one query. `anomaly_map` and `rendering` are None when there was no pose.
+
+    The rendering has the size that the query was compared at, which may be less than that of `image`.
+    """
 
     verdict: Verdict
     reason: Reason

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..comparison.protocol import Evidence
 from ..imaging.geometry import Camera, distort_map
+from ..imaging.rect import Rect
 from ..localization.result import Localization
 from ..photometry.prepared_query import PreparedQuery
 from ..rendering.result import ReferenceRendering
@@ -32,7 +33,8 @@ def unjudgeable(calibration: Calibration | None, rendering: ReferenceRendering) 
 def anomaly_map(evidence: Evidence, query: PreparedQuery, calibration: Calibration) -> AnomalyMap:
     """The evidence in units of the calibration's scale, at the query's own (distorted) pixels."""
     values = distort_map(evidence.values / np.float32(calibration.scale), query.camera)
-    return AnomalyMap(values, evidence.expected)
+    whole = (query.whole or query).camera
+    return AnomalyMap(values, evidence.expected, (whole.width, whole.height))
 
 
 def judge(
@@ -49,11 +51,11 @@ def judge(
     HOLD for a score that is not finite, and instead of PASS where the image was taken under other conditions than the
     reference views, the surroundings could not be judged, or the model knows this side of the part too badly.
     """
-    found = anomaly_map(evidence, query, calibration)
-    score, threshold = float(found.values.max()), calibration.threshold
+    found, image = anomaly_map(evidence, query, calibration), (query.whole or query).image
+    score, threshold = float(found.compared.max()), calibration.threshold
     if not math.isfinite(score):
         text = "the comparison gave no finite score"
-        return Inspection.hold(Reason.INTERNAL_ERROR, text, threshold, query.image, localization)
+        return Inspection.hold(Reason.INTERNAL_ERROR, text, threshold, image, localization)
     verdict, reason = Verdict.PASS, Reason.NONE
     defects: tuple[DefectRegion, ...] = ()
     text = f"score {score:.2f} <= threshold {threshold:.2f}"
@@ -62,7 +64,8 @@ def judge(
         ground = None
         if evidence.ground is not None:
             ground = distort_map(evidence.ground.astype(np.float32), query.camera) > 0.5
-        defects = find_defects(found.values, threshold, ground, _on_query_pixels(rendering, query.camera))
+        defects = find_defects(found.compared, threshold, ground, _on_query_pixels(rendering, query.camera))
+        defects = tuple(_enlarged(defect, query, image.shape) for defect in defects)
         kinds = ", ".join(f"{d.kind.name} {d.area} px" for d in defects[:3])
         text = f"score {score:.2f} > threshold {threshold:.2f}: {kinds}"
     elif problem := (
@@ -72,7 +75,7 @@ def judge(
     ):
         verdict, (reason, text) = Verdict.HOLD, problem
     return Inspection(
-        verdict, reason, text, score, threshold, defects, localization, rendering, found, query.image,
+        verdict, reason, text, score, threshold, defects, localization, rendering, found, image,
         p_value=p_value(score, calibration.scores), conditions=conditions,
     )  # fmt: skip
 
@@ -91,6 +94,7 @@ def _why_no_pass(evidence: Evidence, calibration: Calibration) -> tuple[Reason, 
     return None
 
 
+<<<<<<< HEAD
 def _why_not_sure(score: float, conditions: Conditions, calibration: Calibration) -> tuple[Reason, str] | None:
     """Compression raises the scores of good parts and lowers those of faint defects."""
     if conditions.compression > calibration.conditions.max_compression and score > calibration.surely_below:
@@ -100,6 +104,16 @@ def _why_not_sure(score: float, conditions: Conditions, calibration: Calibration
             "detail; send images with less compression"
         )
     return None
+=======
+def _enlarged(defect: DefectRegion, query: PreparedQuery, shape: tuple[int, ...]) -> DefectRegion:
+    """A region found in a shrunk query, in pixels of the whole one [H, W, ...]."""
+    if query.whole is None:
+        return defect
+    across, down = shape[1] / query.camera.width, shape[0] / query.camera.height
+    x, y, w, h = defect.box
+    box = Rect(int(x * across), int(y * down), math.ceil((x + w) * across), math.ceil((y + h) * down)).clipped(shape)
+    return replace(defect, box=box.xywh, area=round(defect.area * across * down))
+>>>>>>> speed
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:

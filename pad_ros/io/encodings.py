@@ -58,8 +58,8 @@ def image_to_rgb(msg: ImageMessage) -> Image:
         pixels = (pixels >> 8).astype(np.uint8)
     if conversion is not None:
         pixels = cv2.cvtColor(np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels), conversion)
-    # A copy, so that nothing refers to the message's memory any more.
-    return images.validate(np.array(pixels, np.uint8), "image message")
+    # Nothing may refer to the message's memory any more.
+    return images.validate(np.array(pixels, np.uint8) if conversion is None else pixels, "image message")
 
 
 def camera_from_info(info: CameraInfo) -> Camera | None:

@@ -54,6 +54,11 @@ def shifted(rendering: ReferenceRendering, warp: Array) -> ReferenceRendering:
     return replace(rendering, rgb=rgb, features=features, alpha=alpha[..., 0], pose=pose)
 
 
+def moved_to(pose: Pose, rendering: ReferenceRendering) -> ReferenceRendering:
+    """A rendering at a pose a fraction of a pixel beside its own; itself where it is at this very pose."""
+    return rendering if rendering.pose is pose else shifted(rendering, (pose @ rendering.pose.inverse()).matrix)
+
+
 def _intrinsics(camera: Camera) -> Floats:
     """fx, fy, and the principal point as a pixel index (centres at whole numbers)."""
     return np.array([camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5], np.float32)

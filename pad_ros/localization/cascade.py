@@ -1,10 +1,12 @@
 """Cascade: strategies of localization in order, cheapest first; the first convincing pose wins.
 
 1. Tracking: the pose of the frame before, refined.
-2. Coarse matching: a pose from few features, refined; the image, or these features, must leave no doubt about it.
-3. Full matching: all features, guided matching, gates; then refined and checked against good views.
-4. Surroundings: where the part's own features give no pose, also those of what it stood in when it was taught.
-5. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
+2. Quick matching: before another ground than the trained one, a pose from few features of the small frame, refined;
+   the image, or features of the part's window there, must leave no doubt about it.
+3. Coarse matching: a pose from few features of the part's window, or from those of the frame, refined likewise.
+4. Full matching: all features, guided matching, gates; then refined and checked against good views.
+5. Surroundings: where the part's own features give no pose, also those of what it stood in when it was taught.
+6. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
 
 All of them use one PoseVerifier. What each came to is kept with the result.
 """
@@ -61,7 +63,7 @@ class Cascade:
 
     def localize(self, query: PreparedQuery, prior: Localization | None = None) -> Localization:
         """The query's pose, or the reason why there is none; never raises for what the image shows."""
-        if query.contrast < MIN_CONTRAST:
+        if query.overview.contrast < MIN_CONTRAST:
             text = "the image is uniform: lens covered, lights off, or no part"
             return Localization(None, Reason.NO_CONTENT, text)
         search = Search(query, prior)
@@ -94,6 +96,43 @@ class Tracking:
 
 
 @dataclass(frozen=True, eq=False)
+class QuickMatching:
+    """A pose from few features of the small frame, refined. It, or the tracked one, may be confirmed by its window."""
+
+    verifier: PoseVerifier
+    localizer: Localizer
+    name: ClassVar[str] = "quick matching"
+
+    def attempt(self, search: Search) -> Localization | None:
+        query, verifier = search.query.overview, self.verifier
+        if not verifier.decisive or self.localizer.part_window(query) is not None:
+            return None
+        if search.tracked is not None and (found := self._confirmed(search.tracked, TRACKED, query, None)):
+            return found
+        estimate = self.localizer.quick_estimate(query)
+        if estimate is None or estimate.found.pose is None:
+            return None
+        refined = verifier.settle(search.query, estimate.found.pose)
+        found = verifier.accept(refined, estimate.found, verifier.limits.convincing_loss)
+        found = found or self._confirmed(refined, estimate.found, query, estimate)
+        if found is None:
+            search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
+        return found
+
+    def _confirmed(
+        self, refined: Refinement, found: Localization, query: PreparedQuery, estimate: CoarseEstimate | None
+    ) -> Localization | None:
+        """The refined pose, where it explains the image as good views are, and the features or those there agree."""
+        limit, pose = self.verifier.limits.max_loss, refined.pose
+        if refined.loss > limit:
+            return None
+        at_hand = estimate is not None and self.localizer.confirms(estimate, pose, query.pinhole)
+        if not (at_hand or self.localizer.confirmed_there(query, pose)):
+            return None
+        return self.verifier.accept(refined, found, limit)
+
+
+@dataclass(frozen=True, eq=False)
 class CoarseMatching:
     """A pose from few features, refined. It, or the tracked one, may also be confirmed by these features."""
 
@@ -104,7 +143,7 @@ class CoarseMatching:
     def attempt(self, search: Search) -> Localization | None:
         if not self.verifier.decisive:
             return None
-        search.estimate = estimate = self.localizer.coarse_estimate(search.query)
+        search.estimate = estimate = self.localizer.coarse_estimate(search.query.overview)
         if estimate is None:
             return None
         if search.tracked is not None and (found := self._confirmed(search.tracked, TRACKED, search, estimate)):
@@ -125,7 +164,7 @@ class CoarseMatching:
     ) -> Localization | None:
         """The refined pose, where it explains the image as good views are and the features agree."""
         limit = self.verifier.limits.max_loss
-        if refined.loss > limit or not self.localizer.confirms(estimate, refined.pose, search.query.pinhole):
+        if refined.loss > limit or not self.localizer.confirms(estimate, refined.pose, search.query.overview.pinhole):
             return None
         return self.verifier.accept(refined, found, limit)
 
@@ -139,7 +178,9 @@ class FullMatching:
     name: ClassVar[str] = "full matching"
 
     def attempt(self, search: Search) -> Localization | None:
-        found, attempt = _verified(self, search.query, self.localizer.localize(search.query, search.estimate))
+        whole = search.query
+        estimate = search.estimate if whole.overview is whole else None  # its features are at pixels of the overview
+        found, attempt = _verified(self, whole, self.localizer.localize(whole, estimate))
         if found.pose is not None:
             return found
         search.attempts.append(attempt)
@@ -186,7 +227,7 @@ class ByAppearance:
     name: ClassVar[str] = "appearance"
 
     def attempt(self, search: Search) -> Localization | None:
-        query, verifier = search.query, self.verifier
+        query, verifier = search.query.overview, self.verifier
         if not verifier.decisive or query.part_mask is None or self.localizer.part_window(query) is None:
             return None
         appearance = self.appearance()
@@ -195,7 +236,7 @@ class ByAppearance:
         convincing = verifier.limits.convincing_loss
         best: Refinement | None = None
         for pose in appearance.poses(query.undistorted, query.part_mask, query.pinhole, APPEARANCE_POSES):
-            refined = verifier.settle(query, pose)
+            refined = verifier.settle(search.query, pose)
             if refined.accepted and (best is None or refined.loss < best.loss):
                 best = refined
                 if refined.loss <= CLEAR_SHARE * convincing:

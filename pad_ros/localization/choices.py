@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..networks.network import Network
 from ..settings import LocalizationSettings
 from .features import LocalFeatures, SiftFeatures
 from .matching import FeatureMatcher, Floats
 from .retrieval import Retrieval, Vlad
+from .sfm_map import SfmMap
 
 
 def _later(module: str, kind: str) -> Callable[[Network, str], Any]:
@@ -124,3 +125,14 @@ def _matcher_network(matcher: str, features: str) -> str:
         raise InputError(f"localization.matcher={matcher} matches features={', '.join(choice.networks)} only, "
                          f"not {network or features}")  # fmt: skip
     return choice.networks[network]
+
+
+def check_map(sfm_map: SfmMap, settings: LocalizationSettings) -> None:
+    """ModelError where the map was made with other features or another retrieval than the settings name."""
+    if not same_features(sfm_map.features, settings.features):
+        raise ModelError(
+            f"the map was made with the features {sfm_map.features!r}, the settings say {settings.features!r}: "
+            "train the model anew"
+        )
+    if (settings.retrieval == "vlad") != (sfm_map.vocabulary.size > 0):
+        raise ModelError(f"the map was not made for retrieval by {settings.retrieval}: train the model anew")

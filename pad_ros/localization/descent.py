@@ -62,14 +62,14 @@ class Descent:
     def _judged(self, query: PreparedQuery, pose: Pose, count: int) -> Localization:
         """The pose with what the image leaves uncertain, or the reason why it is not to be trusted."""
         refined = self.verifier.refine(query, pose)
-        if refined.covariance is None:
+        if refined.covariance is None and not refined.hopeless:
             refined = replace(refined, covariance=_covariance(query, refined))
         found = self.verifier.judge(refined, Localization(pose, Reason.NONE, "localized by descent", matches=count))
         if found.pose is None:
             return found
         if found.covariance is None:
             text = "too little of the part is in sight to say how certain the pose is"
-        elif doubt := self.localizer.uncertain(found.pose, found.covariance):
+        elif doubt := self.localizer.gates.uncertain(found.pose, found.covariance):
             text = f"the image leaves the pose uncertain by {doubt}"
         else:
             return found

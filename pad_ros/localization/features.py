@@ -22,6 +22,7 @@ from ..imaging.geometry import keypoints_from_opencv
 from ..imaging.images import Image
 from ..imaging.rect import Rect
 
+MIN_WINDOW = 16  # px, shorter side
 PHOTOGRAPH_FEATURES = 6000  # of a whole photograph, where the part is not seen before a plain background
 
 
@@ -51,8 +52,8 @@ class LocalFeatures(ABC):
     @abstractmethod
     def extract(self, image: Image) -> Features: ...
 
-    def quick(self) -> LocalFeatures | None:
-        """The same with less care, for a coarse estimate from a small window; None where that saves little time."""
+    def quick(self, limit: int) -> LocalFeatures | None:
+        """The same with less care, the best `limit`, for a coarse estimate; None where that saves little time."""
         return None
 
     def many(self) -> LocalFeatures:
@@ -79,8 +80,8 @@ class SiftFeatures(LocalFeatures):
         except cv2.error:  # OpenCV before 4.8: all keypoints lie a quarter of a pixel off
             self._sift, self._shift = cv2.SIFT.create(*numbers), -0.25
 
-    def quick(self) -> LocalFeatures:
-        return SiftFeatures(limit=200, octave_layers=2)
+    def quick(self, limit: int) -> LocalFeatures:
+        return SiftFeatures(limit=limit, octave_layers=2)
 
     def many(self) -> LocalFeatures:
         return SiftFeatures(limit=PHOTOGRAPH_FEATURES)
@@ -128,3 +129,18 @@ def inside_mask(keypoints: NDArray[np.float64], mask: Mask, margin: int) -> NDAr
     x = np.clip(keypoints[:, 0].astype(int), 0, mask.shape[1] - 1)
     y = np.clip(keypoints[:, 1].astype(int), 0, mask.shape[0] - 1)
     return np.asarray(grown[y, x] > 0)
+
+
+def grown_window(box: Rect, margin: float, shape: tuple[int, ...]) -> Rect | None:
+    """The box grown by a share of its longer side and clipped to the image; None where too little is left."""
+    grown = box.grown(round(margin * max(box.width, box.height))).clipped(shape)
+    return grown if min(grown.width, grown.height) >= MIN_WINDOW else None
+
+
+def densest_window(points: NDArray[np.float64], shape: tuple[int, ...]) -> Rect | None:
+    """Half the frame's short side around the place where most of the points [N, 2] are."""
+    half = 0.25 * min(shape[:2])
+    near = np.abs(points[:, None] - points[None]).max(axis=2) < half
+    centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
+    corner = (int(centre[0] - half), int(centre[1] - half))
+    return grown_window(Rect(*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
-from ..imaging.background import Background, Mask, mask_box
+from ..imaging.background import Background, Mask
 from ..imaging.geometry import Array, Camera, Pose
 from ..imaging.images import Image
 from ..imaging.rect import Rect
@@ -21,22 +20,25 @@ from ..networks.network import Network, by_name
 from ..photometry.prepared_query import PreparedQuery
 from ..settings import LocalizationSettings
 from ..verdicts import Reason
-from .choices import create_features, create_matcher, create_retrieval, same_features
-from .features import Features, extract_window, inside_mask
+from .choices import check_map, create_features, create_matcher, create_retrieval
+from .features import Features, densest_window, extract_window, grown_window, inside_mask
 from .landmarks import LandmarkIndex
 from .matching import Pairs
 from .pnp import PoseEstimate, estimate_pose
+from .pose_gates import PoseGates
 from .result import Localization
 from .retrieval import most_similar
 from .sfm_map import SfmMap
-
-MIN_WINDOW = 16  # px, shorter side
 
 # Finding the part and its features
 SEARCH_PIXELS = 400_000  # the whole frame is resized to about so many where the background does not show the part,
 SEARCH_MAX_SCALE = 1.5  # but enlarged by no more than this
 MIN_PART_SHARE, MAX_PART_SHARE = 0.002, 0.7  # of the frame: else it is no part in front of its background
-COARSE_PIXELS = 50_000  # of the window of a coarse estimate, where the pose is refined and verified afterwards
+COARSE_PIXELS = 50_000  # of the window of a coarse estimate, where the pose is refined and verified afterwards,
+COARSE_FEATURES = 200  # and how many are looked at there
+QUICK_FEATURES = 400  # of the frame in a quick estimate, or of the part's window in a confirmation,
+QUICK_PIXELS, MOST_QUICK_PIXELS = 100_000, 250_000  # which are resized to about so many,
+QUICK_SHARE = 0.62  # or to this share of the frame's, where that lies between
 WINDOW_MARGIN = 0.04  # around the part, share of the window's longer side
 MASK_MARGIN = 2  # px that features may lie outside the silhouette
 
@@ -46,16 +48,15 @@ SAME_LANDMARK = 0.01  # landmarks closer than this share of the part do not comp
 GUIDED_VIEWS = 8  # views nearest to the coarse pose that give descriptors to the guided matching
 GUIDED_RADII = (16.0, 4.0)  # window px around a projected landmark, in the first and second round
 
-# Poses: gates
+# Poses; `pose_gates` has what else they must meet
 COARSE_ERROR = 8.0  # window px up to which a match supports the first pose of a full search,
 ESTIMATE_ERROR = 4.0  # the pose of a coarse estimate,
 FINAL_ERROR = 2.5  # and the final pose
 MIN_COARSE_INLIERS = 10
 MIN_ESTIMATE_INLIERS = 6
-MIN_INLIER_SHARE = 0.5  # of the guided matches; right poses had 0.7 and more
-MAX_RESIDUAL = 1.8  # root mean square, window px
-MAX_ROTATION_DEVIATION = 1.0  # degrees
-MAX_SHIFT_DEVIATION = 0.02  # share of the distance
+MIN_QUICK_INLIERS = 8
+MIN_RIVAL_LANDMARKS = 6  # that quick features off the part may show of a second one,
+RIVAL_SIZE = 2.5  # which is at most so many times as large, or as small
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +91,33 @@ class Localizer:
         named = by_name(networks)
         self._points = sfm_map.points
         self._features = create_features(s.features, named, device)
-        self._coarse_features = self._features.quick()
+        self._coarse_features = self._features.quick(COARSE_FEATURES)
+        self._quick_features = self._features.quick(QUICK_FEATURES)
         self._matcher = create_matcher(s.matcher, s.features, named, device)
         self._retrieval = create_retrieval(s.retrieval, named, sfm_map.vocabulary, device)
         self._view_descriptors = sfm_map.view_descriptors
         self._landmarks = LandmarkIndex(sfm_map)
-        self._low, self._high = np.percentile(sfm_map.points, [1, 99], axis=0)
-        centres = np.array([pose.centre for pose in sfm_map.poses])
         # Without a plain background the landmarks are those of a scene, which the camera may well be inside of.
-        self._seen_from_outside = background.colour is not None and not np.any(self._inside(centres))
+        self.gates = PoseGates.of(sfm_map, s.min_inliers, background.colour is not None)
+
+    def quick_estimate(self, query: PreparedQuery) -> CoarseEstimate | None:
+        """A pose from few features of a small version of the frame or the region, before whatever ground.
+
+        For a caller that refines and verifies it. None where a more careful search is called for: there is no such
+        pose, a second part may be in view, or the plain background shows the part, whose window then is the cheaper
+        search; also where the features have no cheaper form.
+        """
+        if self._quick_features is None or self.part_window(query) is not None:
+            return None
+        image, camera = query.undistorted, query.pinhole
+        frame = query.region or Rect.of_image(image.shape)
+        pixels = round(min(max(QUICK_SHARE * frame.area, QUICK_PIXELS), MOST_QUICK_PIXELS))
+        features = extract_window(self._quick_features, image, frame, pixels, 1.0)
+        pairs = self._match(features, image[frame.slices])
+        first = self._estimate(features, pairs, camera, ESTIMATE_ERROR, MIN_QUICK_INLIERS)
+        if first is None or self._has_rival(first.pose, features, pairs, camera):
+            return None
+        return CoarseEstimate(_from_few(first, pairs), features, pairs, first, False)
 
     def coarse_estimate(self, query: PreparedQuery) -> CoarseEstimate | None:
         """A pose from a small window, for a caller that refines and verifies it: often within a pixel, sometimes wrong.
@@ -114,33 +133,41 @@ class Localizer:
             frame = query.region or Rect.of_image(image.shape)
             features = extract_window(self._features, image, frame, SEARCH_PIXELS, SEARCH_MAX_SCALE)
             pairs = self._match(features, image[frame.slices])
-            first, least = self._first_pose(features, pairs, camera), MIN_COARSE_INLIERS
+            first = self._first_pose(features, pairs, camera)
         else:
             assert query.part_mask is not None
             features = extract_window(self._coarse_features, image, window, COARSE_PIXELS, 1.0)
             features = features.take(inside_mask(features.keypoints, query.part_mask, MASK_MARGIN))
             pairs = self._match(features, image[window.slices])
-            first, least = self._estimate(features, pairs, camera, ESTIMATE_ERROR), MIN_ESTIMATE_INLIERS
-        inliers = 0 if first is None else int(first.inliers.sum())
-        if first is None or inliers < least:
-            found = Localization(None, Reason.NOT_LOCALIZED, "no pose from few features", inliers, len(pairs))
-        else:
-            found = Localization(first.pose, Reason.NONE, "localized from few features", inliers, len(pairs),
-                                 first.residual_px, first.covariance)  # fmt: skip
-        return CoarseEstimate(self._single(found, features, pairs, camera), features, pairs, first, window is None)
+            first = self._estimate(features, pairs, camera, ESTIMATE_ERROR)
+            if first is not None and first.inliers.sum() < MIN_ESTIMATE_INLIERS:
+                first = None
+        found = self._single(_from_few(first, pairs), features, pairs, camera)
+        return CoarseEstimate(found, features, pairs, first, window is None)
 
     def confirms(self, estimate: CoarseEstimate, pose: Pose, camera: Camera) -> bool:
         """Whether the features of a coarse estimate, matched near `pose`, meet what `localize` asks, and agree with it.
 
         To agree, they must put the landmarks within `ESTIMATE_ERROR` window px (median) of where `pose` does.
         """
+        return self._agree(estimate.features, pose, camera)
+
+    def confirmed_there(self, query: PreparedQuery, pose: Pose) -> bool:
+        """The same by features of the part's window at `pose`, before whatever ground."""
+        window = self._window_at(pose, query)
+        if self._quick_features is None or window is None:
+            return False
+        features = extract_window(self._quick_features, query.undistorted, window, QUICK_PIXELS, SEARCH_MAX_SCALE)
+        return self._agree(features, pose, query.pinhole)
+
+    def _agree(self, features: Features, pose: Pose, camera: Camera) -> bool:
         at = PoseEstimate(pose, np.zeros(0, bool), 0.0, np.zeros((6, 6)))
-        found = self._guided_pose(estimate.features, camera, at, estimate.found.matches)
+        found = self._guided_pose(features, camera, at, 0)
         if found.pose is None:
             return False
         here, there = (camera.project(p.transform(self._points)) for p in (pose, found.pose))
         apart = float(np.nanmedian(np.linalg.norm(here - there, axis=1)))
-        return apart <= ESTIMATE_ERROR / estimate.features.scale
+        return apart <= ESTIMATE_ERROR / features.scale
 
     def localize(self, query: PreparedQuery, estimate: CoarseEstimate | None = None) -> Localization:
         """The pose of a query from all features of its window.
@@ -172,13 +199,10 @@ class Localizer:
 
     def part_window(self, query: PreparedQuery) -> Rect | None:
         """The part's window with a margin; None where the part is not seen in front of its plain background."""
-        mask = query.part_mask
-        if mask is None:
-            return None
-        share, box = float(mask.mean()), mask_box(mask)
+        share, box = query.part_box
         if box is None or not MIN_PART_SHARE < share < MAX_PART_SHARE:
             return None
-        return _grown(box, WINDOW_MARGIN, mask.shape)
+        return grown_window(box, WINDOW_MARGIN, query.undistorted.shape)
 
     def _search(self, query: PreparedQuery, frame: Rect, estimate: CoarseEstimate | None) -> Localization:
         """Find the part in the whole frame by its landmarks, then look again at its window."""
@@ -188,11 +212,10 @@ class Localizer:
             estimate = self._of_frame(query, features, frame)
         features, pairs, first = estimate.features, estimate.pairs, estimate.first
         if first is None:
-            window = self._densest_window(features, pairs, (image.shape[0], image.shape[1]))
+            enough = len(pairs) >= MIN_COARSE_INLIERS
+            window = densest_window(features.keypoints[pairs[:, 0]], image.shape[:2]) if enough else None
         else:
-            low, high = self._extent(first.pose, camera)
-            extent = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
-            window = _grown(extent, WINDOW_MARGIN, image.shape[:2])
+            window = self._window_at(first.pose, query)
         if window is None or first is not None and window.area > 0.5 * frame.area:
             found = self._guided_pose(features, camera, first, len(pairs))
         else:
@@ -218,14 +241,10 @@ class Localizer:
         """The pose found, unless there is another part outside of the one found."""
         if found.pose is None:
             return found
-        least = self.settings.min_inliers
         low, high = self._extent(found.pose, camera)
-        at = features.keypoints[pairs[:, 0]]
-        outside = pairs[np.any((at < low) | (at > high), axis=1)]
-        if len(outside) < least:
-            return found
-        other = self._first_pose(features, outside, camera)
-        if other is None or other.inliers.sum() < least:
+        outside = self._off_part(found.pose, features, pairs, camera)
+        other = self._estimate(features, outside, camera, COARSE_ERROR, self.settings.min_inliers)
+        if other is None:
             return found
         centre = np.nanmedian(camera.project(other.pose.transform(self._points)), axis=0)
         if np.all((centre >= low) & (centre <= high)):
@@ -236,6 +255,27 @@ class Localizer:
             "which one is meant"
         )
         return Localization(None, Reason.SEVERAL_PARTS, text, found.inliers, found.matches)
+
+    def _has_rival(self, pose: Pose, features: Features, pairs: Pairs, camera: Camera) -> bool:
+        """Whether few features off the part may be of a second one: they make a pose at which it has a like size."""
+        outside = self._off_part(pose, features, pairs, camera)
+        other = self._estimate(features, outside, camera, ESTIMATE_ERROR, MIN_RIVAL_LANDMARKS)
+        if other is None or len(np.unique(outside[other.inliers, 1])) < MIN_RIVAL_LANDMARKS:
+            return False
+        here, there = (float(np.ptp(self._extent(p, camera), axis=0).max()) for p in (pose, other.pose))
+        return here <= RIVAL_SIZE * there and there <= RIVAL_SIZE * here
+
+    def _off_part(self, pose: Pose, features: Features, pairs: Pairs, camera: Camera) -> Pairs:
+        """The pairs outside the rectangle of the part at `pose`."""
+        low, high = self._extent(pose, camera)
+        at = features.keypoints[pairs[:, 0]]
+        return pairs[np.any((at < low) | (at > high), axis=1)]
+
+    def _window_at(self, pose: Pose, query: PreparedQuery) -> Rect | None:
+        """The part's window at a pose, with a margin."""
+        low, high = self._extent(pose, query.pinhole)
+        extent = Rect(int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1)
+        return grown_window(extent, WINDOW_MARGIN, query.undistorted.shape[:2])
 
     def _extent(self, pose: Pose, camera: Camera) -> Array:
         """(lowest, highest) pixel [2, 2] of the landmarks at a pose, but for the outermost hundredth."""
@@ -250,7 +290,7 @@ class Localizer:
             return self._landmarks.match_views(features, self._matcher, alike)
         large = len(self._landmarks) > s.retrieve_above
         views = self._similar(features, window, s.retrieved_views) if large else None
-        apart = SAME_LANDMARK * float(np.linalg.norm(self._high - self._low))
+        apart = SAME_LANDMARK * float(np.linalg.norm(self.gates.high - self.gates.low))
         return self._landmarks.match_all(features, MATCH_RATIO, apart, views)
 
     def _similar(self, features: Features, window: Image, count: int) -> NDArray[np.int64]:
@@ -258,13 +298,14 @@ class Localizer:
 
     def _first_pose(self, features: Features, pairs: Pairs, camera: Camera) -> PoseEstimate | None:
         """A first pose that enough of the matches support."""
-        found = self._estimate(features, pairs, camera, COARSE_ERROR)
-        return found if found is not None and found.inliers.sum() >= MIN_COARSE_INLIERS else None
+        return self._estimate(features, pairs, camera, COARSE_ERROR, MIN_COARSE_INLIERS)
 
-    def _estimate(self, features: Features, pairs: Pairs, camera: Camera, max_error: float) -> PoseEstimate | None:
-        """The pose that the pairs give; max_error: window px."""
+    def _estimate(
+        self, features: Features, pairs: Pairs, camera: Camera, max_error: float, least: int = 0
+    ) -> PoseEstimate | None:
+        """The pose that the pairs give; max_error: window px; least: inliers that it must have."""
         pixels, points = features.keypoints[pairs[:, 0]], self._points[pairs[:, 1]]
-        return estimate_pose(pixels, points, camera, max_error / features.scale)
+        return estimate_pose(pixels, points, camera, max_error / features.scale, least)
 
     def _guided_pose(self, features: Features, camera: Camera, first: PoseEstimate | None, count: int) -> Localization:
         """Match again near the first pose, solve anew, and judge the result."""
@@ -282,63 +323,16 @@ class Localizer:
             text = f"the first pose did not hold ({len(pairs)} matches near it)"
             return Localization(None, Reason.NOT_LOCALIZED, text, matches=len(pairs))
         inliers = int(fine.inliers.sum())
-        weakness = self._weakness(fine, inliers, len(pairs), features.scale)
+        weakness = self.gates.weakness(fine, len(pairs), features.scale)
         if weakness:
             return Localization(None, Reason.WEAK_POSE, weakness, inliers, len(pairs), fine.residual_px)
         return Localization(fine.pose, Reason.NONE, "localized", inliers, len(pairs), fine.residual_px, fine.covariance)
 
-    def _weakness(self, found: PoseEstimate, inliers: int, matches: int, scale: float) -> str | None:
-        """Why the pose is not to be trusted; None if it is."""
-        s = self.settings
-        if inliers < s.min_inliers:
-            return f"only {inliers} of {matches} matches support the pose, {s.min_inliers} are needed"
-        if inliers < MIN_INLIER_SHARE * matches:
-            return f"only {inliers} of {matches} matches support the pose, a share of {MIN_INLIER_SHARE} is needed"
-        if found.residual_px > MAX_RESIDUAL / scale:
-            return f"the pose leaves {found.residual_px:.2f} px of error, {MAX_RESIDUAL / scale:.2f} are allowed"
-        uncertain = self.uncertain(found.pose, found.covariance)
-        if uncertain:
-            return f"the matches leave the pose uncertain by {uncertain}"
-        if self._seen_from_outside and self._inside(found.pose.centre[None])[0]:
-            return "the pose puts the camera inside the part"
-        return None
 
-    def uncertain(self, pose: Pose, covariance: Array) -> str | None:
-        """By how much a pose is more uncertain than may be, None if it is not."""
-        rotation = float(np.degrees(np.sqrt(np.trace(covariance[:3, :3]))))
-        distance = float(np.linalg.norm(pose.centre - 0.5 * (self._low + self._high)))
-        shift = float(np.sqrt(np.trace(covariance[3:, 3:]))) / max(distance, 1e-12)
-        if rotation <= MAX_ROTATION_DEVIATION and shift <= MAX_SHIFT_DEVIATION:
-            return None
-        return f"{rotation:.1f} deg and {100 * shift:.1f} % of the distance"
-
-    def _inside(self, centres: Array) -> NDArray[np.bool_]:
-        return np.asarray(np.all((centres > self._low) & (centres < self._high), axis=1))
-
-    def _densest_window(self, features: Features, pairs: Pairs, shape: tuple[int, int]) -> Rect | None:
-        """Half the frame's short side around the place where most features match the map."""
-        if len(pairs) < MIN_COARSE_INLIERS:
-            return None
-        points = features.keypoints[pairs[:, 0]]
-        half = 0.25 * min(shape)
-        near = np.abs(points[:, None] - points[None]).max(axis=2) < half
-        centre = np.median(points[near[near.sum(axis=1).argmax()]], axis=0)
-        corner = (int(centre[0] - half), int(centre[1] - half))
-        return _grown(Rect(*corner, corner[0] + int(2 * half), corner[1] + int(2 * half)), 0.0, shape)
-
-
-def check_map(sfm_map: SfmMap, settings: LocalizationSettings) -> None:
-    """ModelError where the map was made with other features or another retrieval than the settings name."""
-    if not same_features(sfm_map.features, settings.features):
-        raise ModelError(
-            f"the map was made with the features {sfm_map.features!r}, the settings say {settings.features!r}: "
-            "train the model anew"
-        )
-    if (settings.retrieval == "vlad") != (sfm_map.vocabulary.size > 0):
-        raise ModelError(f"the map was not made for retrieval by {settings.retrieval}: train the model anew")
-
-
-def _grown(box: Rect, margin: float, shape: tuple[int, ...]) -> Rect | None:
-    """The box grown by a share of its longer side and clipped to the image; None where too little is left."""
-    grown = box.grown(round(margin * max(box.width, box.height))).clipped(shape)
-    return grown if min(grown.width, grown.height) >= MIN_WINDOW else None
+def _from_few(first: PoseEstimate | None, pairs: Pairs) -> Localization:
+    """What a coarse estimate found."""
+    if first is None:
+        return Localization(None, Reason.NOT_LOCALIZED, "no pose from few features", matches=len(pairs))
+    inliers = int(first.inliers.sum())
+    return Localization(first.pose, Reason.NONE, "localized from few features", inliers, len(pairs), first.residual_px,
+                        first.covariance)  # fmt: skip

@@ -12,6 +12,8 @@ from ..imaging.geometry import Array, Camera, Pose
 from ..io.colmap_cameras import colmap_camera
 
 MIN_PNP_MATCHES = 4
+MIN_INLIER_RATIO = 0.05
+CONFIDENCE = 0.999  # where many inliers are asked for; COLMAP makes three times as many trials as that takes
 # Residuals below this say more about chance than about precision; px.
 MIN_RESIDUAL_DEVIATION = 0.05
 
@@ -26,17 +28,23 @@ class PoseEstimate:
     covariance: Array
 
 
-def estimate_pose(pixels: Array, points: Array, camera: Camera, max_error: float) -> PoseEstimate | None:
+def estimate_pose(
+    pixels: Array, points: Array, camera: Camera, max_error: float, least: int = MIN_PNP_MATCHES
+) -> PoseEstimate | None:
     """Pose of a pinhole camera from matches pixels [M, 2] <-> points [M, 3] with wrong ones among them.
 
-    max_error: px up to which a match is an inlier. None where no pose was found. Always the same for the same input.
+    max_error: px up to which a match is an inlier. least: inliers without which the caller has no use for the pose; the
+    more they are, the sooner a search among wrong matches ends. None where no pose was found. Always the same for the
+    same input.
     """
-    if len(pixels) < MIN_PNP_MATCHES:
+    if len(pixels) < max(MIN_PNP_MATCHES, least):
         return None
     estimation = pycolmap.AbsolutePoseEstimationOptions()
     estimation.ransac.max_error = max_error
     estimation.ransac.random_seed = 0
-    estimation.ransac.min_inlier_ratio = 0.05
+    estimation.ransac.min_inlier_ratio = max(MIN_INLIER_RATIO, least / len(pixels))
+    if least > MIN_PNP_MATCHES:
+        estimation.ransac.confidence = CONFIDENCE
     refinement = pycolmap.AbsolutePoseRefinementOptions()
     refinement.loss_function_scale = 0.2 * max_error  # matches that are nearly wrong must not have leverage
     found = pycolmap.estimate_and_refine_absolute_pose(pixels, points, colmap_camera(camera), estimation, refinement)
@@ -50,7 +58,7 @@ def estimate_pose(pixels: Array, points: Array, camera: Camera, max_error: float
     # Counted anew: refinement moved the pose after RANSAC had drawn the line.
     error = np.linalg.norm(camera.project(pose.transform(points)) - pixels, axis=1)
     inliers = np.asarray(np.nan_to_num(error, nan=np.inf) <= max_error)
-    if inliers.sum() < MIN_PNP_MATCHES:
+    if inliers.sum() < max(MIN_PNP_MATCHES, least):
         return None
     residual = float(np.sqrt(np.mean(error[inliers] ** 2)))
     return PoseEstimate(pose, inliers, residual, pose_covariance(pose, points[inliers], camera, residual))

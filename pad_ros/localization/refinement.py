@@ -9,6 +9,7 @@ pose: residuals are weighted after Huber, with a scale from their median.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,7 @@ class Refinement:
 
     loss: robust mean residual after (colour, 0..1); covariance: [6, 6] as in `Localization`; rendering: at `pose`.
     rendered_from: the pose that the rendering was made at, before it was shifted by a fraction of a pixel.
+    hopeless: it ended before anything was rendered in full; loss and rendering are those of reduced size.
     """
 
     pose: Pose
@@ -52,6 +54,7 @@ class Refinement:
     covariance: NDArray[np.float64] | None
     rendering: ReferenceRendering
     rendered_from: Pose
+    hopeless: bool = False
 
 
 def refine_pose(
@@ -62,18 +65,22 @@ def refine_pose(
     settings: RefinementSettings | None = None,
     coarse: RenderFunction | None = None,
     last: ReferenceRendering | None = None,
-) -> Refinement:
+    most: float = math.inf,
+) -> Refinement:  # parameters: those of the search, and what saves time
     """Refine `pose` of a query [H, W, 3] taken with the pinhole `camera`; `render` gives the part at a pose.
 
     coarse: gives it at the largest of the settings' `levels`, for the first rounds: they then cost a fraction.
     last: a rendering at `pose` that is there already, such as that of the frame before: it saves them.
+    most: loss in reduced size that is worth a rendering in full.
     """
     settings = settings or RefinementSettings()
     begun: tuple[Pose, float] | None = None
     if settings.renderings > 1 and last is not None:
         begun = _followed(image, last, settings)
     elif settings.renderings > 1 and coarse is not None:
-        begun = _from_reduced(image, camera, pose, coarse, settings)
+        begun, reduced = _from_reduced(image, camera, pose, coarse, settings)
+        if reduced.loss > most:
+            return Refinement(begun[0], True, begun[1], reduced.loss, None, reduced.rendering, begun[0], True)
     if begun is not None:
         start, loss_before = begun
         found = _refined(image, camera, pose, start, render, settings, ())
@@ -144,8 +151,8 @@ def _followed(image: Image, last: ReferenceRendering, settings: RefinementSettin
 
 def _from_reduced(
     image: Image, camera: Camera, pose: Pose, coarse: RenderFunction, settings: RefinementSettings
-) -> tuple[Pose, float]:
-    """The pose that renderings of reduced size lead to, and the loss at the given one."""
+) -> tuple[tuple[Pose, float], _Comparison]:
+    """((the pose that renderings of reduced size lead to, the loss at the given one), the last of them)"""
     level, small = max(settings.levels), reduced_camera(camera, settings)
     shrunk = np.asarray(cv2.resize(image, (small.width, small.height), interpolation=cv2.INTER_AREA), np.uint8)
     compared = _Comparison.of(shrunk, coarse(small, pose))
@@ -155,12 +162,12 @@ def _from_reduced(
         warp, moved = compared.correction(below, STEPS, REDUCED_PRECISION)
         candidate = Pose(warp @ reached.matrix)
         if not _plausible(pose, candidate):
-            return pose, loss_before
+            return (pose, loss_before), compared
         reached = candidate
         if moved < COARSE_SETTLED * level:
             break
         compared, below = _Comparison.of(shrunk, coarse(small, reached)), []
-    return reached, loss_before
+    return (reached, loss_before), compared
 
 
 def _refined(

@@ -66,6 +66,14 @@ class SfmMap:
             view_descriptors=self.view_descriptors[views],
         )
 
+    def resolution(self, centre: NDArray[np.float64], camera: Camera) -> float:
+        """px per part unit at a point [3] in the view that shows it largest, taken by its own camera or by this one."""
+        least = float(np.sqrt(camera.fx * camera.fy))
+        depths = [float(pose.transform(centre[None])[0, 2]) for pose in self.poses]
+        return max(
+            max(float(np.sqrt(c.fx * c.fy)), least) / max(z, 1e-9) for c, z in zip(self.cameras, depths, strict=True)
+        )
+
     def take(self, chosen: NDArray[np.bool_]) -> SfmMap:
         """The map with these of the descriptors [D] alone, and the landmarks that they are of; all views stay."""
         seen, landmark = np.unique(self.descriptor_landmark[chosen], return_inverse=True)

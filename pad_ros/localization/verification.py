@@ -20,6 +20,7 @@ from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from ..settings import RefinementSettings
 from ..verdicts import Reason
+from .alignment import moved_to
 from .localizer import Localizer
 from .refinement import Refinement, reduced_camera, refine_pose, unexplained
 from .result import Localization
@@ -31,6 +32,10 @@ CONVINCING_SHARE = 0.6
 # view; again and again it found its way from 40 degrees.
 FAR = math.radians(1.5)
 MAX_ROUNDS = 6
+# Times the largest loss, in reduced size, but at least so much: no light that can be undone lowers it that far. Right
+# poses had 0.022 to 0.052 there, before another ground 1.3 times the largest loss; another part 0.103 and 2.4 and more.
+HOPELESS, LEAST_HOPELESS = 2.25, 0.08
+LEAST_FINER = 1.25  # times the pixels per part unit of the reference views, from which on a query is shrunk
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,14 @@ class PoseVerifier:
         view_poses: Sequence[Pose],
         settings: RefinementSettings,
         limits: PoseLimits,
+        resolution: float = math.inf,
     ) -> None:
+        """resolution: largest of the reference views, px per part unit; queries with clearly more are shrunk to it."""
         self.limits = limits
+        self._resolution = resolution
         self._renderer = renderer
         self._coarse = renderer.coarse(max(settings.levels))
-        self._localizer = localizer
+        self.localizer = localizer
         self._settings = settings
         self._centre: NDArray[np.float64] = renderer.gaussians.centre
         self._view_centres = np.array([pose.centre for pose in view_poses])
@@ -69,11 +77,20 @@ class PoseVerifier:
         """Whether the image itself can confirm a pose: it is refined, and the loss of good views is known."""
         return self._settings.renderings > 1 and math.isfinite(self.limits.max_loss)
 
+    def at_model_scale(self, query: PreparedQuery, pose: Pose) -> PreparedQuery:
+        """The query, shrunk where it shows the part at `pose` with clearly more pixels than the reference views do."""
+        depth = float(pose.transform(self._centre[None])[0, 2])
+        finer = math.sqrt(query.camera.fx * query.camera.fy) / max(depth, 1e-9) / self._resolution
+        return query.shrunk(finer) if finer >= LEAST_FINER else query
+
     def refine(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None = None) -> Refinement:
         """The pose refined in the query's light and over its ground; the rendering is that over the background.
 
+        It has the size of the query at the model's scale.
+
         last: a rendering at this pose from the frame before; it serves where the camera is the same.
         """
+        query = self.at_model_scale(query, pose)
         settings, camera = self._settings, query.pinhole
         if last is not None and (last.camera != camera or last.pose is not pose):
             last = None
@@ -81,22 +98,30 @@ class PoseVerifier:
             first = self._coarse.part(reduced_camera(camera, settings), pose) if last is None else last
             lit = query.lit_by(first)
 
+            most = max(HOPELESS * self.limits.max_loss, LEAST_HOPELESS)
+            plain: dict[Pose, ReferenceRendering] = {}  # renderings before they are put over the ground
+
             def render(camera: Camera, at: Pose) -> ReferenceRendering:
-                return lit.over_ground(self._renderer.part(camera, at))
+                if len(plain) > 1:  # the last two can be the result
+                    del plain[next(iter(plain))]
+                plain[at] = self._renderer.part(camera, at)
+                return lit.over_ground(plain[at])
 
             def coarse(camera: Camera, at: Pose) -> ReferenceRendering:
                 return lit.over_ground(first if at is pose else self._coarse.part(camera, at))
 
             last = None if last is None else lit.over_ground(last)
-            refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last)
+            refined = refine_pose(lit.image, camera, pose, render, settings, coarse, last, most)
+            if refined.hopeless:
+                return refined
             cut_off = min(lit.light.brightest) < 255  # the rendering, too, as the light at the first pose had it
             if lit.plain and not cut_off and not refined.loss > self.limits.convincing_loss:
                 return refined
             # The part alone must be explained: not the ground behind it, nor how another light shades it.
-            rendering = self._renderer.part(camera, refined.pose)
+            rendering = moved_to(refined.pose, plain[refined.rendered_from])
             final = query.lit_by(rendering)
             loss = unexplained(final.image, final.cut_off(final.shaded) if lit.plain else final.in_place)
-            return replace(refined, rendering=rendering, rendered_from=refined.pose, loss=loss)
+            return replace(refined, rendering=rendering, loss=loss)
 
     def settle(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None = None) -> Refinement:
         """The pose refined, and again from there as long as that turns it far: it may have ended halfway."""
@@ -109,12 +134,14 @@ class PoseVerifier:
             if not (again.accepted and again.loss < refined.loss):
                 break
             refined = again
+        if self.at_model_scale(query, refined.pose) is not self.at_model_scale(query, pose):  # all stages use the same
+            return self.refine(query, refined.pose)
         return refined
 
     def follow(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None) -> Refinement:
         """The pose of the frame before, refined from its rendering, or where that misleads, anew."""
         refined = self.settle(query, pose, last)
-        if last is not None and refined.loss > self.limits.convincing_loss:  # coarse renderings find it from farther
+        if last is not None and refined.loss > self.limits.max_loss:  # coarse renderings find it from farther
             refined = self.settle(query, pose)
         return refined
 
@@ -122,7 +149,7 @@ class PoseVerifier:
         """What was found, with the refined pose, where it explains the image within `limit` and is certain."""
         if not (refined.accepted and refined.loss <= limit):
             return None
-        if refined.covariance is None or self._localizer.uncertain(refined.pose, refined.covariance):
+        if refined.covariance is None or self.localizer.gates.uncertain(refined.pose, refined.covariance):
             return None
         if self.uncovered(refined.pose):
             return None

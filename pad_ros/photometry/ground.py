@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.background import Background
+from ..compute.threads import kernel
+from ..imaging.background import Background, mask_box
 from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
 from .light import MAX_PIXELS, light_between
@@ -42,21 +43,34 @@ def around_part(rendering: ReferenceRendering) -> Mask:
 
 def on_ground(rendering: ReferenceRendering, ground: Floats, background: Background) -> ReferenceRendering:
     """The rendered part over `ground` [H, W, 3] (0..1) in place of the background that it was trained on."""
-    trained = np.array(background.rgb01, np.float32)
-    rgb = rendering.rgb + (1 - rendering.alpha[..., None]) * (ground - trained)
-    return replace(rendering, rgb=np.clip(rgb, 0, 1, dtype=np.float32), window=None)
+    inside, rgb = rendering.inside, ground.copy()
+    _compose(rendering.rgb[inside], rendering.alpha[inside], np.array(background.rgb01, np.float32), rgb[inside])
+    return replace(rendering, rgb=rgb, window=None)
+
+
+@kernel
+def _compose(rgb, alpha, trained, ground):  # type: ignore[no-untyped-def]
+    """Put a part that was rendered over the `trained` colour over the ground [h, w, 3]."""
+    zero, one = np.float32(0), np.float32(1)
+    for y in range(rgb.shape[0]):
+        for x in range(rgb.shape[1]):
+            for c in range(3):
+                value = rgb[y, x, c] + (one - alpha[y, x]) * (ground[y, x, c] - trained[c])
+                ground[y, x, c] = min(max(value, zero), one)
 
 
 def filled(query: Floats, near: Mask) -> Floats:
     """The query [H, W, 3] with the nearest pixel of the ground where the part is, or may be."""
-    if near.all():
+    box = mask_box(near, margin=1)  # the nearest pixel of the ground is never beyond this
+    if box is None or near.all():
         return query
-    _, labels = cv2.distanceTransformWithLabels(near.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    known = np.flatnonzero(~near)
+    out = query.copy()
+    within, part = out[box.slices], np.ascontiguousarray(near[box.slices])
+    _, labels = cv2.distanceTransformWithLabels(part.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    known = np.flatnonzero(~part)
     source = np.zeros(int(labels.max()) + 1, np.int64)
     source[labels.ravel()[known]] = known
-    out = query.copy()
-    out[near] = query.reshape(-1, 3)[source[labels[near]]]
+    within[part] = within.reshape(-1, 3)[source[labels[part]]]
     return out
 
 

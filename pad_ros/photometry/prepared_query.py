@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..imaging.background import Background, Mask, background_mask, part_mask
+from ..imaging.background import Background, Mask, background_mask, mask_box, part_mask
 from ..imaging.geometry import Camera, undistort_image
 from ..imaging.images import Image
 from ..imaging.rect import Rect
@@ -21,6 +21,9 @@ from .light import Light, fit_light
 from .shading import Shading, fit_shading
 
 Floats = NDArray[np.float32]
+
+OVERVIEW_PIXELS = 1_000_000  # more are not needed to find the part by a few features
+SHRINK_STEPS = 8  # to half the size: so that neighbouring frames of a stream have the same size
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,11 @@ class LitQuery:
     rendering: ReferenceRendering
     background: Background
     empty: Sequence[Image]
+
+    @cached_property
+    def _grounds(self) -> dict[tuple[int, ...], Floats]:
+        """`behind` at the sizes that were asked for."""
+        return {}
 
     @cached_property
     def values(self) -> Floats:
@@ -84,9 +92,13 @@ class LitQuery:
         """A rendering of any size over the query's ground in place of the background of the reference views."""
         if self.plain:
             return self.cut_off(rendering)
-        ground, (height, width) = self.behind, rendering.alpha.shape
-        if ground.shape[:2] != (height, width):
-            ground = cv2.resize(ground, (width, height), interpolation=cv2.INTER_AREA)
+        shape = rendering.alpha.shape
+        ground = self._grounds.get(shape)
+        if ground is None:
+            ground = self.behind
+            if ground.shape[:2] != shape:
+                ground = cv2.resize(ground, shape[::-1], interpolation=cv2.INTER_AREA)
+            self._grounds[shape] = ground
         return self.cut_off(on_ground(rendering, ground, self.background))
 
     def cut_off(self, rendering: ReferenceRendering) -> ReferenceRendering:
@@ -107,7 +119,40 @@ class PreparedQuery:
     background: Background
     empty: tuple[Image, ...] = ()
     region: Rect | None = None
+    whole: PreparedQuery | None = None  # the one that this one was shrunk from
     _lit: list[LitQuery] = field(default_factory=list, repr=False)  # the last one asked for
+    _shrunk: dict[tuple[int, int], PreparedQuery] = field(default_factory=dict, repr=False)  # by width and height
+
+    def of_size(self, camera: Camera) -> PreparedQuery:
+        """The query at the size of a camera: shrunk by area, with all that is known of it; itself at its own size."""
+        size = camera.width, camera.height
+        if size == (self.camera.width, self.camera.height):
+            return self
+        if size not in self._shrunk:
+            across, down = size[0] / self.camera.width, size[1] / self.camera.height
+            region = self.region
+            if region is not None:
+                x0, y0, x1, y1 = region
+                region = Rect(int(x0 * across), int(y0 * down), math.ceil(x1 * across), math.ceil(y1 * down))
+            self._shrunk[size] = PreparedQuery(
+                _resized(self.image, size), self.camera.resized(*size), self.background,
+                tuple(_resized(view, size) for view in self.empty), region, self.whole or self,
+            )  # fmt: skip
+        return self._shrunk[size]
+
+    def shrunk(self, factor: float) -> PreparedQuery:
+        """The query shrunk by up to this factor, in steps."""
+        if factor < 2 ** (1 / SHRINK_STEPS):
+            return self
+        scale = 2 ** (-math.floor(SHRINK_STEPS * math.log2(factor)) / SHRINK_STEPS)
+        return self.of_size(
+            self.camera.resized(max(round(scale * self.camera.width), 1), max(round(scale * self.camera.height), 1))
+        )
+
+    @cached_property
+    def overview(self) -> PreparedQuery:
+        """The query with at most about OVERVIEW_PIXELS."""
+        return self.shrunk(math.sqrt(self.camera.width * self.camera.height / OVERVIEW_PIXELS))
 
     @cached_property
     def undistorted(self) -> Image:
@@ -136,6 +181,12 @@ class PreparedQuery:
         return mask
 
     @cached_property
+    def part_box(self) -> tuple[float, Rect | None]:
+        """The share of the image that `part_mask` covers, and its rectangle; None where it is empty or not known."""
+        mask = self.part_mask
+        return (0.0, None) if mask is None else (np.count_nonzero(mask) / mask.size, mask_box(mask))
+
+    @cached_property
     def empty_cell(self) -> tuple[Image, ...]:
         """The views without a part, undistorted."""
         return tuple(undistort_image(view, self.camera) for view in self.empty)
@@ -151,10 +202,14 @@ class PreparedQuery:
         size = (rendering.camera.width, rendering.camera.height)
         shrunk = image
         if size != (image.shape[1], image.shape[0]):
-            shrunk = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            shrunk = _resized(image, size)
         light = fit_light(shrunk, rendering)
         mask = background_mask(light.undo(shrunk), self.background.darkened(light.brightest))
         plain = is_plain_background(mask, rendering)
         lit = LitQuery(light.undo(image), light, plain, mask, rendering, self.background, self.empty_cell)
         self._lit[:] = [lit]
         return lit
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

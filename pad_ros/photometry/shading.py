@@ -148,15 +148,15 @@ def fit_shading(query: Floats, rendering: ReferenceRendering) -> Shading | None:
     height, width = rendering.alpha.shape
     polynomial = Polynomial.over(shown, chosen, float(height**2 + width**2))
     rows = polynomial.rows(chosen)
-    q, r = (_smoothed(values[inside], solid)[chosen] for values in (query, rendering.rgb))
+    share = np.maximum(cv2.GaussianBlur(solid, (0, 0), BLUR), np.float32(1e-6))[..., None]
+    q, r = (_smoothed(values[inside], solid, share)[chosen] for values in (query, rendering.rgb))
     multiplied, added = np.split(_fit(rows, r, q), 2)
     change = float(np.abs((rows @ multiplied)[:, None] * r + (rows @ added)[:, None]).mean())
     return Shading(multiplied, added, change, polynomial)
 
 
-def _smoothed(values: Floats, solid: Floats) -> Floats:
-    """[H * W, 3], blurred within the part."""
-    share = np.maximum(cv2.GaussianBlur(solid, (0, 0), BLUR), np.float32(1e-6))[..., None]
+def _smoothed(values: Floats, solid: Floats, share: Floats) -> Floats:
+    """[H * W, 3], blurred within the part; share [H, W, 1]: the part itself, blurred."""
     return np.asarray(cv2.GaussianBlur(values * solid[..., None], (0, 0), BLUR) / share).reshape(-1, 3)
 
 

@@ -90,7 +90,8 @@ def _part_window(inspection: Inspection, mask: Mask | None) -> Window:
     """Where the part, the defects and their ground truth are, with a margin; all without a rendering."""
     if inspection.rendering is None or inspection.image is None:
         return _WHOLE
-    shown = inspection.rendering.alpha > 0.3
+    height, width = inspection.image.shape[:2]  # the rendering may be smaller
+    shown = cv2.resize(inspection.rendering.alpha, (width, height), interpolation=cv2.INTER_LINEAR) > 0.3
     if mask is not None:
         shown = shown | mask
     for defect in inspection.defects:

@@ -88,7 +88,10 @@ def inspection_tiles(inspection: Inspection) -> list[tuple[str, Image]]:
     if inspection.image is not None:
         tiles.append(("query", inspection.image))
     if inspection.rendering is not None:
-        tiles.append(("reference", inspection.rendering.rgb8))
+        reference = inspection.rendering.rgb8
+        if inspection.image is not None:  # which may be larger
+            reference = np.asarray(cv2.resize(reference, inspection.image.shape[1::-1]), np.uint8)
+        tiles.append(("reference", reference))
     if inspection.anomaly_map is not None:
         values, threshold = inspection.anomaly_map.values, inspection.threshold
         tiles.append(("heatmap", heatmap_image(values, threshold)))

@@ -138,7 +138,8 @@ def _localized(
         localization = inspector.localize(query)
         if localization.pose is None or rotation_angle(localization.pose, view.pose) > math.radians(WRONG_POSE_DEG):
             continue
-        yield _Localized(localization, Sample(query, inspector.render(query, localization)))
+        rendering = inspector.render(query, localization)
+        yield _Localized(localization, Sample(query.of_size(rendering.camera), rendering))
 
 
 def _adapted(

@@ -139,7 +139,7 @@ def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) ->
     if conditions.view_share < inspector.scene.min_view_share or not conditions.light_known:
         return LeftOut(image.name, image.unit, f"{inspection.reason.name}: {inspection.reason_text}", inspection)
     with only_our_threads():
-        sample = Sample(query, rendering)
+        sample = Sample(query.of_size(rendering.camera), rendering)
         observation = inspector.comparison.observe(sample, calibration.state, plain, seed)
         light = inspector.comparison.light_sums(sample, plain)
     kept = replace(localization, rendering=None)
@@ -151,7 +151,7 @@ def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) ->
         kept,
         conditions,
         inspection.score,
-        float(inspection.anomaly_map.values.mean()),
+        float(inspection.anomaly_map.compared.mean()),
         observation,
         light,
         shown,

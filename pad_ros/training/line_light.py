@@ -99,7 +99,7 @@ def samples_again(
         query = judge.prepare(image.image, image.camera)
         rendering = judge.render(query, found.localization)
         with only_our_threads():
-            yield found, Sample(query, rendering)
+            yield found, Sample(query.of_size(rendering.camera), rendering)
 
 
 def with_state(inspector: Inspector, state: ComparisonState) -> Inspector:

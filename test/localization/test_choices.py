@@ -12,8 +12,8 @@ from textured_cube import CAMERA, GROUND, cube_map, cube_views, draw, ring_poses
 
 from pad_ros.errors import InputError, MissingDependencyError, ModelError
 from pad_ros.imaging.geometry import Pose, rotation_angle, translation_error
-from pad_ros.localization.choices import FEATURES, create_features, needed_networks
-from pad_ros.localization.localizer import Localizer, check_map
+from pad_ros.localization.choices import FEATURES, check_map, create_features, needed_networks
+from pad_ros.localization.localizer import Localizer
 from pad_ros.methods.presets import load_method
 from pad_ros.networks.network import Network, read_networks
 from pad_ros.networks.registry import REGISTRY

@@ -9,7 +9,7 @@ from textured_cube import CAMERA, GROUND, cube_map, draw, ring_poses
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose, rotation_angle, translation_error
 from pad_ros.imaging.rect import Rect
-from pad_ros.localization import localizer as gates
+from pad_ros.localization import pose_gates as gates
 from pad_ros.localization.localizer import Localizer
 from pad_ros.localization.pnp import PoseEstimate
 from pad_ros.localization.result import Localization
@@ -108,6 +108,38 @@ def test_without_a_plain_background_the_coarse_estimate_is_of_the_frame_and_serv
     np.testing.assert_array_equal(found.pose.matrix, again.pose.matrix)
 
 
+@pytest.mark.parametrize("number", range(5))
+def test_a_quick_estimate_before_another_ground(localizer: Localizer, number: int) -> None:
+    pose = query_poses()[number]
+    shown = query(draw(pose, ground=clutter()))
+    estimate = localizer.quick_estimate(shown)
+    assert estimate is not None and estimate.found.pose is not None and not estimate.of_frame
+    assert np.degrees(rotation_angle(estimate.found.pose, pose)) < 3
+    assert localizer.confirmed_there(shown, pose)
+    turned = pose @ Pose.identity().retract(np.array([0, 0, np.radians(60.0), 0, 0, 0]))
+    assert not localizer.confirmed_there(shown, turned)
+
+
+def test_where_a_quick_estimate_does_not_serve(localizer: Localizer) -> None:
+    assert localizer.quick_estimate(query(draw(query_poses()[0]))) is None  # the plain background shows the window
+    assert localizer.quick_estimate(query(clutter())) is None
+    two, camera = two_parts(np.tile(clutter(), (1, 2, 1)))
+    assert localizer.quick_estimate(query(two, camera)) is None
+
+
+def two_parts(ground: Any) -> tuple[np.ndarray, Camera]:
+    camera = Camera(640, 320, 420.0, 420.0, 320.0, 160.0)
+    left, right = two_poses()
+    return draw(left, camera, draw(right, camera, ground)), camera
+
+
+def two_poses() -> tuple[Pose, Pose]:
+    left, right = (
+        Pose.from_rt(np.eye(3), np.array([x, 0.0, 0.0])) @ query_poses()[i] for i, x in ((0, -1.3), (2, 1.3))
+    )
+    return left, right
+
+
 def test_another_camera(localizer: Localizer) -> None:
     camera = Camera(480, 400, 700.0, 690.0, 225.0, 214.0)
     pose = query_poses()[0]
@@ -127,12 +159,8 @@ def test_another_ground_than_in_the_reference_views(localizer: Localizer) -> Non
 
 @pytest.mark.parametrize("ground", ["plain", "clutter"])
 def test_of_two_parts_the_region_of_interest_tells_which(localizer: Localizer, ground: str) -> None:
-    camera = Camera(640, 320, 420.0, 420.0, 320.0, 160.0)
-    left, right = (
-        Pose.from_rt(np.eye(3), np.array([x, 0.0, 0.0])) @ query_poses()[i] for i, x in ((0, -1.3), (2, 1.3))
-    )
-    behind = np.tile(clutter(), (1, 2, 1)) if ground == "clutter" else draw(right, camera)
-    image = draw(left, camera, draw(right, camera, behind))
+    left, right = two_poses()
+    image, camera = two_parts(np.tile(clutter(), (1, 2, 1)) if ground == "clutter" else (255, 255, 255))
     found = localizer.localize(query(image, camera))
     assert_refused(found, Reason.SEVERAL_PARTS)
     assert "region of interest" in found.reason_text
@@ -199,6 +227,6 @@ def test_each_gate_says_what_failed(
 def test_a_camera_inside_the_part_is_refused(localizer: Localizer) -> None:
     pose = Pose.look_at(np.array([0.1, 0, 0]), np.array([1.0, 0, 0]), UP)
     estimate = PoseEstimate(pose, np.ones(100, bool), 0.3, 1e-8 * np.eye(6))
-    assert "inside" in str(localizer._weakness(estimate, 100, 100, 2.0))
+    assert "inside" in str(localizer.gates.weakness(estimate, 100, 2.0))
     outside = replace(estimate, pose=query_poses()[0])
-    assert localizer._weakness(outside, 100, 100, 2.0) is None
+    assert localizer.gates.weakness(outside, 100, 2.0) is None

@@ -90,3 +90,11 @@ def test_perfect_matches_keep_a_covariance() -> None:
     pose, points, _ = scene(7, 40)
     covariance = pose_covariance(pose, points, CAMERA, 0.0)
     assert np.all(np.linalg.eigvalsh(covariance) > 0)
+
+
+def test_a_pose_with_fewer_inliers_than_asked_for_is_none() -> None:
+    _, points, pixels = scene(3, 30)
+    pixels[12:] = np.random.default_rng(3).uniform((0, 0), (400, 300), (18, 2))
+    assert estimate_pose(pixels, points, CAMERA, 2.0, 12) is not None
+    assert estimate_pose(pixels, points, CAMERA, 2.0, 20) is None
+    assert estimate_pose(pixels[:8], points[:8], CAMERA, 2.0, 9) is None

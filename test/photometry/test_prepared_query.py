@@ -159,3 +159,26 @@ def test_views_of_the_empty_cell_show_what_the_part_hides(rendering):
     other = 255 - cell
     lit = PreparedQuery(image, CAMERA, WHITE, (other, cell)).lit_by(rendering)
     np.testing.assert_allclose(lit.behind, cell / 255, atol=0.01)
+
+
+def test_a_shrunk_query_keeps_all_that_is_known_of_it(renderer):
+    rendering = renderer.part(BIG, POSE)
+    region = Rect(41, 50, 201, 255)
+    query = PreparedQuery(rendering.rgb8, BIG, WHITE, (rendering.rgb8,), region)
+    small = query.shrunk(2.0)
+    assert small.camera == CAMERA and small.image.shape == (128, 128, 3) == small.empty[0].shape
+    assert small.region == Rect(20, 25, 101, 128) and small.whole is query and query.whole is None
+    blocks = query.image.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+    assert np.abs(small.image - blocks).max() <= 0.5
+    assert query.shrunk(2.01) is small and small.shrunk(1.0) is small and query.of_size(BIG) is query
+    assert small.shrunk(2.0).whole is query
+
+
+def test_an_overview_has_few_pixels_and_is_the_query_itself_where_that_has():
+    image = np.zeros((1500, 2000, 3), np.uint8)
+    query = PreparedQuery(image, CAMERA.resized(2000, 1500), WHITE)
+    height, width = query.overview.image.shape[:2]
+    assert height * width <= prepared_query.OVERVIEW_PIXELS * 1.25 and width / height == pytest.approx(4 / 3, rel=0.01)
+    assert query.overview is query.overview
+    small = PreparedQuery(image[:400, :400], CAMERA.resized(400, 400), WHITE)
+    assert small.overview is small

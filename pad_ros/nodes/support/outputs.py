@@ -134,19 +134,19 @@ class ScorerOutput:
     def _publish_pictures(self, frame: Frame, inspection: Inspection) -> None:
         if inspection.anomaly_map is None or frame.image is None or frame.camera is None:
             return
-        values, threshold, rendering = inspection.anomaly_map.values, inspection.threshold, frame.rendering
+        found, threshold, rendering = inspection.anomaly_map, inspection.threshold, frame.rendering
         place = frame.header.stamp, self._part_frame
         if _wanted(self._heatmap):
-            self._heatmap.publish(floats_to_image(values, frame.header))
+            self._heatmap.publish(floats_to_image(found.values, frame.header))
         if _wanted(self._colour):
-            self._colour.publish(rgb_to_image(heatmap_image(values, threshold), frame.header))
+            self._colour.publish(rgb_to_image(heatmap_image(found.values, threshold), frame.header))
         if _wanted(self._overlay):
-            overlay = heatmap_overlay(frame.image, values, threshold, inspection.defects)
+            overlay = heatmap_overlay(frame.image, found.values, threshold, inspection.defects)
             self._overlay.publish(rgb_to_image(overlay, frame.header))
         if _wanted(self._cloud) and rendering is not None:
-            self._cloud.publish(anomaly_cloud(rendering, frame.camera, values, threshold, *place))
+            self._cloud.publish(anomaly_cloud(rendering, frame.camera, found.values, threshold, *place))
         if _wanted(self._markers) and rendering is not None:
-            self._markers.publish(defect_markers(inspection.defects, rendering.camera, rendering.pose, *place))
+            self._markers.publish(defect_markers(inspection.defects, frame.camera, rendering.pose, *place))
         if self._defects is not None and _wanted(self._defects):
             self._defects.publish(detections(make, inspection, frame.header, frame.part_id))
 
