@@ -39,9 +39,9 @@ from pad_ros.networks.network import Network
 NAMES = ("efficientnet-lite0", "mobilenet-v2")
 TIMED = 10  # images
 TEXT = (
-    "EfficientNet-Lite0: its published ImageNet weights. MobileNetV2: a stand-in for torchvision's float weights, which "
-    "could not be had: the int8 ImageNet weights of Google's Coral test data, scaled back. Rates at each row's own "
-    "threshold."
+    "EfficientNet-Lite0: its published ImageNet weights. MobileNetV2: a stand-in for the float weights of torchvision, "
+    "which could not be had: the int8 ImageNet weights of Google's Coral test data, scaled back. Rates at each row's "
+    "own threshold."
 )
 
 
