@@ -20,13 +20,14 @@ Models that exist below OUT are evaluated again, not trained again. Times are fr
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import add_shared, add_training, chosen, loader, option_parser, table_lines, write_result
+from common import add_shared, add_training, chosen, loader, option_parser, write_result
 from localization import weights_folder
 from methods_figure import Pictures, write_figure
 from methods_models import with_gaussians_of
@@ -81,43 +82,47 @@ def main() -> None:
     arguments.data = loader(arguments.shared) if arguments.data == "loader" else Path(arguments.data)
     dataset = read_dataset(arguments.test or arguments.data)
     names = chosen(parser, arguments.methods, METHODS)
-    table = Table(dataset, arguments.every)
+    table = Table(dataset, arguments.every, arguments.out)
     with weights_folder(None, arguments.shared / "weights") as linked:
         places = Places(arguments.weights, linked, arguments.shared / "weights")
         for name in names:
-            some = Dataset(dataset.name, dataset.images[:: arguments.every]) if name in SLOW else dataset
+            some = Dataset(dataset.name, list(dataset.images)[:: arguments.every]) if name in SLOW else dataset
             judge, seconds, note = prepared(name, places, arguments)
             pictures = Pictures(arguments.out / name / f"pictures_{dataset.name}", dataset, arguments.every)
-            table.add(name, run(judge, some, name, pictures.take), seconds, note, arguments.out / name)
+            table.add(name, run(judge, some, name, pictures.take), seconds, note)
     if arguments.figure:
         folders = {name: arguments.out / name / f"pictures_{dataset.name}" for name in METHODS}
         write_figure(arguments.figure, dataset, arguments.every, folders)
 
 
 class Table:
-    """Rows as they come: of the fast methods on all images, of all methods on every so-many-th."""
+    """Rows of all methods that were evaluated below a folder, in this run or before.
 
-    def __init__(self, dataset: Dataset, every: int) -> None:
-        self.dataset, self.every = dataset, every
-        self.rows: list[list[object]] = []
-        self.rows_of_some: list[list[object]] = []
-        self.notes: list[str] = []
+    Of the fast methods on all images, and of all methods on every so-many-th.
+    """
 
-    def add(self, name: str, outcomes: Sequence[Outcome], seconds: float, note: str, out: Path) -> None:
-        """Adds a method, keeps its figures below `out`, and writes what is there of the tables."""
-        found, title = summarise(outcomes)[0], f"Methods on {self.dataset.name}"
-        write_json(out / f"{self.dataset.name}.json", found)
-        self.notes.append(f"{name}: {note}.")
-        text, some = "\n".join(self.notes), outcomes
+    def __init__(self, dataset: Dataset, every: int, out: Path) -> None:
+        self.dataset, self.every, self.out = dataset, every, out
+
+    def add(self, name: str, outcomes: Sequence[Outcome], seconds: float, note: str) -> None:
+        """Adds a method, keeps its figures below the folder, and writes the tables."""
+        kept = {"note": f"{name}: {note}."}
         if name not in SLOW:
-            self.rows.append([name, *cells(found, seconds)])
-            write_result(f"methods_{self.dataset.name}", title, COLUMNS, self.rows, text)
-            some = outcomes[:: self.every]
-        self.rows_of_some.append([name, *cells(summarise(some)[0], seconds)])
+            kept["all"] = [name, *cells(summarise(outcomes)[0], seconds)]
+        some = outcomes if name in SLOW else outcomes[:: self.every]
+        kept["some"] = [name, *cells(summarise(some)[0], seconds)]
+        file = f"{self.dataset.name}.json"
+        write_json(self.out / name / file, {**summarise(outcomes)[0], "rows": kept})
+        known = [self.out / other / file for other in METHODS if (self.out / other / file).is_file()]
+        found = [json.loads(path.read_text(encoding="utf-8"))["rows"] for path in known]
+        self.write(f"methods_{self.dataset.name}", "", [rows for rows in found if "all" in rows], "all")
         if self.every > 1:
-            name = f"methods_{self.dataset.name}_some"
-            write_result(name, f"{title}: one image of {self.every}", COLUMNS, self.rows_of_some, text)
-        print(table_lines(COLUMNS, self.rows_of_some)[-1], flush=True)
+            self.write(f"methods_{self.dataset.name}_some", f": one image of {self.every}", found, "some")
+
+    def write(self, name: str, title: str, found: list[dict[str, Any]], key: str) -> None:
+        if found:
+            text = "\n".join(rows["note"] for rows in found)
+            write_result(name, f"Methods on {self.dataset.name}{title}", COLUMNS, [rows[key] for rows in found], text)
 
 
 class Places:
