@@ -1,14 +1,14 @@
 """Method presets beside one another on one data set: trained or given the same Gaussians, evaluated, one table.
 
     python benchmarks/methods.py OUT [--data loader] [--test FOLDER] [--methods pad,pad_deep,...] [--budget 420]
-        [--gaussians MODEL] [--every 3] [--calibrate 8] [--field 240] [--figure FILE] [--set KEY=VALUE]
+        [--gaussians MODEL] [--every 3] [--calibrate 8] [--field FOLDER] [--figure FILE] [--set KEY=VALUE]
         [--shared FOLDER] [--weights FOLDER]
 
 --data: a folder in MAD's layout, or "loader" of the shared data; --test: one whose images are judged in its place.
 --gaussians: a model of the same data by `pad`, whose Gaussians and photographs all methods take over, each with a map
 and a calibration of its own. --every: of the test images, those that methods which descend for each image (splatpose,
 igspad, omniposead) judge; a second table compares all on these. --calibrate: of the fitted views, every so-many-th
-calibrates them. --field: seconds for a radiance field. --figure: six images through all methods that were evaluated
+calibrates them. --field: what benchmarks/radiance_field.py left, for omniposead. --figure: six images through all methods that were evaluated
 below OUT.
 
 Published weights are taken from --weights (else where `pad weights fetch` puts them) and from the shared data. What is
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--gaussians", type=Path, metavar="MODEL")
     parser.add_argument("--every", type=int, default=3)
     parser.add_argument("--calibrate", type=int, default=8)
-    parser.add_argument("--field", type=float, default=240.0, metavar="SECONDS")
+    parser.add_argument("--field", type=Path, metavar="FOLDER")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--weights", type=Path)
     add_training(parser)

@@ -1,9 +1,10 @@
 """How sharp a radiance field gets in how much time of one core, on held-out views of a part.
 
-    python benchmarks/radiance_field.py MODEL DATASET [--seconds 60,300] [--set KEY=VALUE]
+    python benchmarks/radiance_field.py MODEL DATASET OUT [--seconds 60,300] [--set KEY=VALUE]
 
 MODEL was trained on DATASET by `pad`, and gives poses and masks. Seconds are those of one core (CPU time), so that
-other work on the machine does not count. --set changes settings of the field, such as nerf.width=64.
+other work on the machine does not count. --set changes settings of the field, such as nerf.width=64. OUT keeps the last field, for
+benchmarks/methods.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from common import option_parser, write_result
 from pad_ros.io.read_views import read_views
 from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
+from pad_ros.rendering.nerf import save_nerf
 from pad_ros.rendering.nerf_renderer import NerfRenderer
+from pad_ros.reporting.output import make_folder
 from pad_ros.training import nerf_fit
 from pad_ros.training.fitting import split
 
@@ -28,7 +31,7 @@ COLUMNS = ("seconds of one core", "dB, whole view", "dB on the part")
 
 
 def main() -> None:
-    parser = option_parser(__doc__, "model", "dataset")
+    parser = option_parser(__doc__, "model", "dataset", "out")
     parser.add_argument("--seconds", default="60,300")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
     arguments = parser.parse_args()
@@ -42,6 +45,7 @@ def main() -> None:
     for seconds in map(float, arguments.seconds.split(",")):
         with patch.object(nerf_fit.time, "monotonic", time.process_time):
             field = nerf_fit.fit_nerf(fitted, model.background, model.sfm_map, settings, seconds, "cpu", 0)
+        save_nerf(field, make_folder(arguments.out))
         renderer = NerfRenderer(field, model.gaussians, model.background, None, "cpu")
         found = nerf_fit.nerf_quality(renderer, held_out)
         rows.append([round(seconds), round(found.psnr, 2), round(found.psnr_part, 2)])
