@@ -8,8 +8,8 @@
 --gaussians: a model of the same data by `pad`, whose Gaussians and photographs all methods take over, each with a map
 and a calibration of its own. --every: of the test images, those that methods which descend for each image (splatpose,
 igspad, omniposead) judge; a second table compares all on these. --calibrate: of the fitted views, every so-many-th
-calibrates them. --field: what benchmarks/radiance_field.py left, for omniposead. --figure: six images through all methods that were evaluated
-below OUT.
+calibrates them. --field: what benchmarks/radiance_field.py left, for omniposead. --figure: six images through all
+methods that were evaluated below OUT.
 
 Published weights are taken from --weights (else where `pad weights fetch` puts them) and from the shared data. What is
 to be had at neither place is replaced, and the text below the table says by what: EfficientNet-B4 and SAM's encoder by

@@ -3,8 +3,8 @@
     python benchmarks/radiance_field.py MODEL DATASET OUT [--seconds 60,300] [--set KEY=VALUE]
 
 MODEL was trained on DATASET by `pad`, and gives poses and masks. Seconds are those of one core (CPU time), so that
-other work on the machine does not count. --set changes settings of the field, such as nerf.width=64. OUT keeps the last field, for
-benchmarks/methods.py.
+other work on the machine does not count. --set changes settings of the field, such as nerf.width=64. OUT keeps
+the last field, for benchmarks/methods.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def main() -> None:
     for seconds in map(float, arguments.seconds.split(",")):
         with patch.object(nerf_fit.time, "monotonic", time.process_time):
             field = nerf_fit.fit_nerf(fitted, model.background, model.sfm_map, settings, seconds, "cpu", 0)
-        save_nerf(field, make_folder(arguments.out))
+        make_folder(arguments.out)
+        save_nerf(field, arguments.out)
         renderer = NerfRenderer(field, model.gaussians, model.background, None, "cpu")
         found = nerf_fit.nerf_quality(renderer, held_out)
         rows.append([round(seconds), round(found.psnr, 2), round(found.psnr_part, 2)])
