@@ -148,7 +148,7 @@ class Places:
             if missing not in REPLACEMENTS:
                 read_networks([missing], self.weights)  # says how to get it
             replaced.append(REPLACEMENTS[missing])
-            if method.localization.retrieval.replace("_", "-") == missing:
+            if missing == "efficientnet-b4" and method.localization.retrieval == "efficientnet_b4":
                 replaced.append("localization.retrieval=efficientnet_lite0")
         method = load_method(name, [*overrides, *replaced])
         found = [self.find(network) for network in method.networks]
