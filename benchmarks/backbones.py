@@ -1,7 +1,7 @@
 """Backbones beside one another, on the Gaussians of a trained model: as the calibrated cue, and as published.
 
     python benchmarks/backbones.py MODEL DATASET OUT [--cues 1:0.25,2:0.25] [--comparisons calibrated,recipe]
-        [--shared FOLDER]
+        [--networks efficientnet-lite0,mobilenet-v2] [--title NAME] [--shared FOLDER]
 
 MODEL was trained on DATASET by `pad`. Each row is calibrated anew on its Gaussians; poses are found once for all rows.
 --cues: levels of the backbone and weights beside the colours, LEVEL:WEIGHT. EfficientNet-Lite0 comes from its Python
@@ -49,6 +49,7 @@ def main() -> None:
     parser = option_parser(__doc__, "model", "dataset", "out")
     parser.add_argument("--cues", type=cues, default=cues("1:0.25,1:0.5,2:0.25,2:0.5,3:0.25"))
     parser.add_argument("--comparisons", default="calibrated,recipe")
+    parser.add_argument("--networks", default=",".join(NAMES))
     parser.add_argument("--title", default="", help="of the result, in place of the data set's name")
     add_shared(parser)
     arguments = parser.parse_args()
@@ -56,7 +57,7 @@ def main() -> None:
     model = ReferenceModel.load(arguments.model)
     with weights_folder(None, arguments.shared / "weights") as linked:
         places = Places(None, linked, arguments.shared / "weights")
-        networks = [found for name in NAMES if (found := places.find(name)) is not None]
+        networks = [found for name in arguments.networks.split(",") if (found := places.find(name)) is not None]
     with found_once():
         compare(arguments, model, views, dataset, networks)
 

@@ -35,7 +35,7 @@ def with_gaussians_of(
 ) -> ReferenceModel:
     """`base`, a model of the same views, as `method` would have it; a map of another model below `out` serves again.
 
-    effort: of the fitted views, every so-many-th calibrates; the folder of a radiance field; rate of false rejects.
+    effort: of the fitted views, every so-many-th calibrates (and if not all do, every second held-out one); the folder of a radiance field; rate of false rejects.
     training["seconds"] leaves out the Gaussians, which are not the method's, and the field.
     """
     every, folder, rate = effort
@@ -57,7 +57,7 @@ def with_gaussians_of(
     with ExitStack() as stack:  # calibration looks at the held-out views twice
         stack.enter_context(remembered(PoseOptimizer, "fit", _fit_key))
         stack.enter_context(remembered(inerf, "descend", _descent_key))
-        calibration = calibrate(model, fitted[::every], held_out, rate)
+        calibration = calibrate(model, fitted[::every], held_out[:: 1 + (every > 1)], rate)
     seconds = round(time.monotonic() - began, 1)
     return replace(model, calibration=calibration, training={**base.training, "seconds": seconds})
 
