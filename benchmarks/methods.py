@@ -7,9 +7,9 @@
 --data: a folder in MAD's layout, or "loader" of the shared data; --test: one whose images are judged in its place.
 --gaussians: a model of the same data by `pad`, whose Gaussians and photographs all methods take over, each with a map
 and a calibration of its own. --every: of the test images, those that methods which descend for each image (splatpose,
-igspad, omniposead) judge; a second table compares all on these. --calibrate: every so-many-th fitted view
-and every second held-out one calibrate them. --field: what benchmarks/radiance_field.py left, for omniposead. --figure: six images through all
-methods that were evaluated below OUT.
+igspad, omniposead) judge; a second table compares all on these. --calibrate: every so-many-th fitted view and every
+second held-out one calibrate them. --field: what benchmarks/radiance_field.py left, for omniposead. --figure: six
+images through all methods that were evaluated below OUT.
 
 Published weights are taken from --weights (else where `pad weights fetch` puts them) and from the shared data. What is
 to be had at neither place is replaced, and the text below the table says by what: EfficientNet-B4 and SAM's encoder by

@@ -35,7 +35,8 @@ def with_gaussians_of(
 ) -> ReferenceModel:
     """`base`, a model of the same views, as `method` would have it; a map of another model below `out` serves again.
 
-    effort: of the fitted views, every so-many-th calibrates (and if not all do, every second held-out one); the folder of a radiance field; rate of false rejects.
+    effort: of the fitted views, every so-many-th calibrates (and if not all do, every second held-out one); the folder
+    of a radiance field; rate of false rejects.
     training["seconds"] leaves out the Gaussians, which are not the method's, and the field.
     """
     every, folder, rate = effort
