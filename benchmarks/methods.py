@@ -1,15 +1,15 @@
 """Method presets beside one another on one data set: trained or given the same Gaussians, evaluated, one table.
 
     python benchmarks/methods.py OUT [--data loader] [--test FOLDER] [--methods pad,pad_deep,...] [--budget 420]
-        [--gaussians MODEL] [--every 3] [--calibrate 8] [--field FOLDER] [--figure FILE] [--set KEY=VALUE]
+        [--gaussians MODEL] [--every 1] [--calibrate 8] [--field FOLDER] [--figure FILE] [--set KEY=VALUE]
         [--shared FOLDER] [--weights FOLDER]
 
 --data: a folder in MAD's layout, or "loader" of the shared data; --test: one whose images are judged in its place.
 --gaussians: a model of the same data by `pad`, whose Gaussians and photographs all methods take over, each with a map
-and a calibration of its own. --every: of the test images, those that methods which descend for each image (splatpose,
-igspad, omniposead) judge; a second table compares all on these. --calibrate: every so-many-th fitted view and every
-second held-out one calibrate them. --field: what benchmarks/radiance_field.py left, for omniposead. --figure: six
-images through all methods that were evaluated below OUT.
+and a calibration of its own. --every: so-many-th of the test images is judged. --calibrate: methods which descend for
+each image (splatpose, igspad, omniposead) are calibrated by every so-many-th fitted view and every second held-out one.
+--field: what benchmarks/radiance_field.py left, for omniposead. --figure: six images through all methods that were
+evaluated below OUT.
 
 Published weights are taken from --weights (else where `pad weights fetch` puts them) and from the shared data. What is
 to be had at neither place is replaced, and the text below the table says by what: EfficientNet-B4 and SAM's encoder by
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--gaussians", type=Path, metavar="MODEL")
-    parser.add_argument("--every", type=int, default=3)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--calibrate", type=int, default=8)
     parser.add_argument("--field", type=Path, metavar="FOLDER")
     parser.add_argument("--figure", type=Path)
@@ -80,49 +80,35 @@ def main() -> None:
     add_shared(parser)
     arguments = parser.parse_args()
     arguments.data = loader(arguments.shared) if arguments.data == "loader" else Path(arguments.data)
-    dataset = read_dataset(arguments.test or arguments.data)
+    found = read_dataset(arguments.test or arguments.data)
+    dataset = Dataset(found.name, list(found.images)[:: arguments.every])
     names = chosen(parser, arguments.methods, METHODS)
-    table = Table(dataset, arguments.every, arguments.out)
+    table = Table(dataset, arguments.out)
     with weights_folder(None, arguments.shared / "weights") as linked:
         places = Places(arguments.weights, linked, arguments.shared / "weights")
         for name in names:
-            some = Dataset(dataset.name, list(dataset.images)[:: arguments.every]) if name in SLOW else dataset
             judge, seconds, note = prepared(name, places, arguments)
-            pictures = Pictures(arguments.out / name / f"pictures_{dataset.name}", dataset, arguments.every)
-            table.add(name, run(judge, some, name, pictures.take), seconds, note)
+            pictures = Pictures(arguments.out / name / f"pictures_{dataset.name}", dataset)
+            table.add(name, run(judge, dataset, name, pictures.take), seconds, note)
     if arguments.figure:
         folders = {name: arguments.out / name / f"pictures_{dataset.name}" for name in METHODS}
-        write_figure(arguments.figure, dataset, arguments.every, folders)
+        write_figure(arguments.figure, dataset, folders)
 
 
 class Table:
-    """Rows of all methods that were evaluated below a folder, in this run or before.
+    """Rows of all methods that were evaluated below a folder, in this run or before."""
 
-    Of the fast methods on all images, and of all methods on every so-many-th.
-    """
-
-    def __init__(self, dataset: Dataset, every: int, out: Path) -> None:
-        self.dataset, self.every, self.out = dataset, every, out
+    def __init__(self, dataset: Dataset, out: Path) -> None:
+        self.dataset, self.out = dataset, out
 
     def add(self, name: str, outcomes: Sequence[Outcome], seconds: float, note: str) -> None:
-        """Adds a method, keeps its figures below the folder, and writes the tables."""
-        kept = {"note": f"{name}: {note}."}
-        if name not in SLOW:
-            kept["all"] = [name, *cells(summarise(outcomes)[0], seconds)]
-        some = outcomes if name in SLOW else outcomes[:: self.every]
-        kept["some"] = [name, *cells(summarise(some)[0], seconds)]
-        file = f"{self.dataset.name}.json"
-        write_json(self.out / name / file, {**summarise(outcomes)[0], "rows": kept})
+        """Adds a method, keeps its figures below the folder, and writes the table."""
+        found, file = summarise(outcomes)[0], f"{self.dataset.name}.json"
+        write_json(self.out / name / file, {**found, "row": [name, *cells(found, seconds)], "note": f"{name}: {note}."})
         known = [self.out / other / file for other in METHODS if (self.out / other / file).is_file()]
-        found = [json.loads(path.read_text(encoding="utf-8"))["rows"] for path in known]
-        self.write(f"methods_{self.dataset.name}", "", [rows for rows in found if "all" in rows], "all")
-        if self.every > 1:
-            self.write(f"methods_{self.dataset.name}_some", f": one image of {self.every}", found, "some")
-
-    def write(self, name: str, title: str, found: list[dict[str, Any]], key: str) -> None:
-        if found:
-            text = "\n".join(rows["note"] for rows in found)
-            write_result(name, f"Methods on {self.dataset.name}{title}", COLUMNS, [rows[key] for rows in found], text)
+        kept = [json.loads(path.read_text(encoding="utf-8")) for path in known]
+        title, text = f"Methods on {self.dataset.name}", "\n".join(one["note"] for one in kept)
+        write_result(f"methods_{self.dataset.name}", title, COLUMNS, [one["row"] for one in kept], text)
 
 
 class Places:

@@ -18,10 +18,10 @@ KINDS = 5  # of defects that are shown, beside a good part
 TILE, LABEL, LINE = 200, 130, 22  # px: a picture, the names of the methods, a line of text
 
 
-def shown(dataset: Dataset, every: int) -> list[LabelledImage]:
-    """A good image and the first of each of KINDS kinds of defects, of every so-many-th image."""
+def shown(dataset: Dataset) -> list[LabelledImage]:
+    """A good image and the first of each of KINDS kinds of defects."""
     first: dict[str, LabelledImage] = {}
-    for item in list(dataset.images)[::every]:
+    for item in dataset.images:
         first.setdefault(item.label, item)
     return list(first.values())[: KINDS + 1]
 
@@ -29,8 +29,8 @@ def shown(dataset: Dataset, every: int) -> list[LabelledImage]:
 class Pictures:
     """Keeps what a method shows on the images of the figure as files."""
 
-    def __init__(self, folder: Path, dataset: Dataset, every: int) -> None:
-        self.folder, self.names = folder, [item.name for item in shown(dataset, every)]
+    def __init__(self, folder: Path, dataset: Dataset) -> None:
+        self.folder, self.names = folder, [item.name for item in shown(dataset)]
 
     def take(self, item: LabelledImage, result: Inspection) -> None:
         """For `evaluate.run`."""
@@ -59,9 +59,9 @@ def tile(picture: Image, text: str) -> Image:
     return out
 
 
-def write_figure(path: Path, dataset: Dataset, every: int, folders: Mapping[str, Path]) -> None:
+def write_figure(path: Path, dataset: Dataset, folders: Mapping[str, Path]) -> None:
     """A row of the images with their ground truth, and one for each of `folders` that has pictures."""
-    rows = [_row("image", [_truth(item) for item in shown(dataset, every)])]
+    rows = [_row("image", [_truth(item) for item in shown(dataset)])]
     for name, folder in folders.items():
         files = sorted(folder.glob("*.png"), key=lambda file: int(file.stem))
         if files:
