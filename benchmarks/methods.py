@@ -1,15 +1,15 @@
 """Method presets beside one another on one data set: trained or given the same Gaussians, evaluated, one table.
 
     python benchmarks/methods.py OUT [--data loader] [--test FOLDER] [--methods pad,pad_deep,...] [--budget 420]
-        [--gaussians MODEL] [--every 1] [--calibrate 8] [--field FOLDER] [--figure FILE] [--set KEY=VALUE]
+        [--gaussians MODEL] [--every 1] [--calibrate 1] [--field FOLDER] [--figure FILE] [--set KEY=VALUE]
         [--shared FOLDER] [--weights FOLDER]
 
 --data: a folder in MAD's layout, or "loader" of the shared data; --test: one whose images are judged in its place.
 --gaussians: a model of the same data by `pad`, whose Gaussians and photographs all methods take over, each with a map
-and a calibration of its own. --every: so-many-th of the test images is judged. --calibrate: methods which descend for
-each image (splatpose, igspad, omniposead) are calibrated by every so-many-th fitted view and every second held-out one.
---field: what benchmarks/radiance_field.py left, for omniposead. --figure: six images through all methods that were
-evaluated below OUT.
+and a calibration of its own. --every: so-many-th of the test images is judged. --calibrate: of methods that learn no
+residuals, every so-many-th fitted view and every second held-out one give the threshold. --field: what
+benchmarks/radiance_field.py left, for omniposead. --figure: six images through all methods that were evaluated
+below OUT.
 
 Published weights are taken from --weights (else where `pad weights fetch` puts them) and from the shared data. What is
 to be had at neither place is replaced, and the text below the table says by what: EfficientNet-B4 and SAM's encoder by
@@ -49,7 +49,6 @@ from pad_ros.reporting.output import write_json
 from pad_ros.training.train import train
 
 METHODS = ("pad", "pad_deep", "splatpose_plus", "background", "patchcore", "splatpose", "igspad", "omniposead")
-SLOW = ("splatpose", "igspad", "omniposead")
 BACKBONE = "scoring.backbone=efficientnet_lite0"
 REPLACEMENTS = {
     "efficientnet-b4": BACKBONE,
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--gaussians", type=Path, metavar="MODEL")
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--calibrate", type=int, default=8)
+    parser.add_argument("--calibrate", type=int, default=1)
     parser.add_argument("--field", type=Path, metavar="FOLDER")
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--weights", type=Path)
@@ -161,7 +160,7 @@ def prepared(name: str, places: Places, arguments: argparse.Namespace) -> tuple[
                           false_reject_rate=FALSE_REJECT_RATE, networks=networks)  # fmt: skip
         else:
             base = replace(ReferenceModel.load(arguments.gaussians), networks=networks)
-            every = arguments.calibrate if name in SLOW else 1
+            every = 1 if method.scoring.comparison == "calibrated" else arguments.calibrate
             model = with_gaussians_of(base, method, views, arguments.out, (every, arguments.field, FALSE_REJECT_RATE))
         model.save(place)
     inspector = Inspector.load(place)
