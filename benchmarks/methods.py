@@ -171,7 +171,7 @@ def prepared(name: str, places: Places, arguments: argparse.Namespace) -> tuple[
 def changes(model: ReferenceModel) -> list[str]:
     """Settings that differ from the preset's, but for those of parts that the method does not have."""
     preset, unused = load_method(model.method).to_dict(), {"nerf" if model.nerf is None else "splatting"}
-    if not model.settings["optimization"]["steps"]:
+    if not model.settings.get("optimization", {}).get("steps"):  # older models do not know it
         unused.add("optimization")
     return [
         f"{group}.{key}={value}"
