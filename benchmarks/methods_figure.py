@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from pad_ros.decision.inspection import Inspection
-from pad_ros.evaluation.dataset import Dataset, LabelledImage
+from pad_ros.evaluation.dataset import GOOD, Dataset, LabelledImage
 from pad_ros.imaging.images import Image
 from pad_ros.reporting.output import make_folder
 from pad_ros.reporting.pictures import heatmap_overlay, mask_overlay
 
-KINDS = 5  # of defects that are shown, beside a good part
+DEFECTS = 5  # that are shown, beside a good part
 TILE, LABEL, LINE = 200, 130, 22  # px: a picture, the names of the methods, a line of text
 
 
 def shown(dataset: Dataset) -> list[LabelledImage]:
-    """A good image and the first of each of KINDS kinds of defects."""
-    first: dict[str, LabelledImage] = {}
+    """A good image and DEFECTS others, of each kind of defect in turn."""
+    kinds: dict[str, list[LabelledImage]] = {}
     for item in dataset.images:
-        first.setdefault(item.label, item)
-    return list(first.values())[: KINDS + 1]
+        kinds.setdefault(item.label, []).append(item)
+    good = kinds.pop(GOOD, [])[:1]
+    return good + [item for turn in zip_longest(*kinds.values()) for item in turn if item is not None][:DEFECTS]
 
 
 class Pictures:
