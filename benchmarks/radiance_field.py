@@ -26,7 +26,7 @@ from pad_ros.training import nerf_fit
 from pad_ros.training.fitting import split
 
 TOY = ("nerf.layers=3", "nerf.width=48", "nerf.frequencies=5", "nerf.view_frequencies=1", "nerf.samples=16",
-       "nerf.fine_samples=16", "nerf.rays=384", "nerf.learning_rate=5e-3", "nerf.max_side=48")  # fmt: skip
+       "nerf.fine_samples=16", "nerf.rays=384", "nerf.learning_rate=0.005", "nerf.max_side=48")  # fmt: skip
 COLUMNS = ("seconds of one core", "dB, whole view", "dB on the part")
 
 
