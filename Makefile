@@ -49,6 +49,7 @@ test-fast: setup
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/gpu.py $(if $(DATASET),--dataset $(DATASET))
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,11 +1,11 @@
 """Backbones beside one another, on the Gaussians of a trained model: as the calibrated cue, and as published.
 
     python benchmarks/backbones.py MODEL DATASET OUT [--cues 1:0.25,2:0.25] [--comparisons calibrated,recipe]
-        [--shared FOLDER]
+        [--networks efficientnet-lite0,mobilenet-v2] [--title NAME] [--shared FOLDER]
 
-MODEL was trained on DATASET by `pad`. Everything after the Gaussians is calibrated anew for each row. --cues: levels of
-the backbone and weights beside the colours, LEVEL:WEIGHT. EfficientNet-Lite0 comes from its Python package or from the
-shared data, MobileNetV2 from the shared data (see stand_in.py).
+MODEL was trained on DATASET by `pad`. Each row is calibrated anew on its Gaussians; poses are found once for all rows.
+--cues: levels of the backbone and weights beside the colours, LEVEL:WEIGHT. EfficientNet-Lite0 comes from its Python
+package or from the shared data, MobileNetV2 from the shared data (see stand_in.py).
 """
 
 from __future__ import annotations
@@ -13,42 +13,69 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from ablation import COLUMNS, judge
 from common import add_shared, option_parser, write_result
 from localization import weights_folder
 from methods import Places
+from remembered import digest, remembered
 
-from pad_ros.comparison.features import CUES, Cue, feature_difference
-from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.comparison import calibrated
+from pad_ros.comparison.features import CUES, Cue, cue_of, feature_difference
+from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.imaging import images
+from pad_ros.imaging.views import ReferenceViews
 from pad_ros.inspector import Inspector
 from pad_ros.io.read_views import read_views
+from pad_ros.localization.cascade import Cascade
+from pad_ros.localization.result import Localization
 from pad_ros.model import ReferenceModel
 from pad_ros.networks.backbones import Backbone
 from pad_ros.networks.network import Network
 
 NAMES = ("efficientnet-lite0", "mobilenet-v2")
 TIMED = 10  # images
+TEXT = (
+    "EfficientNet-Lite0: its published ImageNet weights. MobileNetV2: a stand-in for the float weights of torchvision, "
+    "which could not be had: the int8 ImageNet weights of Google's Coral test data, scaled back. Rates at each row's "
+    "own threshold."
+)
 
 
 def main() -> None:
     parser = option_parser(__doc__, "model", "dataset", "out")
     parser.add_argument("--cues", type=cues, default=cues("1:0.25,1:0.5,2:0.25,2:0.5,3:0.25"))
     parser.add_argument("--comparisons", default="calibrated,recipe")
+    parser.add_argument("--networks", default=",".join(NAMES))
+    parser.add_argument("--title", default="", help="of the result, in place of the data set's name")
     add_shared(parser)
     arguments = parser.parse_args()
     views, dataset = read_views(arguments.dataset), read_dataset(arguments.dataset)
     model = ReferenceModel.load(arguments.model)
     with weights_folder(None, arguments.shared / "weights") as linked:
         places = Places(None, linked, arguments.shared / "weights")
-        networks = [found for name in NAMES if (found := places.find(name)) is not None]
+        networks = [found for name in arguments.networks.split(",") if (found := places.find(name)) is not None]
+    with found_once():
+        compare(arguments, model, views, dataset, networks)
+
+
+def compare(
+    arguments: argparse.Namespace, model: ReferenceModel, views: ReferenceViews, dataset: Dataset,
+    networks: list[Network],
+) -> None:  # fmt: skip
+    """Judges the data set in each row, and writes the table."""
     rows: list[list[object]] = []
 
     def row(name: str, cue: str, changed: ReferenceModel, overrides: list[str], ms: float | None) -> None:
         found = judge(changed, overrides, views, dataset, arguments.out / f"{len(rows)}")
         rows.append([name, cue, *(found[c] for c in COLUMNS), ms])
-        print(rows[-1], flush=True)
+        columns = ["backbone", "cue or comparison", *COLUMNS, "CPU ms of the cue"]
+        write_result(
+            f"backbones_{arguments.title or dataset.name}", f"Backbones on {dataset.name}", columns, rows, TEXT
+        )
 
     kinds = arguments.comparisons.split(",")
     if "calibrated" in kinds:
@@ -64,8 +91,24 @@ def main() -> None:
             if kind != "calibrated":
                 once = [setting, f"scoring.comparison={kind}", "scoring.photographs=0", "scoring.scales=[4.0]"]
                 row(network.name, kind, changed, once, None)
-    columns = ["backbone", "cue or comparison", *COLUMNS, "ms of the cue"]
-    write_result(f"backbones_{dataset.name}", f"Backbones on {dataset.name}", columns, rows)
+
+
+@contextmanager
+def found_once() -> Iterator[None]:
+    """Poses do not depend on the comparison, nor features on the weight of their cue."""
+    localize = Cascade.localize
+
+    def without_rendering(*given: Any) -> Localization:
+        return dataclasses.replace(localize(*given), rendering=None)  # its channels are those of one comparison
+
+    Cascade.localize = without_rendering
+    pose = lambda cascade, query, prior=None: (digest(query.image), cascade.strategies[0].verifier.limits)  # noqa: E731
+    cue = lambda image, reference, backbone: (  # noqa: E731
+        backbone.name, cue_of(backbone).level, digest(image, reference.rgb, reference.photographs)
+    )  # fmt: skip
+    with remembered(Cascade, "localize", pose), remembered(calibrated, "feature_difference", cue):
+        yield
+    Cascade.localize = localize
 
 
 def cues(text: str) -> list[Cue]:
@@ -78,16 +121,16 @@ def cues(text: str) -> list[Cue]:
 
 
 def milliseconds(model: ReferenceModel, network: Network, queries: list[images.Image]) -> float:
-    """Mean time that the features of a query take, candidates of the reference included."""
+    """Mean time of all cores that comparing the features of a query takes, so that other work does not count."""
     inspector, backbone = Inspector(model), Backbone(network)
     prepared = [inspector.prepare(query) for query in queries]
     found = [(query, inspector.localize(query)) for query in prepared]
     pairs = [(q.undistorted, inspector.render(q, at)) for q, at in found if at.pose is not None]
     feature_difference(*pairs[0], backbone)
-    began = time.perf_counter()
+    began = time.process_time()
     for image, rendering in pairs:
         feature_difference(image, rendering, backbone)
-    return round(1000 * (time.perf_counter() - began) / len(pairs), 1)
+    return round(1000 * (time.process_time() - began) / len(pairs), 1)
 
 
 if __name__ == "__main__":

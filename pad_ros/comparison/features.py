@@ -15,6 +15,7 @@ from ..rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
 
+NEAR_PIXELS = 7  # px: side of the square that decides which picture is nearest in colour
 COMPARED_MARGIN = 16  # px around the part that are compared
 
 
@@ -39,22 +40,33 @@ def cue_of(backbone: Backbone | None) -> Cue:
 def feature_difference(image: Image, rendering: ReferenceRendering, backbone: Backbone) -> Floats:
     """How far the features of the query are from those of the reference [H, W]: the cosine distance.
 
-    Of the reference's candidates (the rendering, and each photograph completed by it) the nearest counts. Zero away
-    from the part.
+    The reference is put together of the rendering and what photographs saw: at each place what is nearest in colour to
+    the query, so that the network runs once and not for each of them. Zero away from the part.
     """
     height, width = image.shape[:2]
     out = np.zeros((height, width), np.float32)
     x0, y0, x1, y1 = mask_box(rendering.alpha > 0.05, COMPARED_MARGIN) or (0, 0, width, height)
     part = np.s_[y0:y1, x0:x1]
-    rendered = rendering.rgb8[part]
-    pairs = zip(rendering.photographs, rendering.seen, strict=True)
-    candidates = [np.where(seen[part][..., None], photograph[part], rendered) for photograph, seen in pairs]
-    query = _directions(image[part], backbone)
-    # One by one: the first layers of a large image take much memory.
-    cosines = [np.einsum("chw,chw->hw", query, _directions(other, backbone)) for other in (rendered, *candidates)]
-    distance = np.maximum(1 - np.max(cosines, axis=0), 0)
-    out[part] = cv2.resize(distance, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    reference = nearest_in_colour(image[part], rendering.cropped(part))
+    distance = 1 - np.einsum("chw,chw->hw", _directions(image[part], backbone), _directions(reference, backbone))
+    out[part] = cv2.resize(np.maximum(distance, 0), (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def nearest_in_colour(image: Image, rendering: ReferenceRendering) -> Image:
+    """[H, W, 3]: the rendering, but where a photograph is nearer to the query around a pixel, the photograph."""
+    best, least = rendering.rgb8, _around(image, rendering.rgb8)
+    for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
+        difference = np.where(seen, _around(image, photograph), np.inf)
+        nearer = difference < least
+        best, least = np.where(nearer[..., None], photograph, best), np.where(nearer, difference, least)
+    return best
+
+
+def _around(image: Image, other: Image) -> Floats:
+    """Mean difference of the colours around each pixel [H, W]."""
+    difference = cv2.absdiff(image, other).sum(axis=2, dtype=np.float32)
+    return np.asarray(cv2.blur(difference, (NEAR_PIXELS, NEAR_PIXELS)))
 
 
 def _directions(image: Image, backbone: Backbone) -> Floats:

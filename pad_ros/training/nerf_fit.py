@@ -26,6 +26,7 @@ from .initialise import SH_C0, hull_points, part_bounds
 from .splatting import RenderingQuality
 
 DECAY = 0.1  # of the learning rate, over the whole fit (Mildenhall et al. 2020, section 5.3)
+PART_SHARE = 0.7  # of each step's rays at least: the part, of which the box holds less than its surroundings
 HULL_POINTS = 20_000
 BOX_MARGIN = 0.03  # of the box's diagonal, around the visual hull
 SURFACE_VIEWS, SURFACE_PIXELS = 24, 96  # renderings that surface points come from, and their longer side
@@ -38,15 +39,15 @@ def fit_nerf(
 ) -> Nerf:  # fmt: skip
     """The field that reproduces the views (with poses and masks), after `seconds` or `settings.steps`.
 
-    Both networks learn the colours of random rays through the box around the part, by Adam (section 5.3). TrainingError
-    without a plain background.
+    Both networks learn the colours of random rays through the box around the part, by Adam (section 5.3); unlike there,
+    more of them meet the part. TrainingError without a plain background.
     """
     if background.colour is None or any(view.mask is None for view in views):
         raise TrainingError("a radiance field is learned from views of a part before a plain background, or with masks")
     rng = np.random.default_rng(seed)
     began = time.monotonic()
     field = RadianceField(_begun(_box(views, sfm_map, rng), settings, rng), device)
-    rays, colours = _training_rays([_reduced(view, settings.max_side) for view in views], field)
+    rays, colours, part = _training_rays([_reduced(view, settings.max_side) for view in views], field)
     behind = torch.tensor(background.rgb01, dtype=torch.float32, device=device)
     parameters = [parameter.requires_grad_() for parameter in field.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
@@ -59,6 +60,8 @@ def fit_nerf(
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * DECAY**share
             chosen = torch.randint(len(colours), (settings.rays,), generator=generator, device=device)
+            own = round(PART_SHARE * settings.rays)
+            chosen[:own] = part[torch.randint(len(part), (own,), generator=generator, device=device)]
             found, wanted = field.render(rays.take(chosen), behind, generator), colours[chosen]
             loss = ((found.rgb - wanted) ** 2).mean() + ((found.coarse - wanted) ** 2).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -148,12 +151,12 @@ def _reduced(view: View, side: int) -> View:
     return replace(view, image=image, mask=mask, camera=view.camera.resized(*size))
 
 
-def _training_rays(views: Sequence[View], field: RadianceField) -> tuple[Rays, torch.Tensor]:
-    """All rays of the views that pass the box, and the colours [N, 3] that they are to have."""
+def _training_rays(views: Sequence[View], field: RadianceField) -> tuple[Rays, torch.Tensor, torch.Tensor]:
+    """All rays of the views that pass the box, the colours [N, 3] they are to have, and which [M] show the part."""
     device = field.bounds.device
-    found, colours = [], []
+    found, colours, masks = [], [], []
     for view in views:
-        assert view.pose is not None
+        assert view.pose is not None and view.mask is not None
         rows, columns = np.mgrid[: view.camera.height, : view.camera.width]
         pixels = torch.from_numpy(np.stack([columns, rows], axis=-1).reshape(-1, 2).astype(np.float32) + 0.5)
         rays = Rays.through(pixels.to(device), *on_device(view.camera, view.pose, str(device)))
@@ -161,5 +164,9 @@ def _training_rays(views: Sequence[View], field: RadianceField) -> tuple[Rays, t
         found.append(rays.take(far > near))
         wanted = torch.from_numpy(view.image.reshape(-1, 3).astype(np.float32) / np.float32(255)).to(device)
         colours.append(wanted[far > near])
+        masks.append(torch.from_numpy(view.mask.ravel()).to(device)[far > near])
     origins, directions = torch.cat([r.origins for r in found]), torch.cat([r.directions for r in found])
-    return Rays(origins, directions), torch.cat(colours)
+    part = torch.cat(masks).nonzero()[:, 0]
+    if not len(part):
+        raise TrainingError("no view shows the part where it is expected: check poses and masks")
+    return Rays(origins, directions), torch.cat(colours), part

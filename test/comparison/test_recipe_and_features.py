@@ -118,7 +118,7 @@ def test_without_statistics_the_residual_is_the_evidence(rendering):
 
 def test_presets_name_their_networks_and_settings_are_checked():
     assert load_method("pad").networks == ()
-    assert load_method("pad_deep").networks == ("xfeat", "mobilenet-v2")
+    assert load_method("pad_deep").networks == ("xfeat", "efficientnet-lite0")
     plus = load_method("splatpose_plus")
     assert plus.networks == ("aliked-n16", "lightglue-aliked", "netvlad", "efficientnet-b4")
     assert (plus.splatting.steps, plus.splatting.sh_degree, plus.scoring.comparison) == (15_000, 3, "recipe")
