@@ -56,6 +56,7 @@ def main() -> int:
     for on in pools:
         if "overhead" in what:
             rows.append(overhead(arguments.out / on, on))
+            print(*rows[-1], flush=True)
         if "kill" in what:
             row, missing = killed(arguments.out / on, on)
             rows.append(row)
@@ -72,7 +73,9 @@ def main() -> int:
             "other. Load: mean number of processes that want a core, before and after; above the number of cores "
             "others took part of them, and two workers get a larger share than one."
         )
-        write_result("scale_out", "Many parts: overhead, workers, a killed worker", columns, rows, text)
+        measured = [name for name in what if name != "simulate"]
+        title = f"Many parts on {' and '.join(pools)}: {', '.join(measured)}"
+        write_result("_".join(["scale_out", *pools, *measured]), title, columns, rows, text)
     if "simulate" in what:
         simulate()
     return int(lost > 0)

@@ -68,10 +68,10 @@ def read_figures(command: str, folder: Path) -> dict[str, float | None]:
 
 
 def badness(command: str, found: Mapping[str, float | None]) -> tuple[float, ...]:
-    """Larger for worse parts; a figure that is missing is the worst."""
+    """Larger for worse parts; a figure that is missing, as of escapes where no image is defective, says nothing."""
     compared = [figure for figure in FIGURES[command][1] if figure.worse]
     values = [(figure.worse, found.get(figure.title)) for figure in compared]
-    return tuple(math.inf if value is None else worse * value for worse, value in values)
+    return tuple(-math.inf if value is None else worse * value for worse, value in values)
 
 
 def _value(document: Any, path: tuple[str | int, ...]) -> float | None:

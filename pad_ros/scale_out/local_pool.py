@@ -110,11 +110,9 @@ def _serve(pipe: Connection) -> None:
 
 def _cards(share: float, number: int) -> dict[str, str]:
     """The one graphics card of a worker: number / (workers per card). None is seen by those that need none."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not share:
-        return {"CUDA_VISIBLE_DEVICES": ""}
-    card = int(number * share)
-    return {"CUDA_VISIBLE_DEVICES": given.split(",")[card] if given else str(card)}
+    card, given = int(number * share), os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    chosen = given[card % len(given)] or str(card)
+    return {"CUDA_VISIBLE_DEVICES": chosen if share else ""}
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def run_on_ray(
         options["address"] = address
     elif "RAY_ADDRESS" not in os.environ:
         options.update(num_cpus=workers * resources.cpus, include_dashboard=False)
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as with --on local; Ray's 15 starves on a busy machine
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:

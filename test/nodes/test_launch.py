@@ -385,9 +385,11 @@ def test_nodes_start_with_the_parameter_files(path, bundle, tmp_path):
                 options = {"overrides": own.get(name, {})}
             else:
                 options = {"load": FakeInspector.load, "overrides": {"model": str(bundle)}}
-            node = node_class(namespace="line/cell_1", **options)
+            namespace = "line/cell_1" if "**" in key else key.rpartition("/")[0]
+            node = node_class(namespace=namespace, **options)
             for parameter, value in yaml.safe_load(path.read_text())[key]["ros__parameters"].items():
-                assert node.get_parameter(parameter).value == value, parameter
+                expected = options["overrides"].get(parameter, value)
+                assert node.get_parameter(parameter).value == expected, parameter
             (node.close if hasattr(node, "close") else node.destroy_node)()
         finally:
             rclpy.try_shutdown()
