@@ -24,13 +24,8 @@ from .imaging.geometry import Array, Camera
 from .imaging.images import Image, validate
 from .imaging.rect import Rect
 from .imaging.scene import Scene
-<<<<<<< HEAD
-from .localization.alignment import shifted
-from .localization.appearance import Appearance, poses_in_gaps
-=======
 from .localization.alignment import moved_to
-from .localization.appearance import Appearance
->>>>>>> speed
+from .localization.appearance import Appearance, poses_in_gaps
 from .localization.cascade import (
     ByAppearance,
     BySurroundings,
@@ -42,13 +37,9 @@ from .localization.cascade import (
     Tracking,
 )  # fmt: skip
 from .localization.descent import Descent
-<<<<<<< HEAD
-from .localization.localizer import MIN_WINDOW, Localizer
-from .localization.refinement import reduced_camera
-=======
 from .localization.features import MIN_WINDOW
 from .localization.localizer import Localizer
->>>>>>> speed
+from .localization.refinement import reduced_camera
 from .localization.result import Localization
 from .localization.sfm_map import SfmMap
 from .localization.verification import PoseLimits, PoseVerifier

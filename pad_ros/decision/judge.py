@@ -94,7 +94,6 @@ def _why_no_pass(evidence: Evidence, calibration: Calibration) -> tuple[Reason, 
     return None
 
 
-<<<<<<< HEAD
 def _why_not_sure(score: float, conditions: Conditions, calibration: Calibration) -> tuple[Reason, str] | None:
     """Compression raises the scores of good parts and lowers those of faint defects."""
     if conditions.compression > calibration.conditions.max_compression and score > calibration.surely_below:
@@ -104,7 +103,8 @@ def _why_not_sure(score: float, conditions: Conditions, calibration: Calibration
             "detail; send images with less compression"
         )
     return None
-=======
+
+
 def _enlarged(defect: DefectRegion, query: PreparedQuery, shape: tuple[int, ...]) -> DefectRegion:
     """A region found in a shrunk query, in pixels of the whole one [H, W, ...]."""
     if query.whole is None:
@@ -113,7 +113,6 @@ def _enlarged(defect: DefectRegion, query: PreparedQuery, shape: tuple[int, ...]
     x, y, w, h = defect.box
     box = Rect(int(x * across), int(y * down), math.ceil((x + w) * across), math.ceil((y + h) * down)).clipped(shape)
     return replace(defect, box=box.xywh, area=round(defect.area * across * down))
->>>>>>> speed
 
 
 def _on_query_pixels(rendering: ReferenceRendering, camera: Camera) -> ReferenceRendering:
