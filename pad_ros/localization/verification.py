@@ -118,8 +118,8 @@ class PoseVerifier:
             if lit.plain and not cut_off and not refined.loss > self.limits.convincing_loss:
                 return refined
             # The part alone must be explained: not the ground behind it, nor how another light shades it.
-            made = plain.get(refined.rendered_from)
-            rendering = self._renderer.part(camera, refined.pose) if made is None else moved_to(refined.pose, made)
+            made = plain.get(refined.rendered_from) or self._renderer.part(camera, refined.rendered_from)
+            rendering = moved_to(refined.pose, made)
             final = query.lit_by(rendering)
             loss = unexplained(final.image, final.cut_off(final.shaded) if lit.plain else final.in_place)
             return replace(refined, rendering=rendering, loss=loss)
