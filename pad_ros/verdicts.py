@@ -35,7 +35,7 @@ class Reason(IntEnum):
     PARTIAL_VIEW = 25  # too little of the part is in the picture
     LIGHT = 26  # light or exposure beyond what was calibrated
     RESOLUTION = 27  # the part has too few pixels
-    BLUR = 28  # the image is less sharp than the calibrated views
+    BLUR = 28  # less sharp than the calibrated views, interlaced, or compressed more and near the threshold
     UNCALIBRATED = 30  # the model has no threshold
     NO_MODEL = 31  # no model loaded, or it is being changed
     TIMEOUT = 40  # no verdict within the deadline
