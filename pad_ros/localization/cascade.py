@@ -35,7 +35,8 @@ TRACKED = Localization(None, Reason.NONE, "tracked")  # what a tracked pose is p
 class Search:
     """The search for one query's pose: what earlier strategies found serves later ones.
 
-    prior: the localization of the frame before. failure: the best reason so far why there is no pose.
+    prior: the localization of the frame before. failure: the best reason so far why there is no pose. candidate: a
+    pose that counts if no later one explains the image better.
     """
 
     query: PreparedQuery
@@ -43,6 +44,7 @@ class Search:
     tracked: Refinement | None = None
     estimate: CoarseEstimate | None = None
     failure: Localization | None = None
+    candidate: Localization | None = None
     attempts: list[Attempt] = field(default_factory=list)
 
 
@@ -74,7 +76,7 @@ class Cascade:
                     search.attempts.append(Attempt(strategy.name, "accepted", found.loss))
                 return replace(found, attempts=tuple(search.attempts))
         failure = search.failure or Localization(None, Reason.NOT_LOCALIZED, "no strategy found a pose")
-        return replace(failure, attempts=tuple(search.attempts))
+        return replace(search.candidate or failure, attempts=tuple(search.attempts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,12 +154,20 @@ class CoarseMatching:
             search.attempts.append(Attempt(self.name, estimate.found.reason_text))
             return None
         refined = self.verifier.settle(search.query, estimate.found.pose)
-        convincing = self.verifier.limits.convincing_loss
-        found = self.verifier.accept(refined, estimate.found, convincing)
-        found = found or self._confirmed(refined, estimate.found, search, estimate)
-        if found is None:
-            search.attempts.append(Attempt(self.name, "not convincing", refined.loss))
-        return found
+        found = self.verifier.accept(refined, estimate.found, self.verifier.limits.convincing_loss)
+        if found is not None and not self._may_be_beaten(found):
+            return found
+        if (confirmed := self._confirmed(refined, estimate.found, search, estimate)) is not None:
+            return confirmed
+        search.candidate = found
+        outcome = "not convincing" if found is None else "few features agree: others are tried too"
+        search.attempts.append(Attempt(self.name, outcome, refined.loss))
+        return None
+
+    def _may_be_beaten(self, found: Localization) -> bool:
+        """Flat parts seen edge-on may end some degrees off, with the loss of a good view."""
+        clear = found.loss <= CLEAR_SHARE * self.verifier.limits.convincing_loss
+        return not clear and found.inliers < self.localizer.settings.min_inliers
 
     def _confirmed(
         self, refined: Refinement, found: Localization, search: Search, estimate: CoarseEstimate
@@ -243,6 +253,8 @@ class ByAppearance:
                     break
         located = Localization(None, Reason.NONE, "localized by appearance")
         found = None if best is None else verifier.accept(best, located, convincing)
-        if found is None:
+        known = search.candidate
+        if found is None or known is not None and known.loss <= found.loss:
             search.attempts.append(Attempt(self.name, "not convincing", float("nan") if best is None else best.loss))
+            return None
         return found

@@ -14,7 +14,9 @@ from pad_ros.localization.appearance import poses_in_gaps
 from pad_ros.localization.cascade import Cascade
 from pad_ros.localization.features import Features
 from pad_ros.localization.localizer import CoarseEstimate, Localizer
+from pad_ros.localization.refinement import Refinement
 from pad_ros.localization.result import Attempt, Localization
+from pad_ros.localization.verification import PoseVerifier
 from pad_ros.photometry.prepared_query import PreparedQuery
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.calibration import take_photographs
@@ -223,6 +225,28 @@ def test_a_coarse_estimate_counts_only_where_it_convinces(inspector, monkeypatch
     assert found.attempts[0].strategy == "coarse matching"
     if convinces:
         assert (found.inliers, found.matches) == (9, 20) and rotation_angle(found.pose, POSES[0]) < np.radians(0.15)
+
+
+@pytest.mark.parametrize("inliers, loss, counts", [(9, 0.028, False), (9, 0.02, True), (30, 0.028, True)])
+def test_a_pose_that_few_features_agree_with_gives_way_to_a_better_one(monkeypatch, inliers, loss, counts):
+    """A largest loss of .05 gives .03 that convinces and .0225 that needs no rival."""
+    wrong, settle = put_off(POSES[0], 6.0, 0.005, np.random.default_rng(0)), PoseVerifier.settle
+    estimate = coarse_estimate(2.0)
+    estimate = replace(estimate, found=replace(estimate.found, inliers=inliers))
+    ended = Refinement(wrong, True, loss, loss, 1e-8 * np.eye(6), Renderer(PART, WHITE).part(CAMERA, wrong), wrong)
+    monkeypatch.setattr(pad_ros.inspector, "poses_in_gaps", poses_in_gaps)
+    monkeypatch.setattr(Localizer, "coarse_estimate", lambda self, query: estimate)
+    monkeypatch.setattr(
+        PoseVerifier,
+        "settle",
+        lambda self, query, pose, last=None: ended if pose is estimate.found.pose else settle(self, query, pose, last),
+    )
+    found = located(make_box_inspector(), photograph(POSES[0]))
+    assert (found.pose is wrong) == counts
+    if not counts:
+        assert found.reason_text == "localized by appearance" and rotation_angle(found.pose, POSES[0]) < np.radians(0.2)
+    monkeypatch.setattr(pad_ros.inspector.ByAppearance, "attempt", lambda self, search: None)
+    assert located(make_box_inspector(), photograph(POSES[0])).pose is wrong  # where nothing else is found
 
 
 @pytest.mark.parametrize("share, confirmed, counts", [(0.8, True, True), (0.8, False, False), (1.1, True, False)])
