@@ -107,11 +107,15 @@ def measure_conditions(query: PreparedQuery, rendering: ReferenceRendering, outl
     shown = 1.0
     if query.background.colour is not None and not _within_frame(rendering):
         shown = share_in_frame(outline, query.pinhole, rendering.pose)
-    # As the camera sent it: undistortion mixes rows and blocks.
-    solid = distort_map(rendering.alpha, query.camera) > SOLID
+    # As the camera sent it: undistorting and shrinking mix rows and blocks.
+    sent = (query.whole or query).image
+    alpha = distort_map(rendering.alpha, query.camera)
+    if query.whole is not None:
+        alpha = cv2.resize(alpha, (sent.shape[1], sent.shape[0]), interpolation=cv2.INTER_LINEAR)
+    solid = alpha > SOLID
     return Conditions(
         shown * (1 - clipped), clipped, lit.light_change, lit.light.known, resolution(rendering, outline),
-        sharpness(lit.image, rendering), field_shift(query.image, solid), compression(query.image, solid),
+        sharpness(lit.image, rendering), field_shift(sent, solid), compression(sent, solid),
     )  # fmt: skip
 
 

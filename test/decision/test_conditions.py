@@ -126,6 +126,17 @@ def test_interlacing_and_compression_are_measured_in_the_image_as_sent():
     assert abs(whole.compression) < 0.1 and lossy.compression > 0.3
 
 
+def test_interlacing_and_compression_are_measured_in_large_images_before_they_are_shrunk(rendering):
+    large = CAMERA.resized(4 * CAMERA.width, 4 * CAMERA.height)
+    sent = RENDERER.render(large, POSE).rgb8
+    interlaced, packed = sent.copy(), cv2.imdecode(cv2.imencode(".jpg", sent, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 1)
+    interlaced[::2] = np.roll(sent, 3, axis=1)[::2]
+    shrunk = [query(image, large).of_size(CAMERA) for image in (sent, interlaced, packed)]
+    whole, torn, lossy = (measure_conditions(q, rendering, OUTLINE) for q in shrunk)
+    assert whole.field_shift < 0.1 and torn.field_shift > 0.5
+    assert whole.compression < 0.2 < lossy.compression
+
+
 @pytest.mark.parametrize(
     ("score", "compression", "verdict"),
     [(1.99, 0.1, Verdict.PASS), (1.99, 0.5, Verdict.HOLD), (1.0, 0.5, Verdict.PASS), (2.01, 0.5, Verdict.REJECT),
