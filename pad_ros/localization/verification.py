@@ -80,7 +80,9 @@ class PoseVerifier:
     def at_model_scale(self, query: PreparedQuery, pose: Pose) -> PreparedQuery:
         """The query, shrunk where it shows the part at `pose` with clearly more pixels than the reference views do."""
         depth = float(pose.transform(self._centre[None])[0, 2])
-        finer = math.sqrt(query.camera.fx * query.camera.fy) / max(depth, 1e-9) / self._resolution
+        if depth <= 0:  # behind the camera
+            return query
+        finer = math.sqrt(query.camera.fx * query.camera.fy) / depth / self._resolution
         return query.shrunk(finer) if finer >= LEAST_FINER else query
 
     def refine(self, query: PreparedQuery, pose: Pose, last: ReferenceRendering | None = None) -> Refinement:

@@ -44,6 +44,16 @@ def test_two_cells_share_a_model_and_take_turns(graph, monkeypatch):
     assert max(most) == 1 and len(most) == 6
 
 
+@pytest.mark.parametrize("differs", [{"min_view_share": 0.5}, {"roi": "8,8,32,32"}, {"device": "cpu"}])
+def test_cells_that_look_differently_do_not_share_an_inspector(graph, differs):
+    """With that of the other a part half out of sight could pass."""
+    left = graph.add(CellNode, namespace="left")
+    given = {"model": str(graph.model), **differs}
+    right = CellNode(load=FakeInspector.load, overrides=given, namespace="right", models=left.models)
+    graph.add_node(right)
+    assert right.problem == "" and right.inspector is not left.inspector
+
+
 def test_namespaces_are_checked(capsys, monkeypatch):
     assert len(cell_makers(["left", "/right"])) == 2
     for names, text in (([], "give the namespace"), (["a", "/a"], "two cells"), (["two words"], "no namespace")):

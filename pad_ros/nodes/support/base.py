@@ -207,7 +207,8 @@ class StageNode(LifecycleNode):
 
     def _ready(self, path: str, expected_hash: str = "") -> Inspector:
         """The model at `path`, warmed up; as it was loaded before where neither it nor the background has changed."""
-        folder, given = Path(path), self.parameters.get("background")
+        folder, given, device = Path(path), self.parameters.get("background"), self.parameters["device"]
+        least = self.parameters.get("min_view_share", 0.0)
         check_location(folder, self.parameters["models_root"])
 
         def check(inspector: Inspector) -> None:
@@ -216,15 +217,16 @@ class StageNode(LifecycleNode):
                 raise ModelError(f"{path}: the model's hash is {found}, {expected_hash[:80]} was asked for")
 
         def make() -> Inspector:
-            least = self.parameters.get("min_view_share", 0.0)
             scene = Scene.read([Path(given)] if given else [], self._region, least)
-            inspector = self._load(folder, self.parameters["device"], scene)
+            inspector = self._load(folder, device, scene)
             check(inspector)
             inspector.model.name.encode()  # a name that is not UTF-8 fits into no message
             self.prepare(inspector)
             return inspector
 
-        inspector = self.models.get(folder, stamp_of(Path(given)) if given else (), make)
+        # All that it is made for: cells that share the models may look elsewhere, or ask for more of the part.
+        made_for = device, self._region, least, given, stamp_of(Path(given)) if given else ()
+        inspector = self.models.get(folder, made_for, make)
         check(inspector)  # it may have been loaded for somebody who asked for no hash
         return inspector
 
