@@ -4,7 +4,7 @@
 
 Rendering and fitting are measured on a synthetic shell of Gaussians. With a data set (transforms.json, as `pad train`
 takes it) a model is trained to --steps iterations as well, and its test images are inspected at their own size and at
-twice that. Takes under ten minutes on one card. Exit status 3 without a CUDA device or gsplat.
+twice that. Exit status 3 without a CUDA device or gsplat.
 """
 
 from __future__ import annotations
