@@ -68,7 +68,7 @@ class SplattingSettings:
 
     gaussians: int = bounded(30_000, 100, 2_000_000)
     first_gaussians: int = bounded(8_000, 100, 2_000_000)  # until `first_until`
-    steps: int = bounded(15_000, 1, 10_000_000)  # upper bound; the time given usually ends the fit earlier
+    steps: int = bounded(6_000, 1, 10_000_000)  # more bring nothing; the time given may end the fit earlier
     sh_degree: int = bounded(3, 0, 3)  # raised from 0 over the first quarter
     eps2d: float = bounded(0.1, 0, MAX_EPS2D)  # px², see Gaussians; 0.3 blurs edges that photographs have
     # From coarse to fine: shares of the fit until which larger windows are shrunk. Steps are cheaper so, and Gaussians
@@ -79,7 +79,7 @@ class SplattingSettings:
     relocate_until: float = bounded(0.8, 0, 1)  # share of the fit; afterwards the Gaussians only settle
     kept: float = bounded(0.7, 0.01, 1)  # share of the Gaussians that then stay: those that most is seen of
     lr_means: float = 4e-4  # learning rate at the start, times the radius of the part
-    lr_decay: float = bounded(50.0, 1, 1e6)  # all rates but that of the opacities end at 1/lr_decay
+    lr_decay: float = bounded(20.0, 1, 1e6)  # that rate ends at 1/lr_decay
 
     @property
     def starting(self) -> int:

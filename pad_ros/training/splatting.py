@@ -3,7 +3,8 @@
 3D Gaussian Splatting (Kerbl et al. 2023) with given numbers of Gaussians, few while the views are small: instead of
 cloning and pruning, dead Gaussians are moved onto live ones that have large gradients (after Kheradmand et
 al. 2024, "3DGS as MCMC", section 4). Before the last steps those that no view shows much of are dropped
-(as by Niemeyer et al. 2024, "RadSplat"), which makes rendering faster.
+(as by Niemeyer et al. 2024, "RadSplat"), which makes rendering faster. Rates stay high to the end, and the result is
+the mean of the last steps (Polyak and Juditsky 1992).
 Only the part's box of each view is rendered.
 """
 
@@ -33,7 +34,12 @@ OPACITY_WEIGHT = 0.01  # of the mean opacity: hidden Gaussians fade and are move
 DEAD_OPACITY = 0.01
 VIEW_MARGIN = 8  # px around the part's box that are rendered too, so that floaters there are seen
 FIRST_PIXELS, COARSE_PIXELS = 20_000, 100_000  # larger windows are shrunk to about so many, first and then
-LR_SCALES, LR_QUATS, LR_OPACITIES, LR_SH0, LR_SH = 1e-2, 4e-3, 5e-2, 1e-2, 1e-3  # learning rates at the start
+LR_SCALES, LR_QUATS, LR_OPACITIES, LR_SH0, LR_SH = 2e-2, 8e-3, 5e-2, 1e-2, 2e-3  # learning rates at the start
+DECAY = 5.0  # those of shape and colour end at 1/DECAY
+SH_SHRINKAGE = (
+    0.5  # weight decay of the higher harmonics: few views see a point, and what none asks for should not stay
+)
+AVERAGED_FROM = 0.9  # share of the fit; the result is the mean of all steps from then on, without their jitter
 STEPS_PER_NOTE = 50  # on the progress
 MAX_VIEWS_PER_STEP = 4
 MAX_PIXELS_PER_STEP = 8_000_000  # of the images rendered in one call
@@ -56,27 +62,49 @@ class _Parameters:
             value.clone().requires_grad_() for value in values
         )
         rates = [
-            (self.means, settings.lr_means * radius), (self.quats, LR_QUATS),
-            (self.log_scales, LR_SCALES), (self.sh0, LR_SH0), (self.sh, LR_SH),
-            (self.logits, LR_OPACITIES),
+            (self.means, settings.lr_means * radius, settings.lr_decay), (self.quats, LR_QUATS, DECAY),
+            (self.log_scales, LR_SCALES, DECAY), (self.sh0, LR_SH0, DECAY), (self.sh, LR_SH, DECAY),
+            (self.logits, LR_OPACITIES, 1.0),
         ]  # fmt: skip
-        rates = [(p, rate * batch**0.5) for p, rate in rates]
-        groups = [{"params": [p], "lr": rate, "start": rate} for p, rate in rates]
+        groups = [
+            {"params": [p], "lr": rate * batch**0.5, "start": rate * batch**0.5, "decay": decay, "weight_decay": 0.0}
+            for p, rate, decay in rates
+        ]
+        groups[4]["weight_decay"] = SH_SHRINKAGE
         betas = (1 - batch * (1 - 0.9), 1 - batch * (1 - 0.999))  # as long a memory of views as with one at a time
-        self.optimizer = torch.optim.Adam(groups, betas=betas, eps=1e-15 / batch**0.5, fused=True)
-        self._decay = settings.lr_decay
+        self.optimizer = torch.optim.AdamW(groups, betas=betas, eps=1e-15 / batch**0.5, fused=True)
         self._eps2d = settings.eps2d
+        self._mean: list[Tensor] = []  # of what `average` has seen,
+        self._averaged = 0  # in so many calls
 
     def gaussians(self) -> GaussianTensors:
+        return self._gaussians(self._values())
+
+    def averaged(self) -> GaussianTensors:
+        """The mean of what `average` has seen; as they are where it has seen nothing."""
+        return self._gaussians(self._mean or self._values())
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Take the present values into the mean; the Gaussians must stay the same ones from the first call on."""
+        self._averaged += 1
+        if not self._mean:
+            self._mean = [value.detach().clone() for value in self._values()]
+        for mean, value in zip(self._mean, self._values(), strict=True):
+            mean.lerp_(value.detach(), 1 / self._averaged)
+
+    def _values(self) -> list[Tensor]:
+        return [self.means, self.quats, self.log_scales, self.logits, self.sh0, self.sh]
+
+    def _gaussians(self, values: list[Tensor]) -> GaussianTensors:
+        means, quats, log_scales, logits, sh0, sh = values
         return GaussianTensors(
-            self.means, self.quats, self.log_scales.exp(), torch.sigmoid(self.logits),
-            torch.cat([self.sh0, self.sh], dim=1), self._eps2d,
-        )  # fmt: skip
+            means, quats, log_scales.exp(), torch.sigmoid(logits), torch.cat([sh0, sh], dim=1), self._eps2d
+        )
 
     def step(self, progress: float) -> None:
         for group in self.optimizer.param_groups:
-            if group["params"][0] is not self.logits:
-                group["lr"] = group["start"] * self._decay ** (-progress)
+            group["lr"] = group["start"] * group["decay"] ** (-progress)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
@@ -108,7 +136,7 @@ class _Parameters:
         offset = torch.randn(len(children), 3, generator=generator).to(self.means)
         offset = _rotate(self.quats[parents], offset * self.log_scales[parents].exp())
         self.log_scales[parents] -= np.log(1.5)
-        for tensor in (self.means, self.quats, self.log_scales, self.logits, self.sh0, self.sh):
+        for tensor in self._values():
             tensor[children] = tensor[parents]
             state = self.optimizer.state[tensor]
             for key in ("exp_avg", "exp_avg_sq"):
@@ -188,6 +216,8 @@ class _Fit:
         if self.moving or self.growing:
             self.pull += torch.linalg.norm(means.grad, dim=1)
         self.parameters.step(share)
+        if share >= AVERAGED_FROM and not (self.moving or self.growing):
+            self.parameters.average()
         return torch.stack(losses).mean()
 
     def move_gaussians(self, share: float, due: bool) -> None:
@@ -247,7 +277,7 @@ def fit_gaussians(
             if step % STEPS_PER_NOTE < fit.batch:  # reading the loss waits for a GPU
                 note = f"step {step}, loss {float(smoothed):.4f}"
             bar.update(share - bar.done, note)
-    fitted = fit.parameters.gaussians().arrays()
+    fitted = fit.parameters.averaged().arrays()
     lengths = np.linalg.norm(fitted.quats, axis=1, keepdims=True)
     fitted = replace(fitted, quats=fitted.quats / np.maximum(lengths, np.float32(1e-12)))
     return fitted.take(fitted.opacities > DEAD_OPACITY)
