@@ -84,7 +84,7 @@ def _parser(each: bool) -> argparse.ArgumentParser:
     demo = command("demo", commands.demo, "make a part, train, run the ROS 2 graph on it, write a report")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
     demo.add_argument("--part", default="bracket")
-    demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="training time")
+    demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="limit on the training time")
     demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
     _add_weights(
         command("weights", commands.weights, "network weights: what there is, under which licence; fetch them")
@@ -109,7 +109,7 @@ def _add_train(train: argparse.ArgumentParser, each: bool) -> None:
                        help="folder with network weights (default: as `pad weights path` says)")  # fmt: skip
     _add_device(train)
     train.add_argument("--budget", type=_positive, default=DEFAULT_BUDGET, metavar="SECONDS",
-                       help="time for the whole training (default: %(default)g)")  # fmt: skip
+                       help="limit on the time for the whole training (default: %(default)g)")  # fmt: skip
     train.add_argument("--false-reject-rate", type=_share, default=commands.DEFAULT_RATE, metavar="RATE",
                        help="share of good images that may be rejected (default: %(default)g)")  # fmt: skip
     train.add_argument("--name", help="name of the part (default: the name of VIEWS)")

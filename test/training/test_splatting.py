@@ -176,6 +176,28 @@ def test_steps_of_several_views_lead_as_far(views, start, monkeypatch):
     assert several.psnr > rendering_quality(start, views, WHITE).psnr + 2
 
 
+def test_the_result_is_the_mean_of_the_last_steps(views, start, monkeypatch):
+    seen = []
+    average = splatting._Parameters.average
+
+    def noted(self):
+        average(self)
+        seen.append([value.detach().clone() for value in self._values()])
+
+    monkeypatch.setattr(splatting._Parameters, "average", noted)
+    found = fit_gaussians(start, views, WHITE, SETTINGS, FOREVER)
+    assert len(seen) == 12  # a tenth of the steps
+    means = torch.stack([values[0] for values in seen]).mean(dim=0).numpy()
+    opacities = torch.sigmoid(torch.stack([values[3] for values in seen]).mean(dim=0)).numpy()
+    np.testing.assert_allclose(found.means, means[opacities > splatting.DEAD_OPACITY], atol=1e-5)
+
+
+def test_without_time_to_settle_the_last_step_is_the_result(views, start):
+    settings = replace(SETTINGS, relocate_until=1.0)  # Gaussians are moved to the end, so there is no mean of them
+    found = fit_gaussians(start, views, WHITE, settings, FOREVER)
+    assert rendering_quality(found, views, WHITE).psnr > rendering_quality(start, views, WHITE).psnr + 2
+
+
 def test_gaussians_are_added_after_the_first_stage(views, start, monkeypatch):
     counts = []
     parameters = splatting._Parameters.gaussians
