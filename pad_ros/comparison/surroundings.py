@@ -41,11 +41,15 @@ EMPTY_QUANTILE = 0.95  # the same where added material may be among it
 @dataclass(frozen=True, eq=False)
 class BackgroundDistance:
     """values: float32 [H, W], how far each pixel `judged` [H, W] is from the ground's colours (L*a*b* / 100);
-    normal: what the ground itself stays below."""
+    varies: what most of the ground stays below; normal: the same, and no less than the steps colours are counted in."""
 
     values: Floats
     judged: Mask
-    normal: float
+    varies: float
+
+    @property
+    def normal(self) -> float:
+        return max(self.varies, 2 * CELL)
 
 
 def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> BackgroundDistance | None:
@@ -67,7 +71,7 @@ def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> Backgr
     held_out = [_distance(colours[fold == 1 - half], palettes[half]) for half in (0, 1)]
     out = np.zeros((height, width), np.float32)
     out[judged] = _distance(lab(query[judged][None])[0], _palette(counts[0] + counts[1]))
-    return BackgroundDistance(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
+    return BackgroundDistance(out, judged, float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)))
 
 
 def distance_from_empty(
@@ -86,8 +90,7 @@ def distance_from_empty(
         for shade in SHADES:
             difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
             np.minimum(best, difference, out=best)
-    ground = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
-    return BackgroundDistance(best, everywhere, max(ground, 2 * CELL))
+    return BackgroundDistance(best, everywhere, float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0)
 
 
 def _counts(pixels: Floats) -> NDArray[np.int32]:

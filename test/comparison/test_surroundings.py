@@ -63,6 +63,17 @@ def test_each_kind_of_defect_is_named_before_a_belt(rendering):
         assert bx <= x <= bx + w and by <= y <= by + h
 
 
+def test_before_a_plain_ground_a_thin_strip_a_little_unlike_it_is_found(rendering):
+    """As before the trained background: not only what is as unlike the ground as black is unlike white."""
+    ground = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    (x, y), _ = corner(rendering)
+    image = query_of(rendering, ground)
+    assert judge(image, rendering).verdict is Verdict.PASS
+    image[y - 1 : y + 2, x - 4 : x + 4] = (165, 128, 128)
+    result = judge(image, rendering)
+    assert result.verdict is Verdict.REJECT and result.defects[0].kind is DefectKind.ADDED
+
+
 def test_shadow_beside_the_part_is_no_defect_and_what_lies_far_off_does_not_count(rendering):
     beside, _ = corner(rendering)
     image = query_of(rendering, belt())
