@@ -2,8 +2,9 @@
 
 Only what the query shows is known of a ground that is not the trained one. Its colours are learned farther from the
 part than added material reaches, as GrabCut learns those of its trimap's background (Rother et al. 2004), with the
-rendering's alpha for a trimap; the same colours in shadow fit as well. A pixel around the part, or seen through it, is
-as unlike the ground as its colour is far from all of these. Held-out blocks of the ground show what is normal.
+rendering's alpha for a trimap; the same colours in shadow fit as well, in a deep one only where the part beside it does
+not have that colour itself: a black foot that moved is no shadow. A pixel around the part, or seen through it, is as
+unlike the ground as its colour is far from all of these. Held-out blocks of the ground show what is normal.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.spatial import cKDTree
 from ..compute.threads import kernel
 from ..imaging.images import Image
 from ..imaging.lab import lab
-from ..photometry.ground import around_part, in_light_of
+from ..photometry.ground import EMPTY_ALPHA, around_part, in_light_of
 from ..rendering.result import ReferenceRendering
 from .colour import shift_tolerant_difference
 
@@ -28,7 +29,10 @@ Mask = NDArray[np.bool_]
 
 ADDED_REACH = 0.08  # of the image's longer side: added material hangs on the part no farther from it
 LEARNED_BEYOND = 0.12  # the ground is learned from beyond this
-SHADES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of the ground's colours, in the shadow of the part
+LIGHT_SHADES = (1.0, 0.9, 0.8)  # of the ground's colours, in the shadow of the part
+DEEP_SHADES = (0.7, 0.6, 0.5, 0.4)
+BESIDE = ADDED_REACH / 2  # the part's colours so near may be those of material that moved
+SOLID = 0.5  # alpha: from this on the part's own colour is known
 CELL = 0.02  # of L*a*b* / 100: finer than what one surface varies by
 CELLS = (52, 128, 128)
 LEAST = 3  # pixels of the sample that make a colour one of the ground's
@@ -63,15 +67,19 @@ def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> Backgr
     block = max(int(BLOCK * longer), 1)
     fold = (known // width // block + known % width // block) % 2
     pixels = query.reshape(-1, 3)[known]
-    counts = [_counts(pixels[fold == half]) for half in (0, 1)]
-    palettes = [_palette(count) for count in counts]
+    light, deep = ([_counts(pixels[fold == half], shades) for half in (0, 1)] for shades in (LIGHT_SHADES, DEEP_SHADES))
+    palettes = [_palette(light[half] + deep[half]) for half in (0, 1)]
     if min(map(len, palettes)) == 0:
         return None
     colours = lab(pixels[None])[0]
     held_out = [_distance(colours[fold == 1 - half], palettes[half]) for half in (0, 1)]
-    out = np.zeros((height, width), np.float32)
-    out[judged] = _distance(lab(query[judged][None])[0], _palette(counts[0] + counts[1]))
-    return BackgroundDistance(out, judged, float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)))
+    of_light, of_any = (np.zeros((height, width), np.float32) for _ in range(2))
+    seen = lab(query[judged][None])[0]
+    of_light[judged] = _distance(seen, _palette(light[0] + light[1]))
+    of_any[judged] = _distance(seen, _palette(light[0] + light[1] + deep[0] + deep[1]))
+    found = BackgroundDistance(of_any, judged, float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)))
+    _allow_no_shadow_like_the_part(found, of_light, query, rendering)
+    return found
 
 
 def distance_from_empty(
@@ -85,25 +93,54 @@ def distance_from_empty(
     colours = lab(query)
     everywhere = np.ones(free.shape, bool)
     best = np.full(free.shape, np.inf, np.float32)
-    for image in empty:
-        view = in_light_of(image, query, free).astype(np.float32) / np.float32(255)
-        for shade in SHADES:
-            difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
-            np.minimum(best, difference, out=best)
-    return BackgroundDistance(best, everywhere, float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0)
+    views = [in_light_of(image, query, free).astype(np.float32) / np.float32(255) for image in empty]
+
+    def lower_by(shades: Sequence[float]) -> None:
+        for view in views:
+            for shade in shades:
+                difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
+                np.minimum(best, difference, out=best)
+
+    lower_by(LIGHT_SHADES)
+    of_light = best.copy()
+    lower_by(DEEP_SHADES)
+    varies = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
+    found = BackgroundDistance(best, everywhere, varies)
+    _allow_no_shadow_like_the_part(found, of_light, query, rendering)
+    return found
 
 
-def _counts(pixels: Floats) -> NDArray[np.int32]:
-    """How many of the ground's pixels [P, 3] (RGB) and of their shades fall into each cell."""
+def _allow_no_shadow_like_the_part(
+    found: BackgroundDistance, of_light: Floats, query: Floats, rendering: ReferenceRendering
+) -> None:
+    """Where a pixel has a colour of the part beside it, its distance is that from the ground in light shadow.
+
+    rendering: over the query's own pixels.
+    """
+    dark = (found.values <= found.normal) & (of_light > found.normal) & (rendering.alpha <= EMPTY_ALPHA)
+    if not dark.any():
+        return
+    side = 2 * int(BESIDE * max(dark.shape)) + 1
+    beside = cv2.dilate(dark.view(np.uint8), np.ones((side, side), np.uint8)) > 0
+    solid = beside & (rendering.alpha > SOLID)
+    alpha = rendering.alpha[solid][:, None]
+    colours = (rendering.rgb[solid] - (1 - alpha) * query[solid]) / alpha  # without the ground that shines through
+    of_part = _palette(_counts(colours.clip(0, 1), (1.0,)), least=1)
+    own = np.flatnonzero(dark)[_distance(lab(query[dark][None])[0], of_part) <= 2 * CELL]
+    found.values.ravel()[own] = of_light.ravel()[own]
+
+
+def _counts(pixels: Floats, shades: Sequence[float]) -> NDArray[np.int32]:
+    """How many of the pixels [P, 3] (RGB), in these shades, fall into each cell."""
     counts = np.zeros(CELLS, np.int32)
-    for shade in SHADES if len(pixels) else ():
+    for shade in shades if len(pixels) else ():
         _count(lab(pixels[None] * np.float32(shade))[0], counts)
     return counts
 
 
-def _palette(counts: NDArray[np.int32]) -> Floats:
-    """The colours [K, 3] (L*a*b* / 100) that are the ground's."""
-    frequent = np.flatnonzero(counts.ravel() >= LEAST)
+def _palette(counts: NDArray[np.int32], least: int = LEAST) -> Floats:
+    """The colours [K, 3] (L*a*b* / 100) that were counted so often."""
+    frequent = np.flatnonzero(counts.ravel() >= least)
     return _centres(np.stack(np.unravel_index(frequent, CELLS), axis=1))
 
 
