@@ -67,16 +67,15 @@ def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> Backgr
     block = max(int(BLOCK * longer), 1)
     fold = (known // width // block + known % width // block) % 2
     pixels = query.reshape(-1, 3)[known]
-    light, deep = ([_counts(pixels[fold == half], shades) for half in (0, 1)] for shades in (LIGHT_SHADES, DEEP_SHADES))
-    palettes = [_palette(light[half] + deep[half]) for half in (0, 1)]
+    counts = [_counts(pixels[fold == half], LIGHT_SHADES + DEEP_SHADES) for half in (0, 1)]
+    palettes = [_palette(count) for count in counts]
     if min(map(len, palettes)) == 0:
         return None
     colours = lab(pixels[None])[0]
-    held_out = [_distance(colours[fold == 1 - half], palettes[half]) for half in (0, 1)]
-    of_light, of_any = (np.zeros((height, width), np.float32) for _ in range(2))
-    seen = lab(query[judged][None])[0]
-    of_light[judged] = _distance(seen, _palette(light[0] + light[1]))
-    of_any[judged] = _distance(seen, _palette(light[0] + light[1] + deep[0] + deep[1]))
+    held_out = [_distances(colours[fold == 1 - half], palettes[half])[0] for half in (0, 1)]
+    of_any, of_light = (np.zeros((height, width), np.float32) for _ in range(2))
+    seen, light = lab(query[judged][None])[0], _palette(_counts(pixels, LIGHT_SHADES))
+    of_any[judged], of_light[judged] = _distances(seen, _palette(counts[0] + counts[1]), light)
     found = BackgroundDistance(of_any, judged, float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)))
     _allow_no_shadow_like_the_part(found, of_light, query, rendering)
     return found
@@ -125,8 +124,8 @@ def _allow_no_shadow_like_the_part(
     solid = beside & (rendering.alpha > SOLID)
     alpha = rendering.alpha[solid][:, None]
     colours = (rendering.rgb[solid] - (1 - alpha) * query[solid]) / alpha  # without the ground that shines through
-    of_part = _palette(_counts(colours.clip(0, 1), (1.0,)), least=1)
-    own = np.flatnonzero(dark)[_distance(lab(query[dark][None])[0], of_part) <= 2 * CELL]
+    apart, _ = cKDTree(lab(colours.clip(0, 1)[None])[0]).query(lab(query[dark][None])[0])
+    own = np.flatnonzero(dark)[apart <= 2 * CELL]
     found.values.ravel()[own] = of_light.ravel()[own]
 
 
@@ -138,9 +137,9 @@ def _counts(pixels: Floats, shades: Sequence[float]) -> NDArray[np.int32]:
     return counts
 
 
-def _palette(counts: NDArray[np.int32], least: int = LEAST) -> Floats:
-    """The colours [K, 3] (L*a*b* / 100) that were counted so often."""
-    frequent = np.flatnonzero(counts.ravel() >= least)
+def _palette(counts: NDArray[np.int32]) -> Floats:
+    """The colours [K, 3] (L*a*b* / 100) that are the ground's."""
+    frequent = np.flatnonzero(counts.ravel() >= LEAST)
     return _centres(np.stack(np.unravel_index(frequent, CELLS), axis=1))
 
 
@@ -148,13 +147,13 @@ def _centres(cells: NDArray[np.integer]) -> Floats:
     return ((cells - [0, CELLS[1] // 2, CELLS[2] // 2]) * CELL).astype(np.float32)
 
 
-def _distance(colours: Floats, palette: Floats) -> Floats:
-    """Distance of each colour [P, 3] to the nearest of the palette, both by their cells."""
+def _distances(colours: Floats, *palettes: Floats) -> list[Floats]:
+    """Distance of each colour [P, 3] to the nearest of each palette, both by their cells."""
     index = np.zeros(CELLS, np.int32)
     found, cells = np.empty(len(colours), np.int32), np.empty((len(colours), 3), np.int32)
     count = _distinct(colours, index, found, cells)
-    distances, _ = cKDTree(palette).query(_centres(cells[:count]))
-    return np.asarray(distances, np.float32)[found]
+    centres = _centres(cells[:count])
+    return [cKDTree(palette).query(centres)[0].astype(np.float32)[found] for palette in palettes]
 
 
 @kernel
