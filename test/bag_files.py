@@ -56,9 +56,10 @@ def camera_info(
 
 
 def write_bag(
-    path: Path, messages: Sequence[Message], storage: str = "mcap", spoil: Callable[[bytes], bytes] = bytes
-) -> Path:
-    """A bag of `messages`, one each second; `spoil` changes the serialized image messages."""
+    path: Path, messages: Sequence[Message], storage: str = "mcap", spoil: Callable[[bytes], bytes] = bytes,
+    kinds: str = "Image",
+) -> Path:  # fmt: skip
+    """A bag of `messages`, one each second; `spoil` changes the serialized messages whose type has `kinds` in it."""
     with Writer(path, version=9, storage_plugin=STORAGES[storage]) as writer:
         connections = {}
         for i, (topic, message) in enumerate(messages):
@@ -66,7 +67,7 @@ def write_bag(
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=TYPES)
             data = bytes(TYPES.serialize_cdr(message, kind))
-            writer.write(connections[topic], (i + 1) * SECOND, spoil(data) if "Image" in kind else data)
+            writer.write(connections[topic], (i + 1) * SECOND, spoil(data) if kinds in kind else data)
     return path
 
 

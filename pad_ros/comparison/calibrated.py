@@ -130,7 +130,7 @@ class CalibratedComparison:
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), _known(state))
         weights = np.array([1, cue_of(self._backbone).weight][: measured.residual.shape[2]], np.float32)
-        values, expected = excess(measured.residual, measured.reference, state, weights, measured.ground_residual)
+        values, expected = excess(measured, state, weights)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
@@ -145,17 +145,19 @@ class CalibratedComparison:
         return np.concatenate([colour, feature_difference(image, rendering, self._backbone)[..., None]], axis=2)
 
 
-def excess(
-    residual: Floats, rendering: ReferenceRendering, state: ComparisonState, weights: Floats, ground_residual: float
-) -> tuple[Floats, float]:
+def excess(measurement: Measurement, state: ComparisonState, weights: Floats) -> tuple[Floats, float]:
     """Residuals [H, W, C] beyond what good views show there, in units of that, added up with weights [C]: [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
-    part what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground_residual`.
+    part what the background of good views shows (folds of a cloth, noise) is expected, and at least what the query's
+    own ground may differ by. Beyond that it counts in units of what the ground varies by: a plain one as on white.
     """
+    residual, rendering = measurement.residual, measurement.reference
     total = np.empty(residual.shape[:2], np.float32)
     deviations, most = np.array(state.deviation, np.float32), np.float32(state.max_evidence)
-    off_part = np.maximum(np.array(state.off_part, np.float32), np.float32(ground_residual))
+    of_views = np.array(state.off_part, np.float32)
+    off_part = np.maximum(of_views, np.float32(measurement.ground_residual))
+    off_unit = np.maximum(of_views, np.float32(measurement.ground_varies)) + deviations
     inside = rendering.inside
     shown, within = rendering.cropped(inside), total[inside]
     farthest = float(shown.depth.max())
@@ -169,7 +171,7 @@ def excess(
 
     def as_ground(first: int, last: int) -> None:
         rows, channels = residual[first:last], range(state.channels)
-        total[first:last] = sum(exceeding(rows[..., c], off_part[c], off_part[c] + deviations[c], c) for c in channels)
+        total[first:last] = sum(exceeding(rows[..., c], off_part[c], off_unit[c], c) for c in channels)
 
     def expect(first: int, last: int) -> None:
         band = slice(max(first - NEIGHBOURHOOD, 0), last + NEIGHBOURHOOD)

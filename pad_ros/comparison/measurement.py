@@ -47,13 +47,15 @@ class KnownLight:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """residual: float32 [H, W, C], undistorted pixels; ground_residual: what the query's own ground differs by.
+    """residual: float32 [H, W, C], undistorted pixels; ground_residual: what the query's own ground may differ by,
+    ground_varies: what it differs by itself.
 
     reference: the rendering as compared; ground, surroundings_judged: see `Evidence`.
     """
 
     residual: Floats
     ground_residual: float
+    ground_varies: float
     reference: ReferenceRendering
     ground: Mask | None
     surroundings_judged: bool = True
@@ -85,7 +87,7 @@ def measure(
         if shift is not None and other_light:
             _forgive_face_light(found, lit, reference, shift)
         far = _far_residual(found[..., 0], rendering)
-        return Measurement(found, far, reference, lit.background_mask)
+        return Measurement(found, far, far, reference, lit.background_mask)
     shaded = in_nearest_light(lit, lit.shaded, learned, query.background)
     in_place = lit.in_place
     if shaded is not lit.shaded:
@@ -96,8 +98,8 @@ def measure(
         found = _around_part(
             lit, in_place, lit.cut_off(on_ground(shaded, lit.behind, query.background)), residual, shift
         )
-    ground_residual, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
-    return Measurement(found, ground_residual, in_place, ground, ground is not None)
+    normal, varies, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
+    return Measurement(found, normal, varies, in_place, ground, ground is not None)
 
 
 def _around_part(
@@ -135,8 +137,11 @@ def _forgive_face_light(residual: Floats, lit: LitQuery, reference: ReferenceRen
 
 def _judge_surroundings(
     residual: Floats, lit: LitQuery, segmenter: Segmenter | None, shift: int
-) -> tuple[float, Mask | None]:
-    """Put into `residual` how unlike the ground it is off the part; (what is normal there, where ground is seen)."""
+) -> tuple[float, float, Mask | None]:
+    """Put into `residual` how unlike the ground it is off the part.
+
+    What is normal there, what the ground itself varies by, and where ground is seen.
+    """
     rendering = lit.in_place
     part = on_part(rendering)
     residual[~part] = 0
@@ -145,7 +150,7 @@ def _judge_surroundings(
     else:
         distance = distance_from_ground(lit.values, rendering)
     if distance is None:
-        return 0.0, None
+        return 0.0, 0.0, None
     ground = distance.values <= distance.normal
     if segmenter is not None:
         box = mask_box(part)
@@ -155,7 +160,7 @@ def _judge_surroundings(
             distance, ground = replace(distance, judged=distance.judged & seen), ~seen
     off_part = distance.judged & ~(cv2.dilate(rendering.alpha, np.ones((3, 3), np.uint8)) > EMPTY_ALPHA)
     residual[off_part, 0] = distance.values[off_part]
-    return distance.normal, ground
+    return distance.normal, distance.varies, ground
 
 
 def _far_residual(colour: Floats, rendering: ReferenceRendering) -> float:

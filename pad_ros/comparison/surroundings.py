@@ -2,8 +2,9 @@
 
 Only what the query shows is known of a ground that is not the trained one. Its colours are learned farther from the
 part than added material reaches, as GrabCut learns those of its trimap's background (Rother et al. 2004), with the
-rendering's alpha for a trimap; the same colours in shadow fit as well. A pixel around the part, or seen through it, is
-as unlike the ground as its colour is far from all of these. Held-out blocks of the ground show what is normal.
+rendering's alpha for a trimap; the same colours in shadow fit as well, in a deep one only where the part beside it does
+not have that colour itself: a black foot that moved is no shadow. A pixel around the part, or seen through it, is as
+unlike the ground as its colour is far from all of these. Held-out blocks of the ground show what is normal.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scipy.spatial import cKDTree
 from ..compute.threads import kernel
 from ..imaging.images import Image
 from ..imaging.lab import lab
-from ..photometry.ground import around_part, in_light_of
+from ..photometry.ground import EMPTY_ALPHA, around_part, in_light_of
 from ..rendering.result import ReferenceRendering
 from .colour import shift_tolerant_difference
 
@@ -28,7 +29,10 @@ Mask = NDArray[np.bool_]
 
 ADDED_REACH = 0.08  # of the image's longer side: added material hangs on the part no farther from it
 LEARNED_BEYOND = 0.12  # the ground is learned from beyond this
-SHADES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)  # of the ground's colours, in the shadow of the part
+LIGHT_SHADES = (1.0, 0.9, 0.8)  # of the ground's colours, in the shadow of the part
+DEEP_SHADES = (0.7, 0.6, 0.5, 0.4)
+BESIDE = ADDED_REACH / 2  # the part's colours so near may be those of material that moved
+SOLID = 0.5  # alpha: from this on the part's own colour is known
 CELL = 0.02  # of L*a*b* / 100: finer than what one surface varies by
 CELLS = (52, 128, 128)
 LEAST = 3  # pixels of the sample that make a colour one of the ground's
@@ -41,11 +45,15 @@ EMPTY_QUANTILE = 0.95  # the same where added material may be among it
 @dataclass(frozen=True, eq=False)
 class BackgroundDistance:
     """values: float32 [H, W], how far each pixel `judged` [H, W] is from the ground's colours (L*a*b* / 100);
-    normal: what the ground itself stays below."""
+    varies: what most of the ground stays below; normal: the same, and no less than the steps colours are counted in."""
 
     values: Floats
     judged: Mask
-    normal: float
+    varies: float
+
+    @property
+    def normal(self) -> float:
+        return max(self.varies, 2 * CELL)
 
 
 def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> BackgroundDistance | None:
@@ -59,15 +67,18 @@ def distance_from_ground(query: Floats, rendering: ReferenceRendering) -> Backgr
     block = max(int(BLOCK * longer), 1)
     fold = (known // width // block + known % width // block) % 2
     pixels = query.reshape(-1, 3)[known]
-    counts = [_counts(pixels[fold == half]) for half in (0, 1)]
+    counts = [_counts(pixels[fold == half], LIGHT_SHADES + DEEP_SHADES) for half in (0, 1)]
     palettes = [_palette(count) for count in counts]
     if min(map(len, palettes)) == 0:
         return None
     colours = lab(pixels[None])[0]
-    held_out = [_distance(colours[fold == 1 - half], palettes[half]) for half in (0, 1)]
-    out = np.zeros((height, width), np.float32)
-    out[judged] = _distance(lab(query[judged][None])[0], _palette(counts[0] + counts[1]))
-    return BackgroundDistance(out, judged, max(float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)), 2 * CELL))
+    held_out = [_distances(colours[fold == 1 - half], palettes[half])[0] for half in (0, 1)]
+    of_any, of_light = (np.zeros((height, width), np.float32) for _ in range(2))
+    seen, light = lab(query[judged][None])[0], _palette(_counts(pixels, LIGHT_SHADES))
+    of_any[judged], of_light[judged] = _distances(seen, _palette(counts[0] + counts[1]), light)
+    found = BackgroundDistance(of_any, judged, float(np.quantile(np.concatenate(held_out), GROUND_QUANTILE)))
+    _allow_no_shadow_like_the_part(found, of_light, query, rendering)
+    return found
 
 
 def distance_from_empty(
@@ -81,19 +92,47 @@ def distance_from_empty(
     colours = lab(query)
     everywhere = np.ones(free.shape, bool)
     best = np.full(free.shape, np.inf, np.float32)
-    for image in empty:
-        view = in_light_of(image, query, free).astype(np.float32) / np.float32(255)
-        for shade in SHADES:
-            difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
-            np.minimum(best, difference, out=best)
-    ground = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
-    return BackgroundDistance(best, everywhere, max(ground, 2 * CELL))
+    views = [in_light_of(image, query, free).astype(np.float32) / np.float32(255) for image in empty]
+
+    def lower_by(shades: Sequence[float]) -> None:
+        for view in views:
+            for shade in shades:
+                difference = shift_tolerant_difference(colours, lab(view * np.float32(shade)), everywhere, shift)
+                np.minimum(best, difference, out=best)
+
+    lower_by(LIGHT_SHADES)
+    of_light = best.copy()
+    lower_by(DEEP_SHADES)
+    varies = float(np.quantile(best[free], EMPTY_QUANTILE)) if free.any() else 0.0
+    found = BackgroundDistance(best, everywhere, varies)
+    _allow_no_shadow_like_the_part(found, of_light, query, rendering)
+    return found
 
 
-def _counts(pixels: Floats) -> NDArray[np.int32]:
-    """How many of the ground's pixels [P, 3] (RGB) and of their shades fall into each cell."""
+def _allow_no_shadow_like_the_part(
+    found: BackgroundDistance, of_light: Floats, query: Floats, rendering: ReferenceRendering
+) -> None:
+    """Where a pixel has a colour of the part beside it, its distance is that from the ground in light shadow.
+
+    rendering: over the query's own pixels.
+    """
+    dark = (found.values <= found.normal) & (of_light > found.normal) & (rendering.alpha <= EMPTY_ALPHA)
+    if not dark.any():
+        return
+    side = 2 * int(BESIDE * max(dark.shape)) + 1
+    beside = cv2.dilate(dark.view(np.uint8), np.ones((side, side), np.uint8)) > 0
+    solid = beside & (rendering.alpha > SOLID)
+    alpha = rendering.alpha[solid][:, None]
+    colours = (rendering.rgb[solid] - (1 - alpha) * query[solid]) / alpha  # without the ground that shines through
+    apart, _ = cKDTree(lab(colours.clip(0, 1)[None])[0]).query(lab(query[dark][None])[0])
+    own = np.flatnonzero(dark)[apart <= 2 * CELL]
+    found.values.ravel()[own] = of_light.ravel()[own]
+
+
+def _counts(pixels: Floats, shades: Sequence[float]) -> NDArray[np.int32]:
+    """How many of the pixels [P, 3] (RGB), in these shades, fall into each cell."""
     counts = np.zeros(CELLS, np.int32)
-    for shade in SHADES if len(pixels) else ():
+    for shade in shades if len(pixels) else ():
         _count(lab(pixels[None] * np.float32(shade))[0], counts)
     return counts
 
@@ -108,13 +147,13 @@ def _centres(cells: NDArray[np.integer]) -> Floats:
     return ((cells - [0, CELLS[1] // 2, CELLS[2] // 2]) * CELL).astype(np.float32)
 
 
-def _distance(colours: Floats, palette: Floats) -> Floats:
-    """Distance of each colour [P, 3] to the nearest of the palette, both by their cells."""
+def _distances(colours: Floats, *palettes: Floats) -> list[Floats]:
+    """Distance of each colour [P, 3] to the nearest of each palette, both by their cells."""
     index = np.zeros(CELLS, np.int32)
     found, cells = np.empty(len(colours), np.int32), np.empty((len(colours), 3), np.int32)
     count = _distinct(colours, index, found, cells)
-    distances, _ = cKDTree(palette).query(_centres(cells[:count]))
-    return np.asarray(distances, np.float32)[found]
+    centres = _centres(cells[:count])
+    return [cKDTree(palette).query(centres)[0].astype(np.float32)[found] for palette in palettes]
 
 
 @kernel

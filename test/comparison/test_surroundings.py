@@ -63,6 +63,33 @@ def test_each_kind_of_defect_is_named_before_a_belt(rendering):
         assert bx <= x <= bx + w and by <= y <= by + h
 
 
+def test_before_a_plain_ground_a_thin_strip_a_little_unlike_it_is_found(rendering):
+    """As before the trained background: not only what is as unlike the ground as black is unlike white."""
+    ground = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    (x, y), _ = corner(rendering)
+    image = query_of(rendering, ground)
+    assert judge(image, rendering).verdict is Verdict.PASS
+    image[y - 1 : y + 2, x - 4 : x + 4] = (165, 128, 128)
+    result = judge(image, rendering)
+    assert result.verdict is Verdict.REJECT and result.defects[0].kind is DefectKind.ADDED
+
+
+@pytest.mark.parametrize("empty_cell", [False, True])
+@pytest.mark.parametrize("shade, verdict", [(0.6, Verdict.PASS), (0.45, Verdict.REJECT)])
+def test_what_is_dark_as_the_part_beside_it_is_no_shadow(rendering, shade, verdict, empty_cell):
+    """A black foot that moved, before a grey ground."""
+    ground = np.full((SIZE, SIZE, 3), 0.45, np.float32)
+    (x, y), _ = corner(rendering)
+    foot = np.hypot(*(np.mgrid[:SIZE, :SIZE] - np.array([y, x])[:, None, None])) < 12
+    black = np.where(foot[..., None], 1 - (1 - 0.45 * 0.45) * rendering.alpha[..., None], rendering.rgb)
+    rendering = replace(rendering, rgb=black.astype(np.float32))
+    image = query_of(rendering, ground)
+    empty = [(255 * ground + 0.5).astype(np.uint8)] if empty_cell else []
+    assert verdict_of(image, rendering, CALIBRATION, empty=empty).verdict is Verdict.PASS
+    paint(image, (x, y), 255 * 0.45 * shade)
+    assert verdict_of(image, rendering, CALIBRATION, empty=empty).verdict is verdict
+
+
 def test_shadow_beside_the_part_is_no_defect_and_what_lies_far_off_does_not_count(rendering):
     beside, _ = corner(rendering)
     image = query_of(rendering, belt())

@@ -25,12 +25,14 @@ HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parent), str(HERE.parent / "io"), str(HERE.parents[1])]
 
 import bag_files  # noqa: E402
+import robot_bag  # noqa: E402
 import view_files  # noqa: E402
 from model_factory import make_gaussians, make_model  # noqa: E402
 
 from pad_ros.errors import PadError  # noqa: E402
 from pad_ros.evaluation.recordings import read_labels  # noqa: E402
 from pad_ros.imaging import images  # noqa: E402
+from pad_ros.io.bag_views import read_bag_views  # noqa: E402
 from pad_ros.io.bags import read_images  # noqa: E402
 from pad_ros.io.bundle_folder import files_in  # noqa: E402
 from pad_ros.io.colmap_files import read_model, read_shots  # noqa: E402
@@ -43,6 +45,7 @@ from pad_ros.rendering.gaussians import load_ply, save_ply  # noqa: E402
 FOUND = HERE / "found"
 CUT = b"\n=====\n"  # between the files of an input that is several
 MAX_PIXELS = 1_000_000
+AT = 300_000_000  # ns: the stamp of an image in a bag
 
 Parser = Callable[[bytes, Path], object]
 
@@ -95,6 +98,18 @@ def bag(suffix: str, data: bytes, folder: Path) -> object:
     return [frame.stamp_ns for frame in read_images(_file(folder, f"bag{suffix}", data))]
 
 
+def bag_tf(data: bytes, folder: Path) -> object:
+    """Views whose poses a message of /tf tells, with these bytes for it."""
+    messages = [
+        ("/tf", robot_bag.tf()),
+        ("/camera_info", bag_files.camera_info()),
+        ("/image_raw", bag_files.raw(1, AT)),
+    ]
+    return read_bag_views(
+        bag_files.write_bag(folder / "bag", messages, spoil=lambda _: data, kinds="TF"), None, None, "part"
+    )
+
+
 def labels(data: bytes, folder: Path) -> object:
     return read_labels(_file(folder, "labels.csv", data))
 
@@ -118,7 +133,7 @@ def onnx(data: bytes, folder: Path) -> object:
 PARSERS: dict[str, Parser] = {
     "ply": ply, "colmap_text": colmap_text, "colmap_binary": colmap_binary, "transforms": transforms,
     "manifest": manifest, "bundle": bundle, "bag_mcap": partial(bag, ".mcap"), "bag_db3": partial(bag, ".db3"),
-    "labels": labels, "image": image, "settings": settings, "onnx": onnx,
+    "bag_tf": bag_tf, "labels": labels, "image": image, "settings": settings, "onnx": onnx,
 }  # fmt: skip
 
 
@@ -193,6 +208,12 @@ def _bag_seeds(storage: str, suffix: str, folder: Path) -> list[bytes]:
     return [next(path.glob(f"*{suffix}")).read_bytes() for path in bags]
 
 
+def _tf_seeds(folder: Path) -> list[bytes]:
+    around = [robot_bag.transform("part", "arm", robot_bag.BASE, at) for at in (AT - 1000, AT + 3000)]
+    at_once = robot_bag.tf(*around, robot_bag.transform("arm", "camera", robot_bag.HAND_EYE, AT))
+    return [bytes(bag_files.TYPES.serialize_cdr(at_once, at_once.__msgtype__))]
+
+
 def _label_seeds(folder: Path) -> list[bytes]:
     lines = [{"stamp": 5, "label": "good"}, {"stamp": 6, "image": "x/test/Burrs/1.png", "mask": "m.png"}]
     return [
@@ -238,7 +259,7 @@ _SEEDS: dict[str, Callable[[Path], list[bytes]]] = {
     "ply": _ply_seeds, "colmap_text": _colmap_text_seeds, "colmap_binary": _colmap_binary_seeds,
     "transforms": _transforms_seeds, "manifest": _manifest_seeds, "bundle": _bundle_seeds,
     "bag_mcap": partial(_bag_seeds, "mcap", ".mcap"), "bag_db3": partial(_bag_seeds, "sqlite3", ".db3"),
-    "labels": _label_seeds, "image": _image_seeds, "settings": _setting_seeds, "onnx": _onnx_seeds,
+    "bag_tf": _tf_seeds, "labels": _label_seeds, "image": _image_seeds, "settings": _setting_seeds, "onnx": _onnx_seeds,
 }  # fmt: skip
 
 
