@@ -2,10 +2,13 @@
 
     python benchmarks/light.py MODEL VIEWS SET... [--effects]
     python benchmarks/light.py --make PART OUT
+    python benchmarks/light.py --turntable PART OUT [--steps 1500]
 
 MODEL was trained on VIEWS; each SET shows the same part, under the light of the views or another. For each row of
 pieces the model is calibrated anew. --effects: the first set also with other exposures and white balances. --make: sets
 of a demo part OUT/<lamps>, the same queries under each of the lamps, to train on OUT/studio and to give as SETs.
+--turntable: the part is trained twice with as many views and steps, in light fixed to it and turned under a fixed lamp,
+and each model judges the same poses and defects in its own light.
 """
 
 from __future__ import annotations
@@ -25,15 +28,21 @@ from pad_ros.demo.defects import KINDS
 from pad_ros.demo.generator import Conditions, make_dataset
 from pad_ros.demo.lamps import LAMPS
 from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.evaluation.evaluate import evaluate
 from pad_ros.inspector import Inspector
 from pad_ros.io.read_views import read_views
+from pad_ros.methods.presets import load_method
 from pad_ros.model import ReferenceModel
 from pad_ros.photometry import light, prepared_query
 from pad_ros.training.calibration import calibrate
 from pad_ros.training.fitting import split
+from pad_ros.training.train import train
 
 QUERY_LAMPS = ("studio", "moved", "day", "night")
 QUERIES = {"good": 20, **dict.fromkeys(KINDS, 5)}
+TURNTABLE_QUERIES = {"good": 20, **dict.fromkeys(KINDS, 6)}
+TURNTABLE_COLUMNS = ("localized", "image_auroc", "pixel_ap", "aupro", "false_reject_rate", "escape_rate", "hold_rate")
+LONGEST = 3600.0  # s: a training ends by its steps, or it compares nothing
 PIECES = {  # switched off, each with those before
     "nothing": None,
     "light on whole faces": (measurement, "_forgive_face_light", lambda *_: None),
@@ -51,7 +60,12 @@ def main() -> None:
     parser.add_argument("paths", type=Path, nargs="*", metavar="MODEL VIEWS SET...")
     parser.add_argument("--effects", action="store_true")
     parser.add_argument("--make", nargs=2, metavar=("PART", "OUT"))
+    parser.add_argument("--turntable", nargs=2, metavar=("PART", "OUT"))
+    parser.add_argument("--steps", type=int, default=1500, help="of each training with --turntable")
     arguments = parser.parse_args()
+    if arguments.turntable:
+        turned(arguments.turntable[0], Path(arguments.turntable[1]), arguments.steps)
+        return
     if arguments.make:
         part, out = arguments.make
         for lamps in QUERY_LAMPS:
@@ -69,6 +83,23 @@ def main() -> None:
             print(table_lines(["switched off", "set", *COLUMNS], rows)[-1], flush=True)
     title = f"Other light, {views.name}"
     write_result(f"light_{views.name}", title, ["switched off", "set", *COLUMNS], rows, TEXT)
+
+
+def turned(part: str, out: Path, steps: int) -> None:
+    """A row for each kind of light, of models trained on it."""
+    rows: list[list[object]] = []
+    for light_of_views in ("studio", "turntable"):
+        folder, model = out / light_of_views, out / f"model_{light_of_views}"
+        if not folder.exists():
+            conditions = Conditions(lamps=LAMPS[light_of_views])
+            make_dataset(folder, part, views=80, queries=TURNTABLE_QUERIES, seed=21, conditions=conditions)
+        if not model.exists():
+            method = load_method("pad", [f"splatting.steps={steps}"])
+            train(read_views(folder), method, name=part, budget=LONGEST).save(model)
+        found = evaluate(Inspector(ReferenceModel.load(model)), read_dataset(folder), out / f"report_{light_of_views}")
+        rows.append([light_of_views, *(found[column] for column in TURNTABLE_COLUMNS)])
+    text = f"80 views and {steps} steps each; 20 good and 36 defective queries, at the same poses, in the views' light."
+    write_result(f"light_turntable_{part}", f"Turntable, {part}", ["light", *TURNTABLE_COLUMNS], rows, text)
 
 
 def without_pieces(model: ReferenceModel, folder: Path) -> Iterator[tuple[str, ReferenceModel]]:

@@ -1,0 +1,97 @@
+"""Shadows and highlights that lie some pixels beside where the rendering shows them.
+
+Where a lamp moved, so does the edge of each shadow that it throws, and each highlight on a curved face. A pixel then
+looks as the rendering does a little farther along the same surface: of the same material, no corner and no edge of the
+paint between. So that place may lend its light, and no more than it has: a stain on an evenly lit face finds no place of
+its brightness nearby and stays, as does what is finer than light can be.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compute.threads import in_bands, kernel
+from ..rendering.result import ReferenceRendering
+from .face_light import flat_surface
+from .surface import Surface
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+BLUR = 1.5  # px, of both images and of what the light is changed by: anything finer is no light
+REACH, STEP = 12, 2  # px that light may have moved, along both axes
+SAME_DIRECTION = 0.8  # cosine between normals
+SAME_DEPTH = 0.06  # logarithm
+SAME_CHROMA = 0.06  # of the shares of red and blue in linear light: another material differs by more
+LARGEST_CHANGE = 2.2  # of linear light, either way
+LEAST_CHANGE = 0.01
+DARK = 0.002  # linear light: below it shares and ratios say nothing
+
+
+def without_moved_light(query: Floats, reference: ReferenceRendering, surface: Surface, where: Mask) -> Floats:
+    """The query [h, w, 3] (0..1) in the light that the rendering of the window shows at the pixels `where` [h, w]."""
+    solid = (reference.alpha > 0.9).astype(np.float32)
+    share = np.maximum(cv2.GaussianBlur(solid, (0, 0), BLUR), np.float32(1e-3))[..., None]
+    linear = query**2  # a gamma of 2 stands for the camera's, which is not known
+    seen, shown = (cv2.GaussianBlur(v * solid[..., None], (0, 0), BLUR) / share for v in (linear, reference.rgb**2))
+    place = np.empty((*where.shape, 6), np.float32)
+    place[..., :3] = surface.normal
+    place[..., 3] = np.log(np.maximum(surface.depth, np.float32(1e-6)))
+    place[..., 4:] = shown[..., ::2] / (shown.sum(axis=2, keepdims=True) + np.float32(10 * DARK))
+    wanted, flat = where & (reference.alpha > 0.5), flat_surface(reference)
+    change = np.ones_like(query)
+    np.sqrt(seen, out=seen)
+    np.sqrt(shown, out=shown)
+    in_bands(lambda first, last: _borrow(wanted, flat, seen, shown, place, first, last, change), len(query))
+    change = cv2.GaussianBlur(change, (0, 0), BLUR)
+    changed = wanted[..., None] & (np.abs(change - 1) > LEAST_CHANGE)
+    return np.where(changed, np.sqrt(np.clip(linear * change, 0, 1)), query)
+
+
+# parameters: pixels and what is known of them, the rows in question, and the result
+@kernel
+def _borrow(wanted, flat, seen, shown, place, first, last, change):  # type: ignore[no-untyped-def]
+    """By what [h, w, 3] to multiply wanted pixels of rows first..last to undo the light of the most alike place."""
+    height, width, dark = wanted.shape[0], wanted.shape[1], np.float32(DARK)
+    least, most = np.float32(1 / LARGEST_CHANGE), np.float32(LARGEST_CHANGE)
+    for y in range(first, last):
+        for x in range(width):
+            if not wanted[y, x]:
+                continue
+            nearest, row, column = _unlike(seen[y, x], shown[y, x]), y, x
+            for v in range(max(y - REACH, 0), min(y + REACH + 1, height), STEP):
+                for u in range(max(x - REACH, 0), min(x + REACH + 1, width), STEP):
+                    if flat[v, u] and _same_surface(place[y, x], place[v, u]):
+                        unlike = _unlike(seen[y, x], shown[v, u])
+                        if unlike < nearest and _all_flat(flat, y, x, v, u):
+                            nearest, row, column = unlike, v, u
+            for c in range(3):
+                ratio = (shown[y, x, c] ** 2 + dark) / (shown[row, column, c] ** 2 + dark)
+                change[y, x, c] = min(max(ratio, least), most)
+
+
+@kernel
+def _unlike(a, b):  # type: ignore[no-untyped-def]
+    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
+
+
+@kernel
+def _same_surface(a, b):  # type: ignore[no-untyped-def]
+    """Whether two places [6] (normal, logarithm of the depth, shares of red and blue) are of one face and material."""
+    return (
+        abs(a[3] - b[3]) <= SAME_DEPTH
+        and a[0] * b[0] + a[1] * b[1] + a[2] * b[2] >= SAME_DIRECTION
+        and (a[4] - b[4]) ** 2 + (a[5] - b[5]) ** 2 <= SAME_CHROMA**2
+    )
+
+
+@kernel
+def _all_flat(flat, y, x, v, u):  # type: ignore[no-untyped-def]
+    """Whether there is no edge on the way from (y, x) to (v, u)."""
+    steps = max(abs(v - y), abs(u - x))
+    for i in range(1, steps):
+        if not flat[y + int(np.floor((v - y) * i / steps + 0.5)), x + int(np.floor((u - x) * i / steps + 0.5))]:
+            return False
+    return True
