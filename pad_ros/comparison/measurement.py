@@ -73,8 +73,8 @@ def measure(
     """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
 
     With `shift` (px forgiven), where the query's light differs by more than is usual: the reference is shaded as that
-    light shades the part, and what a whole face shows more of it, or what of it lies beside its place, is forgiven, at a
-    cost. Of the lights that lines have shown the nearest is put on top. In front of another background the rendering is
+    light shades the part, and what a whole face shows more of it, or what of it has moved, is forgiven, at a cost.
+    Of the lights that lines have shown the nearest is put on top. In front of another background the rendering is
     composed with the query's ground, in two ways: with what the query shows around the part, and with ground continued
     behind it; with `shift` the colour that fits better counts. What lies off the part is then judged by how unlike the
     ground it is.

@@ -2,8 +2,8 @@
 
 Where a lamp moved, so does the edge of each shadow that it throws, and each highlight on a curved face. A pixel then
 looks as the rendering does a little farther along the same surface: of the same material, no corner and no edge of the
-paint between. So that place may lend its light, and no more than it has: a stain on an evenly lit face finds no place of
-its brightness nearby and stays, as does what is finer than light can be.
+paint between. So that place may lend its light, and no more than it has: a stain on an evenly lit face finds no place
+of its brightness nearby and stays, as does what is finer than light can be.
 """
 
 from __future__ import annotations
