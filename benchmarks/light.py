@@ -7,8 +7,8 @@
 MODEL was trained on VIEWS; each SET shows the same part, under the light of the views or another. For each row of
 pieces the model is calibrated anew. --effects: the first set also with other exposures and white balances.
 --same-poses: the model and the poses stay as they are with all pieces, only the comparison does without; and the
-processor time per image with all pieces and with none, in turn. --make: sets of a demo part OUT/<lamps>, the same queries
-under each of the lamps, to train on OUT/studio and to give as SETs.
+processor time per image with all pieces and with none, in turn. --make: sets of a demo part OUT/<lamps>, the same
+queries under each of the lamps, to train on OUT/studio and to give as SETs.
 --turntable: the part is trained twice with as many views and steps, in light fixed to it and turned under a fixed lamp,
 and each model judges the same poses and defects in its own light.
 """
