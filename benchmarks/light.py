@@ -59,7 +59,7 @@ SAME_POSES = (
     "Each row switches off one more piece of the comparison than the row above; poses, calibration and threshold are "
     "those with all pieces. Rates are at that threshold."
 )
-TIMED = 16  # images of a set
+TIMED = 8  # images of a set
 TEXT = (
     "Each row of pieces switches off one more than the row above; the last row is the comparison as it was before, but "
     "for sets in front of another background, which had a shading. Rates are at the model's own threshold."

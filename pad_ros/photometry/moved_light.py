@@ -25,6 +25,7 @@ REACH, STEP = 12, 2  # px that light may have moved, along both axes
 SAME_DIRECTION = 0.8  # cosine between normals
 SAME_DEPTH = 0.06  # logarithm
 SAME_CHROMA = 0.06  # of the shares of red and blue in linear light: another material differs by more
+SAME_LIGHT = 0.5  # of the change at a pixel: by less differs what lies between it and the place that lends
 LARGEST_CHANGE = 2.2  # of linear light, either way
 LEAST_CHANGE = 0.01
 DARK = 0.002  # linear light: below it shares and ratios say nothing
@@ -65,7 +66,7 @@ def _borrow(wanted, flat, seen, shown, place, first, last, change):  # type: ign
                 for u in range(max(x - REACH, 0), min(x + REACH + 1, width), STEP):
                     if flat[v, u] and _same_surface(place[y, x], place[v, u]):
                         unlike = _unlike(seen[y, x], shown[v, u])
-                        if unlike < nearest and _all_flat(flat, y, x, v, u):
+                        if unlike < nearest and _leads_to(flat, seen, shown, y, x, v, u):
                             nearest, row, column = unlike, v, u
             for c in range(3):
                 ratio = (shown[y, x, c] ** 2 + dark) / (shown[row, column, c] ** 2 + dark)
@@ -88,10 +89,16 @@ def _same_surface(a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _all_flat(flat, y, x, v, u):  # type: ignore[no-untyped-def]
-    """Whether there is no edge on the way from (y, x) to (v, u)."""
-    steps = max(abs(v - y), abs(u - x))
+def _leads_to(flat, seen, shown, y, x, v, u):  # type: ignore[no-untyped-def]
+    """Whether on the way from (y, x) to (v, u) is no edge, and one of the two images as dark, or as bright."""
+    steps, own = max(abs(v - y), abs(u - x)), seen[y, x].sum()
+    missing = shown[y, x].sum() - own
+    most = SAME_LIGHT * abs(missing)
     for i in range(1, steps):
-        if not flat[y + int(np.floor((v - y) * i / steps + 0.5)), x + int(np.floor((u - x) * i / steps + 0.5))]:
+        row, column = y + int(np.floor((v - y) * i / steps + 0.5)), x + int(np.floor((u - x) * i / steps + 0.5))
+        if not flat[row, column]:
+            return False
+        a, b = seen[row, column].sum(), shown[row, column].sum()
+        if (min(a, b) - own if missing > 0 else own - max(a, b)) > most:
             return False
     return True

@@ -57,7 +57,7 @@ def test_a_shadow_lends_no_more_than_it_has(reference):
 
 
 def test_a_missing_sticker_is_no_light(reference):
-    assert left(plate(30, sticker=False), reference, np.s_[57:68, 46:58]) > 0.9
+    assert left(plate(30, sticker=False), reference, np.s_[57:68, 46:58]) > 0.8
 
 
 def test_another_colour_is_no_light(reference):
