@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 BLUR = 1.5  # px, of both images and of what the light is changed by: anything finer is no light
-REACH, STEP = 12, 2  # px that light may have moved, along both axes
+REACH, STEP = 12, 3  # px that light may have moved, along both axes
 SAME_DIRECTION = 0.8  # cosine between normals
 SAME_DEPTH = 0.06  # logarithm
 SAME_CHROMA = 0.06  # of the shares of red and blue in linear light: another material differs by more
@@ -61,11 +61,11 @@ def _borrow(wanted, flat, seen, shown, place, first, last, change):  # type: ign
         for x in range(width):
             if not wanted[y, x]:
                 continue
-            nearest, row, column = _unlike(seen[y, x], shown[y, x]), y, x
+            nearest, row, column = _unlike(seen, y, x, shown, y, x), y, x
             for v in range(max(y - REACH, 0), min(y + REACH + 1, height), STEP):
                 for u in range(max(x - REACH, 0), min(x + REACH + 1, width), STEP):
-                    if flat[v, u] and _same_surface(place[y, x], place[v, u]):
-                        unlike = _unlike(seen[y, x], shown[v, u])
+                    if flat[v, u] and _same_surface(place, y, x, v, u):
+                        unlike = _unlike(seen, y, x, shown, v, u)
                         if unlike < nearest and _leads_to(flat, seen, shown, y, x, v, u):
                             nearest, row, column = unlike, v, u
             for c in range(3):
@@ -74,31 +74,37 @@ def _borrow(wanted, flat, seen, shown, place, first, last, change):  # type: ign
 
 
 @kernel
-def _unlike(a, b):  # type: ignore[no-untyped-def]
-    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
+def _unlike(a, y, x, b, v, u):  # type: ignore[no-untyped-def]
+    return (a[y, x, 0] - b[v, u, 0]) ** 2 + (a[y, x, 1] - b[v, u, 1]) ** 2 + (a[y, x, 2] - b[v, u, 2]) ** 2
 
 
 @kernel
-def _same_surface(a, b):  # type: ignore[no-untyped-def]
-    """Whether two places [6] (normal, logarithm of the depth, shares of red and blue) are of one face and material."""
+def _same_surface(p, y, x, v, u):  # type: ignore[no-untyped-def]
+    """Whether two pixels of p [h, w, 6] (normal, logarithm of the depth, shares of red and blue) show one face and
+    material."""
     return (
-        abs(a[3] - b[3]) <= SAME_DEPTH
-        and a[0] * b[0] + a[1] * b[1] + a[2] * b[2] >= SAME_DIRECTION
-        and (a[4] - b[4]) ** 2 + (a[5] - b[5]) ** 2 <= SAME_CHROMA**2
+        abs(p[y, x, 3] - p[v, u, 3]) <= SAME_DEPTH
+        and p[y, x, 0] * p[v, u, 0] + p[y, x, 1] * p[v, u, 1] + p[y, x, 2] * p[v, u, 2] >= SAME_DIRECTION
+        and (p[y, x, 4] - p[v, u, 4]) ** 2 + (p[y, x, 5] - p[v, u, 5]) ** 2 <= SAME_CHROMA**2
     )
+
+
+@kernel
+def _grey(values, y, x):  # type: ignore[no-untyped-def]
+    return values[y, x, 0] + values[y, x, 1] + values[y, x, 2]
 
 
 @kernel
 def _leads_to(flat, seen, shown, y, x, v, u):  # type: ignore[no-untyped-def]
     """Whether on the way from (y, x) to (v, u) is no edge, and one of the two images as dark, or as bright."""
-    steps, own = max(abs(v - y), abs(u - x)), seen[y, x].sum()
-    missing = shown[y, x].sum() - own
+    steps, own = max(abs(v - y), abs(u - x)), _grey(seen, y, x)
+    missing = _grey(shown, y, x) - own
     most = SAME_LIGHT * abs(missing)
     for i in range(1, steps):
         row, column = y + int(np.floor((v - y) * i / steps + 0.5)), x + int(np.floor((u - x) * i / steps + 0.5))
         if not flat[row, column]:
             return False
-        a, b = seen[row, column].sum(), shown[row, column].sum()
+        a, b = _grey(seen, row, column), _grey(shown, row, column)
         if (min(a, b) - own if missing > 0 else own - max(a, b)) > most:
             return False
     return True
