@@ -16,6 +16,7 @@ from ..imaging.lab import lab
 from ..networks.segmenters import Segmenter
 from ..photometry.face_light import without_face_light
 from ..photometry.ground import EMPTY_ALPHA, on_ground
+from ..photometry.moved_light import without_moved_light
 from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.result import ReferenceRendering
 from .colour import residuals, residuals_where
@@ -31,6 +32,8 @@ SEGMENTED_SHARE = 0.5  # of the part must a segmenter find, or what it does not 
 LEAST_FORGIVEN = 0.02  # L*a*b* / 100: a smaller residual needs no explanation
 ADDED_LIGHT_COST = 0.2  # residual per L*a*b* / 100 that added light explains
 MISSING_LIGHT_COST = 1.0  # the same for missing light: a hole, or a missing part, is darker as well
+MOVED_LIGHT_COST = 0.3  # the same for light that lies beside its place, either way, where the light is surely another:
+SURELY_OTHER = 1.5  # times the usual change; below it the cost rises to 1
 FAR_STEP = 3  # of the pixels without a part, which are many, every so many, along both axes
 FAR_QUANTILE = 0.95
 MAX_FAR_RESIDUAL = 0.05  # L*a*b* / 100: no more is forgiven off the part
@@ -72,10 +75,11 @@ def measure(
     """The residual of a query beside the rendering, by a comparison's own `residual` of (image, rendering).
 
     With `shift` (px forgiven), where the query's light differs by more than is usual: the reference is shaded as that
-    light shades the part, and what a whole face shows more of it is forgiven, at a cost. Of the lights that lines have
-    shown the nearest is put on top. In front of another background the rendering is composed with the query's ground,
-    in two ways: with what the query shows around the part, and with ground continued behind it; with `shift` the colour
-    that fits better counts. What lies off the part is then judged by how unlike the ground it is.
+    light shades the part, and what a whole face shows more of it, or what of it has moved, is forgiven, at a cost.
+    Of the lights that lines have shown the nearest is put on top. In front of another background the rendering is
+    composed with the query's ground, in two ways: with what the query shows around the part, and with ground continued
+    behind it; with `shift` the colour that fits better counts. What lies off the part is then judged by how unlike the
+    ground it is.
     """
     lit = query.lit_by(rendering)
     learned = rendering.features[..., rendering.features.shape[2] - light.channels :]
@@ -86,6 +90,7 @@ def measure(
         found = residual(lit.image, reference)
         if shift is not None and other_light:
             _forgive_face_light(found, lit, reference, shift)
+            _forgive_moved_light(found, lit, reference, shift, light.usual_change)
         far = _far_residual(found[..., 0], rendering)
         return Measurement(found, far, far, reference, lit.background_mask)
     shaded = in_nearest_light(lit, lit.shaded, learned, query.background)
@@ -126,13 +131,33 @@ def _forgive_face_light(residual: Floats, lit: LitQuery, reference: ReferenceRen
     inside = reference.inside
     shown, query, found = reference.cropped(inside), lit.values[inside], residual[inside][..., 0]
     unlit = without_face_light(query, shown, lit.shading.polynomial.surface, found > LEAST_FORGIVEN)
-    if unlit is None:
+    if unlit is not None:
+        _lower(found, query, unlit, shown, shift, (ADDED_LIGHT_COST, MISSING_LIGHT_COST))
+
+
+def _forgive_moved_light(
+    residual: Floats, lit: LitQuery, reference: ReferenceRendering, shift: int, usual_change: float
+) -> None:
+    """Lower `residual` to what is left without shadows and highlights that moved, and their cost, where light did."""
+    if lit.shading is None or lit.shading.same:
         return
-    changed = (unlit != query).any(axis=2)
+    inside = reference.inside
+    shown, query, found = reference.cropped(inside), lit.values[inside], residual[inside][..., 0]
+    unlit = without_moved_light(query, shown, lit.shading.polynomial.surface, found > LEAST_FORGIVEN)
+    beyond = (lit.light_change / max(usual_change, 1e-9) - 1) / (SURELY_OTHER - 1)
+    cost = 1 - (1 - MOVED_LIGHT_COST) * min(beyond, 1.0)
+    _lower(found, query, unlit, shown, shift, (cost, cost))
+
+
+# parameters: what is lowered, by what two images show beside the rendering, and what added and missing light cost
+def _lower(
+    found: Floats, query: Floats, unlit: Floats, shown: ReferenceRendering, shift: int, costs: tuple[float, float]
+) -> None:
     explained = lab(query) - lab(unlit)
-    each = np.where(explained[..., 0] > 0, np.float32(ADDED_LIGHT_COST), np.float32(MISSING_LIGHT_COST))
-    cost = each * np.linalg.norm(explained, axis=2)
-    np.minimum(found, residuals_where(unlit, shown, shift, changed) + cost, out=found)
+    each = np.where(explained[..., 0] > 0, *(np.float32(cost) for cost in costs))
+    changed = (unlit != query).any(axis=2)
+    left = residuals_where(unlit, shown, shift, changed)
+    np.minimum(found, left + each * np.linalg.norm(explained, axis=2), out=found)
 
 
 def _judge_surroundings(

@@ -1,12 +1,19 @@
 """What of a residual is forgiven in another light: what a whole face shows more of, and nothing that is missing."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pad_ros.comparison.colour import residuals
-from pad_ros.comparison.measurement import ADDED_LIGHT_COST, _forgive_face_light
+from pad_ros.comparison.measurement import (
+    ADDED_LIGHT_COST,
+    MOVED_LIGHT_COST,
+    SURELY_OTHER,
+    _forgive_face_light,
+    _forgive_moved_light,
+)
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.photometry.surface import Surface
 from pad_ros.rendering.result import ReferenceRendering
@@ -48,3 +55,18 @@ def test_another_exposure_forgives_no_face(reference):
 @pytest.mark.parametrize(("where", "look", "gain"), [(FACE, INNER, 0.6), (SPOT, SPOT, 1.4), (SPOT, SPOT, 0.5)])
 def test_a_dark_face_and_spots_keep_their_residual(reference, where, look, gain):
     assert kept(reference, where, look, gain) > 0.9
+
+
+@pytest.mark.parametrize(("beyond", "least", "most"), [(1.01, 0.95, 1), (SURELY_OTHER, MOVED_LIGHT_COST, 0.6)])
+def test_a_shadow_that_moved_costs_the_more_the_less_the_light_differs(reference, beyond, least, most):
+    def shadow(ends):
+        return np.sqrt(0.2 + 0.2 * np.clip((np.arange(SIZE) - ends) / 6, 0, 1))[None, :, None] * np.ones((SIZE, 1, 3))
+
+    shown = replace(reference, rgb=shadow(50).astype(np.float32))
+    image = (shadow(56) * 255 + 0.5).astype(np.uint8)
+    residual, look = residuals(image, shown, 1), np.s_[10:70, 52:58]
+    before = residual[look].mean()
+    shading = SimpleNamespace(polynomial=SimpleNamespace(surface=Surface.of(shown)), same=False)
+    lit = SimpleNamespace(shading=shading, values=image / np.float32(255), light_change=0.01 * beyond)
+    _forgive_moved_light(residual, lit, shown, 1, 0.01)
+    assert least <= residual[look].mean() / before <= most
