@@ -137,9 +137,7 @@ class CalibratedComparison:
         weights = np.array([1, cue_of(self._backbone).weight][: measured.residual.shape[2]], np.float32)
         image = query.lit_by(rendering).image
         bright = brighter(image, measured.reference) if len(state.glints) else None
-        values, expected = excess(
-            measured.residual, measured.reference, state, weights, measured.ground_residual, bright
-        )
+        values, expected = excess(measured, state, weights, bright)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
@@ -155,27 +153,23 @@ class CalibratedComparison:
 
 
 def excess(
-    residual: Floats,
-    rendering: ReferenceRendering,
-    state: ComparisonState,
-    weights: Floats,
-    ground_residual: float,
-    bright: Floats | None = None,
+    measurement: Measurement, state: ComparisonState, weights: Floats, bright: Floats | None
 ) -> tuple[Floats, float]:
     """Residuals [H, W, C] beyond what good views show there, in units of that, added up with weights [C]: [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
     part what the background of good views shows (folds of a cloth, noise) is expected, and at least `ground_residual`.
-    bright: see `glints.brighter`; the colour may differ so much more where it is a glint that reference views showed.
+    bright: see `glints.brighter`; None where the state knows no glints.
     """
+    residual, rendering = measurement.residual, measurement.reference
     total = np.empty(residual.shape[:2], np.float32)
     deviations, most = np.array(state.deviation, np.float32), np.float32(state.max_evidence)
-    off_part = np.maximum(np.array(state.off_part, np.float32), np.float32(ground_residual))
+    off_part = np.maximum(np.array(state.off_part, np.float32), np.float32(measurement.ground_residual))
     inside = rendering.inside
     shown, within = rendering.cropped(inside), total[inside]
     farthest = float(shown.depth.max())
     # rows, part, measured and mean per channel, what glints may add to the colour
-    bands: dict[int, tuple[slice, Mask, list[Floats], list[Floats], Floats | None]] = {}
+    bands: dict[int, tuple[slice, Mask, list[Floats], list[Floats], Floats]] = {}
 
     def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
         out = measured - mean
@@ -198,18 +192,15 @@ def excess(
         if (varied := variation_at(seen, state.channels, pixels)) is not None:
             means = [mean * varied for mean in means]
         measured = [residual[inside][band][..., c].take(pixels) for c in range(state.channels)]
-        glints = None
-        if bright is not None:
-            glints = glints_allowed(seen, state.channels, bright[inside][band], measured[0], pixels)
+        bright_band = None if bright is None else bright[inside][band]
+        glints = glints_allowed(seen, state.channels, bright_band, measured[0], pixels)
         bands[first] = band, part, measured, means, glints
 
     def as_part(first: int) -> None:
         band, part, measured, means, glints = bands[first]
         gathered = np.zeros(len(means[0]), np.float32)
         for c, mean in enumerate(means):
-            allowed = mean * forgiven
-            if c == 0 and glints is not None:
-                allowed += glints
+            allowed = mean * forgiven + (glints if c == 0 else 0)
             gathered += exceeding(measured[c], allowed, allowed + np.float32(0.5) * deviations[c], c)
         within[band][part] = gathered
 

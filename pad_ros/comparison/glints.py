@@ -44,8 +44,13 @@ def glints_of(excess: Floats, residual: Floats, part: Mask) -> Floats:
 
 
 def glints_allowed(
-    rendering: ReferenceRendering, channels: int, excess: Floats, residual: Floats, pixels: NDArray[np.intp]
+    rendering: ReferenceRendering, channels: int, excess: Floats | None, residual: Floats, pixels: NDArray[np.intp]
 ) -> Floats:
-    """Residual that glints may add at `pixels` [P] of a rendering whose features hold the glints behind the rarity."""
+    """Residual [P] that glints may add at `pixels` [P] of a rendering whose features hold the glints behind the rarity.
+
+    excess: see `brighter`, None where there are none; residual [P]: of the colour.
+    """
+    if excess is None:
+        return np.zeros_like(residual)
     known = cv2.dilate(np.ascontiguousarray(rendering.features[..., channels + 1]), _NEIGHBOURS).take(pixels)
     return np.where(excess.take(pixels) > SHARE * residual, ALLOWANCE * known, np.float32(0))

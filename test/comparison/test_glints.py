@@ -1,11 +1,9 @@
 """A glint is brighter than all that the reference shows, and is forgiven where reference views glittered."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from judging import map_of
-from splat_scenes import CALIBRATION, CAMERA, WHITE, box, orbit
+from judging import changed, flat_calibration, map_of
+from splat_scenes import CAMERA, WHITE, box, orbit
 
 from pad_ros.comparison.glints import ALLOWANCE, SIGMA, brighter, glints_allowed, glints_of
 from pad_ros.imaging.geometry import Camera, Pose
@@ -71,13 +69,12 @@ def test_a_glint_scores_less_on_a_part_that_glitters_and_a_dark_spot_does_not(sp
     gaussians = box(1500)
     pose = orbit(5)[0]
     plain = Renderer(gaussians, WHITE).part(CAMERA, pose)
-    picture = (0.4 * plain.rgb8).astype(np.uint8)
-    dull = replace(plain, rgb=picture.astype(np.float32) / 255)
+    picture = plain.rgb8
     picture[60:66, 60:66] = spot
     scores = []
     for glint in (0.0, 0.6):
         glints = np.tile(np.array([glint, 0, 0], np.float32), (len(gaussians), 1))
-        calibration = replace(CALIBRATION, state=replace(CALIBRATION.state, glints=glints))
+        calibration = changed(flat_calibration(), glints=glints)
         shown = Renderer(gaussians, WHITE, calibration.state.features()).part(CAMERA, pose)
-        scores.append(map_of(picture, replace(dull, features=shown.features), calibration).values.max())
+        scores.append(map_of(picture, shown, calibration).values.max())
     assert (scores[1] < 0.7 * scores[0]) == forgiven
