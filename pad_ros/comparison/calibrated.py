@@ -29,7 +29,7 @@ from .colour import residuals
 from .expectation import on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, choose_knots, fit_factors
 from .features import cue_of, feature_difference
-from .glints import brighter, glints_allowed, glints_of
+from .glints import REACH, brighter, glints_allowed, glints_of
 from .good_units import Observation, learned, observe
 from .learned_light import MOST_LIGHTS, learned_light, light_sums
 from .measurement import KnownLight, Measurement, measure
@@ -39,7 +39,7 @@ from .state import ComparisonState, no_factors
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
+NEIGHBOURHOOD = REACH + 1  # px around a pixel that what is expected there depends on
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
 BULK_STEP = 4  # of the part's pixels, which are many, every so many

@@ -18,11 +18,13 @@ from ..rendering.result import ReferenceRendering
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SIGMA = 1.5  # px: a glint moves over the surface, so what a point showed counts beside it too
+SIGMA = 1.5  # px: what a Gaussian shows is the mean of so much around it
+REACH = 4  # px: a glint moves over the surface as the camera does, so what a point showed counts so far beside it
 SHARE = 0.25  # of the residual must be brightness, or it is no glint
 ALLOWANCE = 1.0  # times the brightest glint that reference views showed
 
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
+_NEAR = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1,) * 2)
 
 
 def brighter(image: Image, rendering: ReferenceRendering) -> Floats:
@@ -52,5 +54,5 @@ def glints_allowed(
     """
     if excess is None:
         return np.zeros_like(residual)
-    known = cv2.dilate(np.ascontiguousarray(rendering.features[..., channels + 1]), _NEIGHBOURS).take(pixels)
+    known = cv2.dilate(np.ascontiguousarray(rendering.features[..., channels + 1]), _NEAR).take(pixels)
     return np.where(excess.take(pixels) > SHARE * residual, ALLOWANCE * known, np.float32(0))
