@@ -33,7 +33,8 @@ def brighter(image: Image, rendering: ReferenceRendering) -> Floats:
     shown = rendering.cropped(inside)
     most = shown.rgb8
     for photograph, seen in zip(shown.photographs, shown.seen, strict=True):
-        np.maximum(most, photograph, out=most, where=seen[..., None])
+        known = np.ascontiguousarray(seen).view(np.uint8)
+        most = cv2.max(most, cv2.bitwise_and(photograph, photograph, mask=known))
     out = np.zeros(image.shape[:2], np.float32)
     reference = lab(cv2.dilate(most, _NEIGHBOURS))[..., 0]
     out[inside] = np.maximum(lab(np.ascontiguousarray(image[inside]))[..., 0] - reference, 0)
