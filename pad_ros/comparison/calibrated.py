@@ -29,6 +29,7 @@ from .colour import residuals
 from .expectation import on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, choose_knots, fit_factors
 from .features import cue_of, feature_difference
+from .glints import REACH, brighter, glints_allowed, glints_of
 from .good_units import Observation, learned, observe
 from .learned_light import MOST_LIGHTS, learned_light, light_sums
 from .measurement import KnownLight, Measurement, measure
@@ -38,7 +39,7 @@ from .state import ComparisonState, no_factors
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-NEIGHBOURHOOD = 2  # px around a pixel that what is expected there depends on
+NEIGHBOURHOOD = REACH + 1  # px around a pixel that what is expected there depends on
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
@@ -68,17 +69,21 @@ class CalibratedComparison:
 
         def measured() -> Iterator[tuple[Camera, Pose, Floats]]:
             for sample in samples:
-                residual = self._measure(sample, KnownLight()).residual
-                light.append(sample.query.lit_by(sample.rendering).light_change)
+                found, lit = self._measure(sample, KnownLight()), sample.query.lit_by(sample.rendering)
+                residual, reference = found.residual, found.reference
+                light.append(lit.light_change)
+                glints = glints_of(brighter(lit.image, reference), residual[..., 0], on_part(reference))
                 off = residual[_off_part(sample.rendering.alpha)]
                 off_part.append(np.quantile(off, OFF_PART_QUANTILE, axis=0))
-                yield sample.rendering.camera, sample.rendering.pose, residual
+                maps = np.concatenate([residual, glints[..., None]], axis=2)
+                yield sample.rendering.camera, sample.rendering.pose, maps
 
-        found = residual_statistics(renderer, measured())
+        found = residual_statistics(renderer, measured(), with_glints=True)
         knots, factors = no_factors(len(found.overall_deviation))
         return ComparisonState(
             found.mean, found.rarity, knots, factors, tuple(map(float, found.overall_deviation)),
             tuple(map(float, np.nanmax(off_part, axis=0))), float(np.quantile(light, USUAL_LIGHT_QUANTILE)),
+            glints=found.glints,
         )  # fmt: skip
 
     def adapt(self, state: ComparisonState, samples: Sequence[Sample], seed: int) -> ComparisonState:
@@ -130,7 +135,9 @@ class CalibratedComparison:
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), _known(state))
         weights = np.array([1, cue_of(self._backbone).weight][: measured.residual.shape[2]], np.float32)
-        values, expected = excess(measured, state, weights)
+        image = query.lit_by(rendering).image
+        bright = brighter(image, measured.reference) if len(state.glints) else None
+        values, expected = excess(measured, state, weights, bright)
         pooled_values = pooled(values, self.settings.scales)
         return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
 
@@ -145,12 +152,15 @@ class CalibratedComparison:
         return np.concatenate([colour, feature_difference(image, rendering, self._backbone)[..., None]], axis=2)
 
 
-def excess(measurement: Measurement, state: ComparisonState, weights: Floats) -> tuple[Floats, float]:
+def excess(
+    measurement: Measurement, state: ComparisonState, weights: Floats, bright: Floats | None
+) -> tuple[Floats, float]:
     """Residuals [H, W, C] beyond what good views show there, in units of that, added up with weights [C]: [H, W].
 
     Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
     part what the background of good views shows (folds of a cloth, noise) is expected, and at least what the query's
     own ground may differ by. Beyond that it counts in units of what the ground varies by: a plain one as on white.
+    bright: see `glints.brighter`; None where the state knows no glints.
     """
     residual, rendering = measurement.residual, measurement.reference
     total = np.empty(residual.shape[:2], np.float32)
@@ -161,7 +171,8 @@ def excess(measurement: Measurement, state: ComparisonState, weights: Floats) ->
     inside = rendering.inside
     shown, within = rendering.cropped(inside), total[inside]
     farthest = float(shown.depth.max())
-    bands: dict[int, tuple[slice, Mask, list[Floats], list[Floats]]] = {}  # rows, part, measured, mean per channel
+    # rows, part, measured and mean per channel, what glints may add to the colour
+    bands: dict[int, tuple[slice, Mask, list[Floats], list[Floats], Floats]] = {}
 
     def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
         out = measured - mean
@@ -183,13 +194,16 @@ def excess(measurement: Measurement, state: ComparisonState, weights: Floats) ->
         means = [state.expectation.predict(c, point, covariates) for c, (point, covariates) in enumerate(points)]
         if (varied := variation_at(seen, state.channels, pixels)) is not None:
             means = [mean * varied for mean in means]
-        bands[first] = band, part, [residual[inside][band][..., c].take(pixels) for c in range(state.channels)], means
+        measured = [residual[inside][band][..., c].take(pixels) for c in range(state.channels)]
+        bright_band = None if bright is None else bright[inside][band]
+        glints = glints_allowed(seen, state.channels, bright_band, measured[0], pixels)
+        bands[first] = band, part, measured, means, glints
 
     def as_part(first: int) -> None:
-        band, part, measured, means = bands[first]
+        band, part, measured, means, glints = bands[first]
         gathered = np.zeros(len(means[0]), np.float32)
         for c, mean in enumerate(means):
-            allowed = mean * forgiven
+            allowed = mean * forgiven + (glints if c == 0 else 0)
             gathered += exceeding(measured[c], allowed, allowed + np.float32(0.5) * deviations[c], c)
         within[band][part] = gathered
 

@@ -122,9 +122,9 @@ def points_and_covariates(
 
 def variation_at(rendering: ReferenceRendering, channels: int, pixels: NDArray[np.intp]) -> Floats | None:
     """How many times more than expected good units differ at `pixels` [P]; None where the model knows one part only."""
-    if rendering.features.shape[2] < channels + 2:
+    if rendering.features.shape[2] < channels + 3:
         return None
-    shown = cv2.dilate(np.ascontiguousarray(rendering.features[..., channels + 1]), _NEIGHBOURS).take(pixels)
+    shown = cv2.dilate(np.ascontiguousarray(rendering.features[..., channels + 2]), _NEIGHBOURS).take(pixels)
     return np.maximum(shown, np.float32(1))  # it is blended with the background, which has none
 
 

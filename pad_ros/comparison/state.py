@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..errors import ModelError
 from .expectation import COVARIATES, KNOTS, Expectation
 
 ARRAYS = ("residual_mean", "rarity", "knots", "factors")
-LEARNED_ON_LINES = ("variation", "lights")  # arrays that models of one part and light alone do not have
+OPTIONAL = ("variation", "lights", "glints")  # arrays that models of one part and light, or older ones, do not have
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,8 @@ class ComparisonState:
     that good views stay below, infinite where none was measured; max_evidence: of one pixel and channel, so that the
     halo of a bright one does not outshine a faint defect; variation: float32 [N], how many times more than that good
     units differ at the Gaussian (at least 1), [0] where only one part is known; lights: float32 [N, 2 L], gain less one
-    and added light of each Gaussian in L lights that lines have shown.
+    and added light of each Gaussian in L lights that lines have shown; glints: float32 [N, 3], the brightest glint that
+    a reference view showed at the Gaussian, the brightest of the other views, and the number of the former.
     """
 
     residual_mean: NDArray[np.float32]
@@ -39,6 +40,7 @@ class ComparisonState:
     max_evidence: float = math.inf
     variation: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     lights: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    glints: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     @staticmethod
     def without_statistics(gaussians: int) -> ComparisonState:
@@ -58,18 +60,26 @@ class ComparisonState:
         return Expectation(self.knots, self.factors)
 
     def features(self) -> NDArray[np.float32]:
-        """[N, C + 1], with variation [N, C + 2], with L lights [N, C + 2 + 2 L]: blended beside the colours.
+        """[N, C + 2], with variation [N, C + 3], with L lights [N, C + 3 + 2 L]: blended beside the colours.
 
         [N, 0] without statistics.
         """
         if not self.channels:
             return self.residual_mean
         parts = [self.residual_mean, self.rarity[:, None]]
+        parts.append(self.glints[:, :1] if len(self.glints) else np.zeros_like(self.rarity[:, None]))
         if len(self.variation) or self.light_channels:
             parts.append(self.variation[:, None] if len(self.variation) else np.ones_like(self.rarity[:, None]))
         if self.light_channels:
             parts.append(self.lights)
         return np.concatenate(parts, axis=1)
+
+    def without_glints_of(self, sample: int | None) -> ComparisonState:
+        """As if this one of the views that it was fitted to had shown no glints."""
+        if sample is None or not len(self.glints):
+            return self
+        own = self.glints[:, 2] == sample
+        return replace(self, glints=np.where(own[:, None], self.glints[:, [1, 1, 2]], self.glints))
 
     @property
     def light_channels(self) -> int:
@@ -88,7 +98,11 @@ class ComparisonState:
             raise ModelError("calibration: impossible variation of good units")
         if self.lights.ndim != 2 or len(self.lights) not in (0, gaussians) or self.light_channels % 2:
             raise ModelError(f"calibration: lights of shape {self.lights.shape} for {gaussians} Gaussians")
-        arrays = (self.residual_mean, self.rarity, self.knots, self.factors, self.variation, self.lights)
+        if self.glints.shape not in ((0, 3), (gaussians, 3)) or (self.glints < 0).any():
+            raise ModelError(f"calibration: impossible glints of shape {self.glints.shape} for {gaussians} Gaussians")
+        arrays = (
+            self.residual_mean, self.rarity, self.knots, self.factors, self.variation, self.lights, self.glints
+        )  # fmt: skip
         if not all(np.all(np.isfinite(a)) and a.dtype == np.float32 for a in arrays):
             raise ModelError("calibration: values that are not finite")
         if (self.residual_mean < 0).any() or (self.rarity < 0).any() or not (np.diff(self.knots) > 0).all():
@@ -103,14 +117,14 @@ class ComparisonState:
     def to_parts(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """(arrays for calibration.safetensors, plain values for the manifest)."""
         values = asdict(self)
-        arrays = {name: values.pop(name) for name in (*ARRAYS, *LEARNED_ON_LINES)}
+        arrays = {name: values.pop(name) for name in (*ARRAYS, *OPTIONAL)}
         return {name: array for name, array in arrays.items() if name in ARRAYS or array.size}, values
 
     @staticmethod
     def from_parts(arrays: dict[str, NDArray[np.float32]], values: dict[str, Any]) -> ComparisonState:
         """The reverse of `to_parts`; KeyError, TypeError or ValueError where something is missing or no number."""
         parts: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
-        parts.update({name: arrays[name] for name in LEARNED_ON_LINES if name in arrays})
+        parts.update({name: arrays[name] for name in OPTIONAL if name in arrays})
         parts.update({name: tuple(float(x) for x in values[name]) for name in ("deviation", "off_part")})
         parts.update({name: float(values[name]) for name in ("usual_light", "max_evidence") if name in values})
         return ComparisonState(**parts)

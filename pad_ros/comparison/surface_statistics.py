@@ -24,22 +24,29 @@ from ..rendering.tensors import GaussianTensors
 
 Floats = NDArray[np.float32]
 
+MIN_SEEN = 0.5  # px of a Gaussian in a view, or it says nothing about glints there
 PRIOR_WEIGHT = 5.0  # pixels' worth of belief that a Gaussian is like the average one
 
 
 @dataclass(frozen=True, eq=False)
 class ResidualStatistics:
     """mean float32 [N, C] per Gaussian and channel; rarity float32 [N], 1 / views that see the Gaussian;
-    overall_mean and overall_deviation float32 [C] of all pixels of the part."""
+    overall_mean and overall_deviation float32 [C] of all pixels of the part. glints float32 [N, 3]: the largest mean of
+    a view's glints, the largest of the other views, and which sample showed the former."""
 
     mean: Floats
     rarity: Floats
     overall_mean: Floats
     overall_deviation: Floats
+    glints: Floats
 
 
-def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Floats]]) -> ResidualStatistics:
+def residual_statistics(
+    renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Floats]], with_glints: bool = False
+) -> ResidualStatistics:
     """From (camera, pose, residual maps [H, W, C]) of good views, for the Gaussians of `renderer`.
+
+    with_glints: the last map of each view, no residual, is of its glints.
 
     A Gaussian that some views see well and others hardly counts as seen by (sum w)^2 / sum w^2 views, w its
     weights in the views' pixels.
@@ -48,19 +55,24 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     weight, squared_weight = np.zeros(n), np.zeros(n)
     first: NDArray[np.float64] | None = None
     square = np.zeros(1)
-    for camera, pose, residual in samples:
+    glints = np.zeros((n, 3), np.float32)
+    for i, (camera, pose, residual) in enumerate(samples):
         window = renderer.window(camera, pose)
         if window is None:
             continue
         part = residual[window.slices]
-        c = residual.shape[2]
-        sums = spread(renderer, camera, pose, window, np.concatenate([part, part**2], axis=2))
+        c = residual.shape[2] - with_glints
+        sums = spread(
+            renderer, camera, pose, window, np.concatenate([part[..., :c], part[..., :c] ** 2, part[..., c:]], axis=2)
+        )
         if first is None:
             first, square = np.zeros((n, c)), np.zeros(c)
         first += sums[:, :c]
         square += sums[:, c : 2 * c].sum(axis=0)
         weight += sums[:, -1]
         squared_weight += sums[:, -1] ** 2
+        if with_glints:
+            _add_glints(glints, sums[:, -2], sums[:, -1], i)
     if first is None:
         raise ValueError("no views to gather residuals from")
     total = max(float(weight.sum()), 1e-9)
@@ -68,7 +80,14 @@ def residual_statistics(renderer: Renderer, samples: Iterable[tuple[Camera, Pose
     mean = (first + PRIOR_WEIGHT * overall) / (weight[:, None] + PRIOR_WEIGHT)
     rarity = np.where(weight > 0, squared_weight / np.maximum(weight, 1e-9) ** 2, 1.0).clip(0, 1)
     deviation = np.sqrt(np.maximum(square / total - overall**2, 1e-10))
-    return ResidualStatistics(*(x.astype(np.float32) for x in (mean, rarity, overall, deviation)))
+    return ResidualStatistics(*(x.astype(np.float32) for x in (mean, rarity, overall, deviation, glints)))
+
+
+def _add_glints(glints: Floats, sums: NDArray[np.float64], weight: NDArray[np.float64], sample: int) -> None:
+    shown = np.where(weight >= MIN_SEEN, sums / np.maximum(weight, 1e-9), 0).astype(np.float32)
+    first = shown > glints[:, 0]
+    glints[:, 1] = np.where(first, glints[:, 0], np.maximum(glints[:, 1], shown))
+    glints[first, 0], glints[first, 2] = shown[first], sample
 
 
 def spread(renderer: Renderer, camera: Camera, pose: Pose, window: Rect, values: Floats) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ the nearest photograph that is left, a query half of one, which outweighs that t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -86,7 +86,8 @@ def calibrate(
     if not len(scores):  # no held-out view was found: there is no scale to judge others by
         return calibration.with_scores(scores, NO_SCORES, false_reject_rate)
     more = []
-    for found in _localized(model, calibration, fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1], device):
+    sample = {view.name: i for i, view in enumerate(_gathered_from(fitted))}
+    for found in _localized(model, calibration, fitted[:: -(-len(fitted) // MAX_SCORED_VIEWS) or 1], device, sample):
         with only_our_threads():
             evidence = comparison.evidence(found.sample.query, found.sample.rendering, calibration.state)
         more.append(evidence.values.max() / calibration.scale)
@@ -128,12 +129,19 @@ class _Localized:
 
 
 def _localized(
-    model: ReferenceModel, calibration: Calibration, views: Sequence[View], device: str
+    model: ReferenceModel,
+    calibration: Calibration,
+    views: Sequence[View],
+    device: str,
+    samples: Mapping[str, int] | None = None,
 ) -> Iterator[_Localized]:
-    """The views that are localized as queries, each against the model without its own photograph."""
+    """The views that are localized as queries, each against the model without its own photograph, and without the
+    glints that it showed as one of the `samples` (by name) that the comparison was fitted to."""
     for view in progress(views, "reference views as queries", len(views)):
         assert view.pose is not None
-        inspector = Inspector(replace(model.without_view(view.name), calibration=calibration), device)
+        own = None if samples is None else samples.get(view.name)
+        without = replace(calibration, state=calibration.state.without_glints_of(own))
+        inspector = Inspector(replace(model.without_view(view.name), calibration=without), device)
         query = inspector.prepare(view.image, view.camera)
         localization = inspector.localize(query)
         if localization.pose is None or rotation_angle(localization.pose, view.pose) > math.radians(WRONG_POSE_DEG):
@@ -162,13 +170,17 @@ def _adapted(
     return adapted, (peaks / np.float32(scale)).astype(np.float32)
 
 
+def _gathered_from(fitted: Sequence[View]) -> Sequence[View]:
+    return fitted[:: max(1, len(fitted) // MAX_FITTED_VIEWS)]
+
+
 def _fitted_samples(
     model: ReferenceModel, views: Sequence[View], photographs: int, device: str, seed: int
 ) -> Iterator[Sample]:
     """The views that the Gaussians were fitted to, rendered at slightly wrong poses without their own photograph."""
     rng = np.random.default_rng(seed)
     renderer = model.renderer(None, device, photographs)
-    chosen = views[:: max(1, len(views) // MAX_FITTED_VIEWS)]
+    chosen = _gathered_from(views)
     for view in progress(chosen, "gathering residuals", len(chosen)):
         assert view.pose is not None
         pose = jittered(view.pose, JITTER_DEG, JITTER_TRANSLATION, rng)

@@ -1,10 +1,13 @@
 """What difference is normal at a Gaussian: its credit is its share of the pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from splat_scenes import CAMERA, WHITE, box, orbit
 
+from pad_ros.comparison.state import ComparisonState
 from pad_ros.comparison.surface_statistics import PRIOR_WEIGHT, residual_statistics
 from pad_ros.imaging.geometry import Pose
 from pad_ros.rendering.gaussians import Gaussians
@@ -94,3 +97,17 @@ def test_views_that_show_nothing_of_the_part_give_no_statistics():
     for samples in ([], [(CAMERA, away, residual)]):
         with pytest.raises(ValueError, match="no views"):
             residual_statistics(renderer, samples)
+
+
+def test_glints_are_the_largest_of_each_gaussian_and_a_view_can_be_left_out():
+    renderer, height = Renderer(three_gaussians(), WHITE), CAMERA.height
+    shown = [0.1, 0.3, 0.2]
+    maps = [np.dstack([np.zeros((height, CAMERA.width)), np.full((height, CAMERA.width), g)]) for g in shown]
+    found = residual_statistics(renderer, [(CAMERA, FRONT, m.astype(np.float32)) for m in maps], with_glints=True)
+    np.testing.assert_allclose(found.glints, [[0.3, 0.2, 1]] * 3, rtol=1e-5)
+    assert found.mean.shape == (3, 1) and found.overall_deviation.shape == (1,)  # the glints are no residual
+
+    state = replace(ComparisonState.without_statistics(3), glints=found.glints)
+    np.testing.assert_allclose(state.without_glints_of(1).glints[:, 0], 0.2, rtol=1e-5)
+    for other in (0, 2, None):
+        np.testing.assert_array_equal(state.without_glints_of(other).glints, found.glints)

@@ -70,7 +70,7 @@ def calibration(views):
 
 def test_calibration_fits_the_model_and_is_sound(calibration):
     calibration.check(len(GAUSSIANS))
-    assert calibration.state.features().shape == (800, 2)
+    assert calibration.state.features().shape == (800, 3)
     assert len(calibration.scores) >= 8 and np.all(np.isfinite(calibration.scores)) and np.all(calibration.scores > 0)
     assert np.isfinite(calibration.threshold) and calibration.threshold > 0
     assert calibration.false_reject_rate == 0.1 and 0.1 <= calibration.promised_rate <= 1 / 9
@@ -182,7 +182,7 @@ def test_a_backbone_gives_a_second_cue_with_statistics_of_its_own(views):
     comparison = CalibratedComparison(SCORING, random_backbone())
     found = calibrated(views, comparison=comparison)
     found.check(len(GAUSSIANS))
-    assert found.state.features().shape == (800, 3)
+    assert found.state.features().shape == (800, 4)
     assert found.state.channels == 2 and np.all(found.state.residual_mean.max(axis=0) > 0)
 
 
