@@ -36,9 +36,7 @@ VIEW_MARGIN = 8  # px around the part's box that are rendered too, so that float
 FIRST_PIXELS, COARSE_PIXELS = 20_000, 100_000  # larger windows are shrunk to about so many, first and then
 LR_SCALES, LR_QUATS, LR_OPACITIES, LR_SH0, LR_SH = 2e-2, 8e-3, 5e-2, 1e-2, 2e-3  # learning rates at the start
 DECAY = 5.0  # those of shape and colour end at 1/DECAY
-SH_SHRINKAGE = (
-    0.5  # weight decay of the higher harmonics: few views see a point, and what none asks for should not stay
-)
+SH_SHRINKAGE = 45.0  # over the number of views: weight decay of the higher harmonics, which fit few views too well
 AVERAGED_FROM = 0.9  # share of the fit; the result is the mean of all steps from then on, without their jitter
 STEPS_PER_NOTE = 50  # on the progress
 MAX_VIEWS_PER_STEP = 4
@@ -54,7 +52,9 @@ def _views_per_step(views: Sequence[TrainView], device: str) -> int:
 class _Parameters:
     """The raw, unconstrained parameters and their optimizer, whose steps are over `batch` views each."""
 
-    def __init__(self, given: Gaussians, settings: SplattingSettings, radius: float, device: str, batch: int) -> None:
+    def __init__(
+        self, given: Gaussians, settings: SplattingSettings, radius: float, device: str, batch: int, views: int
+    ) -> None:  # fmt: skip
         start = GaussianTensors.of(given, device)
         logits = torch.logit(start.opacities.clamp(1e-3, 1 - 1e-3))
         values = start.means, start.quats, start.scales.log(), logits, start.sh[:, :1], start.sh[:, 1:]
@@ -70,7 +70,7 @@ class _Parameters:
             {"params": [p], "lr": rate * batch**0.5, "start": rate * batch**0.5, "decay": decay, "weight_decay": 0.0}
             for p, rate, decay in rates
         ]
-        groups[4]["weight_decay"] = SH_SHRINKAGE
+        groups[4]["weight_decay"] = SH_SHRINKAGE / views
         betas = (1 - batch * (1 - 0.9), 1 - batch * (1 - 0.999))  # as long a memory of views as with one at a time
         self.optimizer = torch.optim.AdamW(groups, betas=betas, eps=1e-15 / batch**0.5, fused=True)
         self._eps2d = settings.eps2d
@@ -185,7 +185,7 @@ class _Fit:
         ]  # fmt: skip
         radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
         self.batch = _views_per_step(self.train, device)
-        self.parameters = _Parameters(start, s, radius, device, self.batch)
+        self.parameters = _Parameters(start, s, radius, device, self.batch, len(views))
         self.fitted_before = bool(start.sh[:, 1:].any())
         self.background = torch.tensor([background.rgb01], device=device)
         self.on_cpu = device == "cpu"
