@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -171,8 +171,7 @@ def excess(
     inside = rendering.inside
     shown, within = rendering.cropped(inside), total[inside]
     farthest = float(shown.depth.max())
-    # rows, part, measured and mean per channel, what glints may add to the colour
-    bands: dict[int, tuple[slice, Mask, list[Floats], list[Floats], Floats]] = {}
+    bands: dict[int, _Band] = {}
 
     def exceeding(measured: Floats, mean: Floats, deviation: Floats, c: int) -> Floats:
         out = measured - mean
@@ -185,35 +184,54 @@ def excess(
         total[first:last] = sum(exceeding(rows[..., c], off_part[c], off_unit[c], c) for c in channels)
 
     def expect(first: int, last: int) -> None:
-        band = slice(max(first - NEIGHBOURHOOD, 0), last + NEIGHBOURHOOD)
-        seen = shown.cropped((band, slice(None)))
+        rows = slice(max(first - NEIGHBOURHOOD, 0), last + NEIGHBOURHOOD)
+        bright_rows = None if bright is None else bright[inside][rows]
+        own = slice(first - rows.start, last - rows.start)
+        seen = shown.cropped((rows, slice(None)))
+        bands[first] = _Band.of(rows, own, seen, residual[inside][rows], state, bright_rows, farthest)
+
+    def as_part(band: _Band) -> None:
+        gathered = np.zeros(len(band.means[0]), np.float32)
+        for c, mean in enumerate(band.means):
+            allowed = mean * forgiven + (band.glints if c == 0 else 0)
+            gathered += exceeding(band.measured[c], allowed, allowed + np.float32(0.5) * deviations[c], c)
+        within[band.rows][band.part] = gathered
+
+    in_bands(as_ground, len(total))
+    in_bands(expect, len(within))
+    order = [bands[first] for first in sorted(bands)]
+    expected = np.concatenate([band.means[0] for band in order])
+    forgiven = _forgiven(np.concatenate([band.measured[0] for band in order]), expected)
+    for_each(lambda i: as_part(order[i]), len(order))
+    return total, float(expected.mean()) if len(expected) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """The part's pixels [P] in some rows of a rendering: what was measured there, and what is expected."""
+
+    rows: slice
+    part: Mask  # [rows, W]
+    measured: list[Floats]  # [P] per channel
+    means: list[Floats]  # [P] per channel
+    glints: Floats  # [P] what they may add to the colour
+
+    @staticmethod
+    def of(  # parameters: an image's, cut out already
+        rows: slice, own: slice, seen: ReferenceRendering, residual: Floats, state: ComparisonState,
+        bright: Floats | None, farthest: float,
+    ) -> _Band:  # fmt: skip
+        """Of the rows `own` of those cut out; around them lies what they depend on."""
         part = on_part(seen)
-        part[: first - band.start] = part[last - band.start :] = False
+        part[: own.start] = part[own.stop :] = False
         pixels = np.flatnonzero(part)
         points = points_and_covariates(seen, state.channels, pixels, farthest)
         means = [state.expectation.predict(c, point, covariates) for c, (point, covariates) in enumerate(points)]
         if (varied := variation_at(seen, state.channels, pixels)) is not None:
             means = [mean * varied for mean in means]
-        measured = [residual[inside][band][..., c].take(pixels) for c in range(state.channels)]
-        bright_band = None if bright is None else bright[inside][band]
-        glints = glints_allowed(seen, state.channels, bright_band, measured[0], pixels)
-        bands[first] = band, part, measured, means, glints
-
-    def as_part(first: int) -> None:
-        band, part, measured, means, glints = bands[first]
-        gathered = np.zeros(len(means[0]), np.float32)
-        for c, mean in enumerate(means):
-            allowed = mean * forgiven + (glints if c == 0 else 0)
-            gathered += exceeding(measured[c], allowed, allowed + np.float32(0.5) * deviations[c], c)
-        within[band][part] = gathered
-
-    in_bands(as_ground, len(total))
-    in_bands(expect, len(within))
-    expected = np.concatenate([bands[first][3][0] for first in sorted(bands)])
-    forgiven = _forgiven(np.concatenate([bands[first][2][0] for first in sorted(bands)]), expected)
-    order = sorted(bands)
-    for_each(lambda i: as_part(order[i]), len(order))
-    return total, float(expected.mean()) if len(expected) else 0.0
+        measured = [residual[..., c].take(pixels) for c in range(state.channels)]
+        glints = glints_allowed(seen, state.channels, bright, measured[0], pixels)
+        return _Band(rows, part, measured, means, glints)
 
 
 def _forgiven(measured: Floats, expected: Floats) -> np.float32:
