@@ -235,7 +235,7 @@ def test_another_process_renders_the_same(boxed, monkeypatch, seed, before):
     if before == "a rendering":
         prior = located(boxed, photograph(start), prior)
     localization = located(boxed, image, prior)
-    assert localization.localized and localization.rendering.features.shape[2] == 2
+    assert localization.localized and localization.rendering.features.shape[2] == 3
     assert localization.rendered_from is not None
     with_rendering = boxed.render(boxed.prepare(image), localization)
     assert_same_picture(by_another_process(boxed, image, localization), with_rendering)
