@@ -15,6 +15,7 @@ import numpy as np
 
 from .comparison.choices import create_comparison
 from .comparison.protocol import Comparison
+from .compute.memory import give_back
 from .compute.threads import only_our_threads
 from .decision.conditions import measure_conditions
 from .decision.inspection import Inspection
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 NOTHING_KNOWN = Scene()
+GIVE_BACK_EVERY = 200  # queries: takes some 20 ms
 
 
 class Inspector:
@@ -71,6 +73,7 @@ class Inspector:
         self.model = model
         self.scene = scene
         self.device = resolve_device(device)
+        self._prepared = 0  # queries
         self.method: Method = method_from_dict(model.settings, f"manifest of {model.name}")
 
     @staticmethod
@@ -189,6 +192,9 @@ class Inspector:
 
         Raises ImageError, CameraError, or SceneError where the region of interest or the empty cell do not fit.
         """
+        self._prepared += 1
+        if self._prepared % GIVE_BACK_EVERY == 0:
+            give_back()
         image = validate(image)
         camera = self.query_camera(image, camera)
         self.scene.check(image)

@@ -206,6 +206,15 @@ def boxed():
     return make_box_inspector()
 
 
+def test_memory_is_given_back_now_and_then(boxed, monkeypatch):
+    calls = []
+    monkeypatch.setattr("pad_ros.inspector.give_back", lambda: calls.append(1))
+    monkeypatch.setattr("pad_ros.inspector.GIVE_BACK_EVERY", 3)
+    for _ in range(6):
+        boxed.prepare(photograph(POSES[0]))
+    assert len(calls) == 2
+
+
 def by_another_process(inspector, image, localization):
     """The rendering as made from what a message holds: poses, but no pictures."""
     pose, made_at = (
