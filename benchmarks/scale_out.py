@@ -30,7 +30,7 @@ from pad_ros.demo.generator import make_dataset
 from pad_ros.scale_out.each import run_each
 from pad_ros.scale_out.task import Run
 
-SMALL = ("splatting.steps=60", "splatting.gaussians=800", "splatting.sh_degree=0")
+SMALL = ("splatting.steps=600", "splatting.gaussians=800", "splatting.sh_degree=0")
 PARTS, TRIVIAL = 12, 200
 
 
