@@ -66,11 +66,12 @@ class _Parameters:
             (self.log_scales, LR_SCALES, DECAY), (self.sh0, LR_SH0, DECAY), (self.sh, LR_SH, DECAY),
             (self.logits, LR_OPACITIES, 1.0),
         ]  # fmt: skip
+        rates = [(p, rate * batch**0.5, decay) for p, rate, decay in rates]
         groups = [
-            {"params": [p], "lr": rate * batch**0.5, "start": rate * batch**0.5, "decay": decay, "weight_decay": 0.0}
+            {"params": [p], "lr": rate, "start": rate, "decay": decay,
+             "weight_decay": SH_SHRINKAGE / views if p is self.sh else 0.0}
             for p, rate, decay in rates
-        ]
-        groups[4]["weight_decay"] = SH_SHRINKAGE / views
+        ]  # fmt: skip
         betas = (1 - batch * (1 - 0.9), 1 - batch * (1 - 0.999))  # as long a memory of views as with one at a time
         self.optimizer = torch.optim.AdamW(groups, betas=betas, eps=1e-15 / batch**0.5, fused=True)
         self._eps2d = settings.eps2d
