@@ -69,6 +69,12 @@ def residuals_where(query: Floats, rendering: ReferenceRendering, shift: int, wh
     return out
 
 
+def differing(a: Floats, b: Floats) -> Mask:
+    """Where [h, w] two images [h, w, 3] differ in any channel."""
+    red, green, blue = (a[..., c] != b[..., c] for c in range(3))
+    return np.asarray(red | green | blue)
+
+
 def _least(query: Floats, band: ReferenceRendering, start: tuple[int, int], shift: int, known: Mask | None) -> Floats:
     """The least squared difference [h, w + LANES] of a band to rendering and photographs, infinite where not `known`.
 

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compute.threads import in_bands
 from ..imaging.images import Image
-from ..imaging.lab import lab
+from ..imaging.lab import lightness
 from ..rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
@@ -30,14 +31,20 @@ _NEAR = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH + 1,) * 2)
 def brighter(image: Image, rendering: ReferenceRendering) -> Floats:
     """By how much (L* / 100) a query is brighter than all that its reference shows around each pixel [H, W]."""
     inside = rendering.inside
-    shown = rendering.cropped(inside)
-    most = shown.rgb8
-    for photograph, seen in zip(shown.photographs, shown.seen, strict=True):
-        known = np.ascontiguousarray(seen).view(np.uint8)
-        most = cv2.max(most, cv2.bitwise_and(photograph, photograph, mask=known))
+    shown, within = rendering.cropped(inside), image[inside]
     out = np.zeros(image.shape[:2], np.float32)
-    reference = lab(cv2.dilate(most, _NEIGHBOURS))[..., 0]
-    out[inside] = np.maximum(lab(np.ascontiguousarray(image[inside]))[..., 0] - reference, 0)
+    found = out[inside]
+
+    def band(first: int, last: int) -> None:
+        near = slice(max(first - 1, 0), last + 1)
+        most = shown.cropped((near, slice(None))).rgb8
+        for photograph, seen in zip(shown.photographs[:, near], shown.seen[:, near], strict=True):
+            known = np.ascontiguousarray(seen).view(np.uint8)
+            most = cv2.max(most, cv2.bitwise_and(photograph, photograph, mask=known))
+        brightest = cv2.dilate(most, _NEIGHBOURS)[first - near.start :][: last - first]
+        np.maximum(lightness(within[first:last]) - lightness(brightest), 0, out=found[first:last])
+
+    in_bands(band, len(found))
     return out
 
 

@@ -10,16 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compute.threads import in_bands
 from ..imaging.background import mask_box
 from ..imaging.images import Image
-from ..imaging.lab import lab
+from ..imaging.lab import lab_planes
 from ..networks.segmenters import Segmenter
 from ..photometry.face_light import without_face_light
 from ..photometry.ground import EMPTY_ALPHA, on_ground
 from ..photometry.moved_light import without_moved_light
 from ..photometry.prepared_query import LitQuery, PreparedQuery
 from ..rendering.result import ReferenceRendering
-from .colour import residuals, residuals_where
+from .colour import differing, residuals, residuals_where
 from .expectation import on_part
 from .learned_light import in_nearest_light
 from .surroundings import BackgroundDistance, distance_from_empty, distance_from_ground
@@ -153,11 +154,16 @@ def _forgive_moved_light(
 def _lower(
     found: Floats, query: Floats, unlit: Floats, shown: ReferenceRendering, shift: int, costs: tuple[float, float]
 ) -> None:
-    explained = lab(query) - lab(unlit)
-    each = np.where(explained[..., 0] > 0, *(np.float32(cost) for cost in costs))
-    changed = (unlit != query).any(axis=2)
-    left = residuals_where(unlit, shown, shift, changed)
-    np.minimum(found, left + each * np.linalg.norm(explained, axis=2), out=found)
+    left = residuals_where(unlit, shown, shift, differing(unlit, query))
+    added, missing = (np.float32(cost) for cost in costs)
+
+    def lower(first: int, last: int) -> None:
+        rows, width = np.s_[first:last], query.shape[1]
+        lightness, a, b = (lab_planes(query[rows]) - lab_planes(unlit[rows]))[:, :, :width]
+        left[rows] += np.where(lightness > 0, added, missing) * np.sqrt(lightness**2 + a**2 + b**2)
+        np.minimum(found[rows], left[rows], out=found[rows])
+
+    in_bands(lower, len(found))
 
 
 def _judge_surroundings(

@@ -32,6 +32,14 @@ def lab(rgb: Floats | Image) -> Floats:
     return np.ascontiguousarray(planes[..., : rgb.shape[1]].transpose(1, 2, 0))
 
 
+def lightness(rgb: Image) -> Floats:
+    """CIE L* [H, W] / 100 of an RGB image [H, W, 3]: a third of the work."""
+    height, width = rgb.shape[:2]
+    out = np.empty((height, width + LANES), np.float32)
+    _fill_lightness(rgb, out)
+    return out[:, :width]
+
+
 def lab_planes(rgb: Floats | Image, known: Mask | None = None, margin: int = 0) -> Floats:
     """The same as planes, FAR where it is not `known`; see `empty_planes`."""
     out = empty_planes(rgb.shape[0], rgb.shape[1], margin)
@@ -82,6 +90,20 @@ def _fill(rgb, scale, known, margin, out, first, last):
                 for x in range(width):
                     if not known[y, x]:
                         out[c, y + margin, margin + x] = FAR
+
+
+@kernel
+def _fill_lightness(rgb, out):
+    width, step = rgb.shape[1], out.shape[1]
+    row = np.zeros(3 * step, np.float32)
+    for y in range(rgb.shape[0]):
+        for c in range(3):
+            for x in range(width):
+                row[c * step + x] = np.float32(rgb[y, x, c]) * np.float32(1 / 255)
+        for x in range(0, width, LANES):
+            red, green, blue = _light(load(row, x)), _light(load(row, step + x)), _light(load(row, 2 * step + x))
+            response = _response(_sum(red, 0.212671, green, 0.715160, blue, 0.072169))
+            store(out, y * step + x, fma(splat(np.float32(1.16)), response, splat(np.float32(-0.16))))
 
 
 @kernel

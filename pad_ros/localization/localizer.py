@@ -242,7 +242,7 @@ class Localizer:
         if found.pose is None:
             return found
         low, high = self._extent(found.pose, camera)
-        outside = self._off_part(found.pose, features, pairs, camera)
+        outside = _off_part(low, high, features, pairs)
         other = self._estimate(features, outside, camera, COARSE_ERROR, self.settings.min_inliers)
         if other is None:
             return found
@@ -258,18 +258,15 @@ class Localizer:
 
     def _has_rival(self, pose: Pose, features: Features, pairs: Pairs, camera: Camera) -> bool:
         """Whether few features off the part may be of a second one: they make a pose at which it has a like size."""
-        outside = self._off_part(pose, features, pairs, camera)
+        low, high = self._extent(pose, camera)
+        outside = _off_part(low, high, features, pairs)
         other = self._estimate(features, outside, camera, ESTIMATE_ERROR, MIN_RIVAL_LANDMARKS)
         if other is None or len(np.unique(outside[other.inliers, 1])) < MIN_RIVAL_LANDMARKS:
             return False
-        here, there = (float(np.ptp(self._extent(p, camera), axis=0).max()) for p in (pose, other.pose))
+        here, there = (
+            float(np.ptp(extent, axis=0).max()) for extent in ((low, high), self._extent(other.pose, camera))
+        )
         return here <= RIVAL_SIZE * there and there <= RIVAL_SIZE * here
-
-    def _off_part(self, pose: Pose, features: Features, pairs: Pairs, camera: Camera) -> Pairs:
-        """The pairs outside the rectangle of the part at `pose`."""
-        low, high = self._extent(pose, camera)
-        at = features.keypoints[pairs[:, 0]]
-        return pairs[np.any((at < low) | (at > high), axis=1)]
 
     def _window_at(self, pose: Pose, query: PreparedQuery) -> Rect | None:
         """The part's window at a pose, with a margin."""
@@ -336,3 +333,9 @@ def _from_few(first: PoseEstimate | None, pairs: Pairs) -> Localization:
     inliers = int(first.inliers.sum())
     return Localization(first.pose, Reason.NONE, "localized from few features", inliers, len(pairs), first.residual_px,
                         first.covariance)  # fmt: skip
+
+
+def _off_part(low: Array, high: Array, features: Features, pairs: Pairs) -> Pairs:
+    """The pairs outside the rectangle of the part."""
+    at = features.keypoints[pairs[:, 0]]
+    return pairs[np.any((at < low) | (at > high), axis=1)]

@@ -41,7 +41,8 @@ def without_face_light(query: Floats, reference: ReferenceRendering, surface: Su
     """
     linear, expected = query**2, reference.rgb**2  # a gamma of 2 stands for the camera's, which is not known
     seen, shown = (cv2.GaussianBlur(values, (0, 0), BLUR) for values in (linear, expected))
-    wanted = where & (np.abs((seen - shown).mean(axis=2)) > LEAST_CHANGE) & (reference.alpha > 0.5)
+    change = cv2.transform(seen - shown, np.full((1, 3), 1 / 3))
+    wanted = where & (np.abs(change) > LEAST_CHANGE) & (reference.alpha > 0.5)
     if not wanted.any():
         return None
     voters = flat_surface(reference)

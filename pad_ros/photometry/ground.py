@@ -13,7 +13,8 @@ from ..compute.threads import kernel
 from ..imaging.background import Background, mask_box
 from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
-from .light import MAX_PIXELS, light_between
+from .light import light_between
+from .samples import MAX_PIXELS
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 from ..compute.threads import kernel
 from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
+from .samples import MIN_PIXELS, sample_part
 
 Floats = NDArray[np.float32]
 
-MIN_PIXELS = 500
-MAX_PIXELS = 2000
-ENOUGH_PIXELS = 2 * MAX_PIXELS  # of the part: more are seen at half the resolution
-BLUR = 2.0  # px: a pose that is off by one must not look like less contrast
 STEPS = 8
 SETTLED = 1e-3  # change of the gain that ends the fit
 TUKEY = 4.685  # 95 % efficiency for Gaussian residuals
@@ -88,34 +85,8 @@ SAME_LIGHT = Light()
 
 def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
     """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it is unknown or hardly differs."""
-    seen = rendering.inside
-    inside = cv2.erode((rendering.alpha[seen] > 0.95).view(np.uint8), np.ones((3, 3), np.uint8))
-    step = 2 if cv2.countNonZero(inside) > ENOUGH_PIXELS else 1
-    values = np.empty((inside.shape[0] // step, inside.shape[1] // step, 7), np.float32)
-    _blocks(image[seen], rendering.rgb[seen], inside, step, values)
-    values = cv2.GaussianBlur(values, (0, 0), BLUR / step).reshape(-1, 7)
-    chosen = np.flatnonzero(values[:, 6] > 0.5)
-    if len(chosen) < MIN_PIXELS:
-        return SAME_LIGHT
-    smoothed = values[chosen[:: -(-len(chosen) // MAX_PIXELS)]].astype(np.float64)
-    query, reference = (smoothed[:, c : c + 3] / smoothed[:, 6:] for c in (0, 3))
-    return light_between(query, reference)
-
-
-@kernel
-def _blocks(image, rgb, inside, step, out):  # type: ignore[no-untyped-def]
-    """Means over blocks of pixels, of those `inside` alone: query (0..1), reference, share of the block [h, w, 7]."""
-    of_image, of_rgb = np.float32(1 / (255 * step * step)), np.float32(1 / (step * step))
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            out[y, x, :] = 0
-            for v in range(y * step, (y + 1) * step):
-                for u in range(x * step, (x + 1) * step):
-                    if inside[v, u]:
-                        for c in range(3):
-                            out[y, x, c] += np.float32(image[v, u, c]) * of_image
-                            out[y, x, 3 + c] += rgb[v, u, c] * of_rgb
-                        out[y, x, 6] += of_rgb
+    samples = sample_part(image, rendering)
+    return SAME_LIGHT if samples is None else light_between(samples.query, samples.reference)
 
 
 def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compute.threads import in_bands, kernel
+from ..compute.threads import for_each, in_bands, kernel
 from ..rendering.result import ReferenceRendering
 from .face_light import flat_surface
 from .surface import Surface
@@ -36,19 +36,36 @@ def without_moved_light(query: Floats, reference: ReferenceRendering, surface: S
     solid = (reference.alpha > 0.9).astype(np.float32)
     share = np.maximum(cv2.GaussianBlur(solid, (0, 0), BLUR), np.float32(1e-3))[..., None]
     linear = query**2  # a gamma of 2 stands for the camera's, which is not known
-    seen, shown = (cv2.GaussianBlur(v * solid[..., None], (0, 0), BLUR) / share for v in (linear, reference.rgb**2))
+    both = [linear, reference.rgb**2]
+
+    def smooth(i: int) -> None:
+        both[i] = cv2.GaussianBlur(both[i] * solid[..., None], (0, 0), BLUR) / share
+
+    for_each(smooth, 2)
+    seen, shown = both
     place = np.empty((*where.shape, 6), np.float32)
     place[..., :3] = surface.normal
     place[..., 3] = np.log(np.maximum(surface.depth, np.float32(1e-6)))
-    place[..., 4:] = shown[..., ::2] / (shown.sum(axis=2, keepdims=True) + np.float32(10 * DARK))
+    total = cv2.transform(shown, np.ones((1, 3))) + np.float32(10 * DARK)
+    place[..., 4:] = shown[..., ::2] / total[..., None]
     wanted, flat = where & (reference.alpha > 0.5), flat_surface(reference)
-    change = np.ones_like(query)
-    np.sqrt(seen, out=seen)
-    np.sqrt(shown, out=shown)
+    change, out = np.ones_like(query), query.copy()
+    for image in both:
+        np.sqrt(image, out=image)
     in_bands(lambda first, last: _borrow(wanted, flat, seen, shown, place, first, last, change), len(query))
     change = cv2.GaussianBlur(change, (0, 0), BLUR)
-    changed = wanted[..., None] & (np.abs(change - 1) > LEAST_CHANGE)
-    return np.where(changed, np.sqrt(np.clip(linear * change, 0, 1)), query)
+    in_bands(lambda first, last: _undo(wanted, linear, change, out, first, last), len(query))
+    return out
+
+
+@kernel
+def _undo(wanted, linear, change, out, first, last):  # type: ignore[no-untyped-def]
+    """Multiply the wanted pixels of rows first..last, in linear light, by what is worth it."""
+    for y in range(first, last):
+        for x in range(wanted.shape[1]):
+            for c in range(3):
+                if wanted[y, x] and abs(change[y, x, c] - 1) > LEAST_CHANGE:
+                    out[y, x, c] = np.sqrt(min(max(linear[y, x, c] * change[y, x, c], np.float32(0)), np.float32(1)))
 
 
 # parameters: pixels and what is known of them, the rows in question, and the result

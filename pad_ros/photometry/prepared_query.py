@@ -64,7 +64,7 @@ class LitQuery:
     @cached_property
     def shading(self) -> Shading | None:
         """How the query's light shades the rendering, which must be of the image's size."""
-        return fit_shading(self.values, self.cut_off(self.rendering))
+        return fit_shading(self.image, self.cut_off(self.rendering))
 
     @cached_property
     def shaded(self) -> ReferenceRendering:

@@ -13,25 +13,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compute.simd import LANES, fma, load, splat, store
 from ..compute.threads import for_each, kernel
 from ..imaging.background import Background
 from ..imaging.geometry import Camera
+from ..imaging.images import Image
 from ..rendering.result import ReferenceRendering
+from .samples import MIN_PIXELS, sample_part
 from .surface import Surface
 
 Floats = NDArray[np.float32]
 
-MIN_PIXELS = 1000
-MAX_PIXELS = 1500
+TERMS, ROW = 13, 16  # of the polynomial; floats of a row in memory: whole vectors
 STEPS = 5
+SETTLED = 2e-3  # change of all coefficients that ends the fit
 HUBER = 1.345  # 95 % efficiency for Gaussian residuals
 MIN_SCALE = 0.05  # colour in 0..1: up to here every pixel counts in full
 PRIOR = 0.01  # of the pixels' weight: what few pixels show stays near no change
-BLUR = 1.5  # px, of both images: an edge that is off by a part of a pixel is no light
 DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
 SAME_SHADING = 0.004  # of full scale, mean over the part: good views in the light of the reference views stay below
 LEAST_GAIN, LARGEST_GAIN = 0.4, 1.8  # beyond this it is no shading
@@ -136,69 +137,88 @@ def _shade_photograph(values, pixels, gain, gloss, alpha):  # type: ignore[no-un
             values[pixels[i], c] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
 
 
-def fit_shading(query: Floats, rendering: ReferenceRendering) -> Shading | None:
-    """The shading of a query [H, W, 3] (0..1); None where it cannot be determined."""
-    inside = rendering.inside
-    shown = rendering.cropped(inside)
-    solid = cv2.erode((shown.alpha > 0.95).astype(np.float32), np.ones((3, 3), np.uint8))
-    pixels = np.flatnonzero(solid)
-    if len(pixels) < MIN_PIXELS:
+def fit_shading(query: Image | Floats, rendering: ReferenceRendering) -> Shading | None:
+    """The shading of a query [H, W, 3] (uint8, or float32 in 0..1); None where it cannot be determined."""
+    samples = sample_part(query, rendering)
+    if samples is None:
         return None
-    chosen = pixels[:: -(-len(pixels) // MAX_PIXELS)]
     height, width = rendering.alpha.shape
-    polynomial = Polynomial.over(shown, chosen, float(height**2 + width**2))
-    rows = polynomial.rows(chosen)
-    share = np.maximum(cv2.GaussianBlur(solid, (0, 0), BLUR), np.float32(1e-6))[..., None]
-    q, r = (_smoothed(values[inside], solid, share)[chosen] for values in (query, rendering.rgb))
-    multiplied, added = np.split(_fit(rows, r, q), 2)
-    change = float(np.abs((rows @ multiplied)[:, None] * r + (rows @ added)[:, None]).mean())
+    shown = rendering.cropped(rendering.inside)
+    polynomial = Polynomial.over(shown, samples.pixels, float(height**2 + width**2))
+    rows, reference = polynomial.rows(samples.pixels), samples.reference.astype(np.float32)
+    multiplied, added = _fit(rows, reference, samples.query.astype(np.float32))
+    change = float(np.abs((rows @ multiplied)[:, None] * reference + (rows @ added)[:, None]).mean())
     return Shading(multiplied, added, change, polynomial)
 
 
-def _smoothed(values: Floats, solid: Floats, share: Floats) -> Floats:
-    """[H * W, 3], blurred within the part; share [H, W, 1]: the part itself, blurred."""
-    return np.asarray(cv2.GaussianBlur(values * solid[..., None], (0, 0), BLUR) / share).reshape(-1, 3)
-
-
-def _fit(rows: Floats, reference: Floats, query: Floats) -> Floats:
-    """Coefficients [2 K] by which query - reference = rows @ (first K) * reference + rows @ (last K), for most pixels.
+def _fit(rows: Floats, reference: Floats, query: Floats) -> tuple[Floats, Floats]:
+    """Coefficients [K] each by which query - reference = (rows @ first) * reference + rows @ second, for most pixels.
 
     rows [P, K]; reference, query [P, 3].
     """
     usable = (query > DARKEST) & (query < BRIGHTEST)
-    count, size = np.count_nonzero(usable), rows.shape[1]
-    found: NDArray[np.float64] = np.zeros(2 * size)
-    if count < MIN_PIXELS // 2:
-        return found.astype(np.float32)
-    prior = PRIOR * float((reference[usable] ** 2).mean()) * count * np.eye(2 * size)
+    count = np.count_nonzero(usable)
+    found = np.zeros((2, TERMS), np.float32)
+    if count < MIN_PIXELS:
+        return found[0], found[1]
+    padded = np.zeros((len(rows), ROW), np.float32)
+    padded[:, :TERMS] = rows
+    prior = PRIOR * float((reference[usable] ** 2).mean()) * count * np.eye(2 * TERMS)
     for _ in range(STEPS):
-        change = query - reference - (rows @ found[:size])[:, None] * reference - (rows @ found[size:])[:, None]
-        scale = max(1.4826 * float(np.median(np.abs(change[usable]))), MIN_SCALE)
-        weight = usable * np.minimum(1, HUBER * scale / np.maximum(np.abs(change), 1e-9))
-        normal, right = np.zeros((2 * size, 2 * size)), np.zeros(2 * size)
-        _gather(rows, reference, query, weight, normal, right)
-        found = np.asarray(np.linalg.solve(normal + normal.T - np.diag(np.diag(normal)) + prior, right))
-    return found.astype(np.float32)
+        left = np.empty_like(query)
+        _unexplained(rows, reference, query, found[0], found[1], left)
+        scale = max(1.4826 * float(np.median(np.abs(left[usable]))), MIN_SCALE)
+        sums = np.zeros((3, TERMS, ROW), np.float32)
+        right: NDArray[np.float64] = np.zeros(2 * TERMS)
+        _gather(padded, reference, query, usable, left, np.float32(HUBER * scale), sums, right)
+        normal = prior.copy()
+        of_gain, of_added = slice(TERMS), slice(TERMS, None)
+        for block, (row, column) in zip(
+            sums, ((of_gain, of_gain), (of_gain, of_added), (of_added, of_added)), strict=True
+        ):
+            normal[row, column] += block[:, :TERMS]
+        normal[of_added, of_gain] = normal[of_gain, of_added].T
+        before, found = found, np.linalg.solve(normal, right).astype(np.float32).reshape(2, TERMS)
+        if np.abs(found - before).max() < SETTLED:
+            break
+    return found[0], found[1]
 
 
 @kernel
-def _gather(rows, reference, query, weight, normal, right):  # type: ignore[no-untyped-def]
-    """Add up the upper half of the normal matrix [2 K, 2 K] and the right side [2 K] of a weighted fit."""
-    size = rows.shape[1]
+def _unexplained(rows, reference, query, multiplied, added, out):  # type: ignore[no-untyped-def]
+    """What the coefficients leave of query - reference [P, 3]."""
     for i in range(len(rows)):
-        plain, once, twice, target, product = 0.0, 0.0, 0.0, 0.0, 0.0
+        gain, more = np.float32(1), np.float32(0)
+        for k in range(len(multiplied)):
+            gain, more = gain + rows[i, k] * multiplied[k], more + rows[i, k] * added[k]
         for c in range(3):
-            w, r = weight[i, c], reference[i, c]
-            change = query[i, c] - r
-            plain, once, twice = plain + w, once + w * r, twice + w * r * r
-            target, product = target + w * change, product + w * r * change
-        for a in range(size):
-            here = rows[i, a]
-            right[a] += here * product
-            right[size + a] += here * target
-            for b in range(a, size):
-                both = here * rows[i, b]
-                normal[a, b] += both * twice
-                normal[size + a, size + b] += both * plain
-            for b in range(size):
-                normal[a, size + b] += here * rows[i, b] * once
+            out[i, c] = query[i, c] - gain * reference[i, c] - more
+
+
+@kernel
+def _gather(rows, reference, query, usable, left, reach, sums, right):  # type: ignore[no-untyped-def]
+    """Add up the blocks of the normal matrix [3, K, ROW] and the right side [2 K] of a fit with Huber's weights.
+
+    rows [P, ROW], zero from K on. Blocks: of products of two terms times reference squared, times reference, alone.
+    """
+    terms = sums.shape[1]
+    block = terms * ROW
+    for i in range(len(rows)):
+        plain, once, twice = np.float32(0), np.float32(0), np.float32(0)
+        target, product = np.float32(0), np.float32(0)
+        for c in range(3):
+            if usable[i, c]:
+                w, r = reach / max(abs(left[i, c]), reach), reference[i, c]
+                change = query[i, c] - r
+                plain, once, twice = plain + w, once + w * r, twice + w * r * r
+                target, product = target + w * change, product + w * r * change
+        for half in range(0, ROW, LANES):
+            others = load(rows, i * ROW + half)
+            for a in range(terms):
+                both, at = splat(rows[i, a]) * others, a * ROW + half
+                store(sums, at, fma(splat(twice), both, load(sums, at)))
+                store(sums, block + at, fma(splat(once), both, load(sums, block + at)))
+                store(sums, 2 * block + at, fma(splat(plain), both, load(sums, 2 * block + at)))
+        for a in range(terms):
+            right[a] += rows[i, a] * product
+            right[terms + a] += rows[i, a] * target

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compute.threads import kernel
+from ..compute.threads import in_bands, kernel
 from ..rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
@@ -29,19 +29,21 @@ class Surface:
         camera, alpha = rendering.camera, rendering.alpha
         weight = cv2.GaussianBlur(alpha, (0, 0), SMOOTH)
         depth = cv2.GaussianBlur(rendering.depth * alpha, (0, 0), SMOOTH) / np.maximum(weight, np.float32(1e-6))
-        normal = np.zeros((*depth.shape, 3), np.float32)
-        _normals(depth, camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5, normal)
+        normal = np.empty((*depth.shape, 3), np.float32)
+        intrinsics = camera.fx, camera.fy, camera.cx - 0.5, camera.cy - 0.5
+        in_bands(lambda first, last: _normals(depth, *intrinsics, normal, first, last), len(depth))
         return Surface(depth, normal)
 
 
 @kernel
-def _normals(depth, fx, fy, cx, cy, out):  # type: ignore[no-untyped-def]
+def _normals(depth, fx, fy, cx, cy, out, first, last):  # type: ignore[no-untyped-def]
     """Unit normals [H, W, 3] towards the camera by differences of neighbouring points; at the border those next to it.
 
+    Of the rows first..last.
     Pixel (x, y) at depth z is the point ((x - cx) / fx * z, (y - cy) / fy * z, z).
     """
     height, width = depth.shape
-    for y in range(height):
+    for y in range(first, last):
         v = min(max(y, 1), height - 2)
         for x in range(width):
             u = min(max(x, 1), width - 2)
