@@ -43,7 +43,7 @@ NEIGHBOURHOOD = REACH + 1  # px around a pixel that what is expected there depen
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
-BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.25  # of residual / expected residual; 1.3 in good views
+BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.85  # of residual / expected residual; 1.3 in good views
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
 USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part

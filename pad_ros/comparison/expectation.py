@@ -1,10 +1,10 @@
 """How large a difference to expect at each pixel of a good part.
 
-Good views differ from their reference, and not everywhere alike: more where the surface shines, at
-edges, behind gaps, and where few reference views ever looked. The expected residual of a pixel is the
-mean residual of its surface point in the reference views, times a factor for each of six covariates; all
-factors are learned from held-out good views (a generalised additive model with logarithmic link; Hastie &
-Tibshirani 1990, chapter 6).
+Good views differ from their reference, and not everywhere alike: more where the surface shines, at edges, behind gaps,
+where few reference views ever looked, and where rendering and photographs contradict each other, as in a bore whose
+depth is wrong. The expected residual of a pixel is the mean residual of its surface point in the reference views, times
+a factor for each of eight covariates; all factors are learned from held-out good views (a generalised additive model
+with logarithmic link; Hastie & Tibshirani 1990, chapter 6).
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ COVARIATES = (
     "log of the reference's contrast",
     "opacity",
     "log of the step in depth",
+    "log of the difference between the rendering and the photograph most like it",
+    "log of the difference between the rendering and the photograph least like it",
 )
 KNOTS = 7  # per covariate, see `expectation_fit`
 SMALLEST = np.float32(3e-3)  # residual, below what 8-bit images resolve
 MIN_ALPHA = 0.05  # less than this of the part in a pixel's neighbourhood is background
 
+_MEAN = np.full((1, 3), 1 / (3 * 255), np.float32)  # of the channels
 _NEIGHBOURS = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about where a point is
 
 
@@ -112,12 +115,26 @@ def points_and_covariates(
     shared[2] = _steepness(lab_planes(rendering.rgb), width, pixels) + SMALLEST
     rendering.alpha.take(pixels, out=shared[3])
     shared[4] = _steepness(log_distance[None], width, pixels) + np.float32(1e-3)
-    np.log(shared[2::2], out=shared[2::2])
+    np.log(shared[2:5:2], out=shared[2:5:2])
+    shared[5], shared[6] = np.log(SMALLEST + _apart(rendering, pixels))
     out = []
     for c in range(channels):
         point = cv2.dilate(np.ascontiguousarray(rendering.features[..., c]), _NEIGHBOURS).take(pixels) + SMALLEST
         out.append((point, np.concatenate([np.log(point)[None], shared]).T))
     return out
+
+
+def _apart(rendering: ReferenceRendering, pixels: NDArray[np.intp]) -> Floats:
+    """[2, P]: difference (0..1) between the rendering and the nearest and farthest of the photographs that see it."""
+    shape, rgb = rendering.alpha.shape, rendering.rgb8
+    least, most = np.full(shape, np.inf, np.float32), np.zeros(shape, np.float32)
+    for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
+        difference = cv2.transform(cv2.absdiff(photograph, rgb).astype(np.float32), _MEAN)
+        smoothed = cv2.blur(difference, (3, 3))
+        np.minimum(least, smoothed, out=least, where=seen)
+        np.maximum(most, smoothed, out=most, where=seen)
+    least[np.isinf(least)] = 0
+    return np.stack([least.take(pixels), most.take(pixels)])
 
 
 def variation_at(rendering: ReferenceRendering, channels: int, pixels: NDArray[np.intp]) -> Floats | None:

@@ -13,6 +13,7 @@ from ..errors import ModelError
 from .expectation import COVARIATES, KNOTS, Expectation
 
 ARRAYS = ("residual_mean", "rarity", "knots", "factors")
+EARLIER_COVARIATES = 6  # the first ones: models of before know no others
 OPTIONAL = ("variation", "lights", "glints")  # arrays that models of one part and light, or older ones, do not have
 
 
@@ -91,8 +92,9 @@ class ComparisonState:
         channels = self.channels
         if self.residual_mean.shape != (gaussians, channels) or self.rarity.shape != (gaussians,):
             raise ModelError(f"calibration: arrays of shape {self.residual_mean.shape} for {gaussians} Gaussians")
-        expected = (channels, len(COVARIATES))
-        if self.knots.shape != self.factors.shape or self.knots.ndim != 3 or self.knots.shape[:2] != expected:
+        expected, shape = (channels, len(COVARIATES)), self.knots.shape
+        known = expected, (channels, EARLIER_COVARIATES)
+        if shape != self.factors.shape or len(shape) != 3 or shape[:2] not in known:
             raise ModelError(f"calibration: factors of shape {self.factors.shape}, expected {expected} and the knots")
         if len(self.variation) not in (0, gaussians) or not (self.variation >= 1).all():
             raise ModelError("calibration: impossible variation of good units")

@@ -1,10 +1,14 @@
 """The expected residual: piecewise linear factors, and covariates that tell edges, gaps and rarely seen points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from model_factory import make_model
 from splat_scenes import CAMERA, WHITE, box, orbit, photographs_of
 
 from pad_ros.comparison.expectation import COVARIATES, SMALLEST, Expectation, on_part, points_and_covariates
+from pad_ros.comparison.state import EARLIER_COVARIATES
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.training.calibration import take_photographs
 
@@ -92,3 +96,28 @@ def test_a_part_out_of_sight_has_covariates_too(cues):
     for point, covariates in everywhere(empty, cues):
         assert np.all(np.isfinite(point)) and np.all(np.isfinite(covariates))
     assert not on_part(empty).any()
+
+
+def test_photographs_that_contradict_the_rendering_are_told():
+    reference = rendering()
+    same, other = reference.rgb8, reference.rgb8.copy()
+    patch = np.s_[58:70, 58:70]
+    other[patch] = 255 - other[patch]
+    seen = np.ones((2, *same.shape[:2]), bool)
+    ((_, covariates),) = everywhere(replace(reference, photographs=np.stack([same, other]), seen=seen), 1)
+    nearest, farthest = covariates[..., -2], covariates[..., -1]
+    inside = np.s_[60:68, 60:68]
+    assert nearest[inside].max() < farthest[inside].min()
+    assert farthest[inside].min() > farthest[:50].max()
+    unseen = replace(reference, photographs=other[None], seen=np.zeros((1, *same.shape[:2]), bool))
+    ((_, covariates),) = everywhere(unseen, 1)
+    np.testing.assert_allclose(covariates[..., -2:], np.log(SMALLEST))  # their number is a covariate of its own
+
+
+def test_a_model_of_before_knows_the_first_covariates_only():
+    knots = np.tile(np.linspace(-6, 6, 7, dtype=np.float32), (1, EARLIER_COVARIATES, 1))
+    state = make_model(0).calibration.state
+    earlier = replace(state, knots=knots, factors=np.zeros_like(knots))
+    earlier.check(len(state.rarity))
+    ((point, covariates),) = points_and_covariates(rendering(), 1, np.arange(64))
+    np.testing.assert_allclose(earlier.expectation.predict(0, point, covariates), point, rtol=1e-6)
