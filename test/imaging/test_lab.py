@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pad_ros.compute.simd import LANES
-from pad_ros.imaging.lab import FAR, lab, lab_planes
+from pad_ros.imaging.lab import FAR, lab, lab_planes, lightness
 
 XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE = np.array([0.950456, 1.0, 1.088754])
@@ -24,6 +24,7 @@ def by_definition(rgb):
 def test_it_is_what_the_cie_defines(pixels):
     np.testing.assert_allclose(lab(pixels), by_definition(pixels / 255), atol=3e-4)
     np.testing.assert_allclose(lab(pixels), lab(pixels.astype(np.float32) / 255), atol=1e-5)
+    np.testing.assert_allclose(lightness(pixels), lab(pixels)[..., 0], atol=1e-6)
 
 
 def test_black_white_and_values_beyond():
