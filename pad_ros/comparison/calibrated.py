@@ -43,7 +43,9 @@ NEIGHBOURHOOD = REACH + 1  # px around a pixel that what is expected there depen
 WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 # Where the bulk of the part differs more than usual from what is expected, some of that is forgiven everywhere.
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
-BULK_QUANTILE, USUAL_BULK, BULK_EXPONENT = 0.9, 1.3, 0.85  # of residual / expected residual; 1.3 in good views
+BULK_QUANTILE, USUAL_BULK = 0.9, 1.3  # of residual / expected residual; 1.3 in good views
+BULK_EXPONENT = 0.4  # more would let noise and compression hide defects
+GROUND_EXPONENT, MOST_OF_GROUND = 0.85, 1.6  # another ground throws its light on all of the part, but not without limit
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
 USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
@@ -201,7 +203,7 @@ def excess(
     in_bands(expect, len(within))
     order = [bands[first] for first in sorted(bands)]
     expected = np.concatenate([band.means[0] for band in order])
-    forgiven = _forgiven(np.concatenate([band.measured[0] for band in order]), expected)
+    forgiven = _forgiven(np.concatenate([band.measured[0] for band in order]), expected, measurement.other_ground)
     for_each(lambda i: as_part(order[i]), len(order))
     return total, float(expected.mean()) if len(expected) else 0.0
 
@@ -234,14 +236,18 @@ class _Band:
         return _Band(rows, part, measured, means, glints)
 
 
-def _forgiven(measured: Floats, expected: Floats) -> np.float32:
+def _forgiven(measured: Floats, expected: Floats, other_ground: bool) -> np.float32:
     """Factor of what is expected, where the bulk of the part differs more than that: other light, or another ground."""
     if len(measured) == 0:
         return np.float32(1)
     ratios = measured[::BULK_STEP] / expected[::BULK_STEP]
     rank = int(BULK_QUANTILE * (len(ratios) - 1))
     bulk = float(np.partition(ratios, rank)[rank])
-    return np.float32(max(bulk / USUAL_BULK, 1.0) ** BULK_EXPONENT)
+    excess = max(bulk / USUAL_BULK, 1.0)
+    forgiven = excess**BULK_EXPONENT
+    if other_ground:
+        forgiven = max(forgiven, min(excess**GROUND_EXPONENT, MOST_OF_GROUND))
+    return np.float32(forgiven)
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:

@@ -54,7 +54,8 @@ class Measurement:
     """residual: float32 [H, W, C], undistorted pixels; ground_residual: what the query's own ground may differ by,
     ground_varies: what it differs by itself.
 
-    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`.
+    reference: the rendering as compared; ground, surroundings_judged: see `Evidence`. other_ground: the query stands
+    before another background than the trained one.
     """
 
     residual: Floats
@@ -63,6 +64,7 @@ class Measurement:
     reference: ReferenceRendering
     ground: Mask | None
     surroundings_judged: bool = True
+    other_ground: bool = False
 
 
 def measure(
@@ -105,7 +107,7 @@ def measure(
             lit, in_place, lit.cut_off(on_ground(shaded, lit.behind, query.background)), residual, shift
         )
     normal, varies, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
-    return Measurement(found, normal, varies, in_place, ground, ground is not None)
+    return Measurement(found, normal, varies, in_place, ground, ground is not None, other_ground=True)
 
 
 def _around_part(

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pad_ros.comparison import calibrated
 from pad_ros.comparison.colour import residuals, residuals_where, shift_tolerant_difference
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.imaging.lab import lab
@@ -153,3 +154,20 @@ def test_a_window_that_is_wrong_hides_nothing():
     np.testing.assert_array_equal(
         residuals(query, windowed(rgb, (20, 20, 25, 25)), 1), residuals(query, rendering(rgb), 1)
     )
+
+
+def test_what_the_bulk_shows_is_forgiven_in_part_and_before_another_ground_more_but_not_without_limit():
+    expected = np.full(4000, 0.02, np.float32)
+
+    def factor(times, other_ground):
+        return calibrated._forgiven(np.float32(times) * expected, expected, other_ground)
+
+    assert factor(1.0, False) == factor(1.0, True) == 1
+    for times in (1.6, 2.0, 4.0):  # noise may well be four times what is usual
+        assert 1 < factor(times, False) < factor(times, True) < times
+    assert factor(2.0, True) > 0.9 * 2.0 / calibrated.USUAL_BULK
+    assert factor(6.0, True) <= max(calibrated.MOST_OF_GROUND, factor(6.0, False))
+    few = expected.copy()
+    few[:200] *= 50  # a defect is not the bulk
+    assert calibrated._forgiven(few, expected, True) == 1
+    assert calibrated._forgiven(few[:0], expected[:0], True) == 1
