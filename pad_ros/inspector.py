@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 MAX_ASPECT_DIFFERENCE = 0.01  # of width / height between a query and the camera it is said to come from
 NOTHING_KNOWN = Scene()
-GIVE_BACK_EVERY = 200  # queries: takes some 20 ms
+GIVE_BACK_EVERY = 200  # queries: takes some 120 ms
 
 
 class Inspector:
