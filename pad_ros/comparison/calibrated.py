@@ -243,10 +243,10 @@ def _forgiven(measured: Floats, expected: Floats, other_ground: bool) -> np.floa
     ratios = measured[::BULK_STEP] / expected[::BULK_STEP]
     rank = int(BULK_QUANTILE * (len(ratios) - 1))
     bulk = float(np.partition(ratios, rank)[rank])
-    excess = max(bulk / USUAL_BULK, 1.0)
-    forgiven = excess**BULK_EXPONENT
+    times_usual = max(bulk / USUAL_BULK, 1.0)
+    forgiven = times_usual**BULK_EXPONENT
     if other_ground:
-        forgiven = max(forgiven, min(excess**GROUND_EXPONENT, MOST_OF_GROUND))
+        forgiven = max(forgiven, min(times_usual**GROUND_EXPONENT, MOST_OF_GROUND))
     return np.float32(forgiven)
 
 
