@@ -33,9 +33,9 @@ class Reason(IntEnum):
     POOR_RENDERING = 23  # the model renders this viewpoint badly
     SEVERAL_PARTS = 24  # two parts in view, and no region of interest that shows which is meant
     PARTIAL_VIEW = 25  # too little of the part is in the picture
-    LIGHT = 26  # light or exposure beyond what was calibrated
+    LIGHT = 26  # light or exposure beyond what was calibrated; other light or noise, and near the threshold
     RESOLUTION = 27  # the part has too few pixels
-    BLUR = 28  # less sharp than the calibrated views, interlaced, or compressed more and near the threshold
+    BLUR = 28  # interlaced, or less sharp than good views; a little less sharp or compressed, and near the threshold
     UNCALIBRATED = 30  # the model has no threshold
     NO_MODEL = 31  # no model loaded, or it is being changed
     TIMEOUT = 40  # no verdict within the deadline

@@ -139,9 +139,11 @@ class CalibratedComparison:
         weights = np.array([1, cue_of(self._backbone).weight][: measured.residual.shape[2]], np.float32)
         image = query.lit_by(rendering).image
         bright = brighter(image, measured.reference) if len(state.glints) else None
-        values, expected = excess(measured, state, weights, bright)
+        values, expected, forgiven = excess(measured, state, weights, bright)
         pooled_values = pooled(values, self.settings.scales)
-        return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged)
+        # Another ground throws light on good parts as well: what is forgiven for it leaves no doubt.
+        forgiven = 1.0 if measured.other_ground else forgiven
+        return Evidence(pooled_values, expected, measured.ground, measured.surroundings_judged, forgiven)
 
     def _measure(self, sample: Sample, light: KnownLight) -> Measurement:
         return measure(sample.query, sample.rendering, self._residual, self._segmenter, self.settings.shift, light)
@@ -156,12 +158,13 @@ class CalibratedComparison:
 
 def excess(
     measurement: Measurement, state: ComparisonState, weights: Floats, bright: Floats | None
-) -> tuple[Floats, float]:
+) -> tuple[Floats, float, float]:
     """Residuals [H, W, C] beyond what good views show there, in units of that, added up with weights [C]: [H, W].
 
-    Also the mean residual (colour) that is expected on the part: how badly the reference is known from here. Off the
-    part what the background of good views shows (folds of a cloth, noise) is expected, and at least what the query's
-    own ground may differ by. Beyond that it counts in units of what the ground varies by: a plain one as on white.
+    Also the mean residual (colour) that is expected on the part: how badly the reference is known from here; and the
+    factor of it that is allowed, see `_forgiven`. Off the part what the background of good views shows (folds of a
+    cloth, noise) is expected, and at least what the query's own ground may differ by. Beyond that it counts in units of
+    what the ground varies by: a plain one as on white.
     bright: see `glints.brighter`; None where the state knows no glints.
     """
     residual, rendering = measurement.residual, measurement.reference
@@ -205,7 +208,7 @@ def excess(
     expected = np.concatenate([band.means[0] for band in order])
     forgiven = _forgiven(np.concatenate([band.measured[0] for band in order]), expected, measurement.other_ground)
     for_each(lambda i: as_part(order[i]), len(order))
-    return total, float(expected.mean()) if len(expected) else 0.0
+    return total, float(expected.mean()) if len(expected) else 0.0, float(forgiven)
 
 
 @dataclass(frozen=True, eq=False)

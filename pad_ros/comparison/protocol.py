@@ -33,13 +33,15 @@ class Evidence:
 
     expected: mean residual that good parts may show from this viewpoint, 0 where the comparison does not know it.
     ground: where [H, W] the query shows ground; None where that is not known. surroundings_judged: whether what lies
-    around the part could be judged.
+    around the part could be judged. forgiven: factor of what is expected, where the image differs all over the part by
+    more than good views do (noise, other light).
     """
 
     values: Floats
     expected: float = 0.0
     ground: Mask | None = None
     surroundings_judged: bool = True
+    forgiven: float = 1.0
 
 
 class Comparison(Protocol):

@@ -37,7 +37,9 @@ EDGE_QUANTILE = 0.9  # of the rendering's gradient on the part: pixels above it 
 MIN_EDGE = 0.02  # gradient per px (0..1): a part of weaker edges has no sharpness to measure
 RESOLUTION_ALLOWANCE = 0.8  # of the least resolution of the reference views
 SHARPNESS_ALLOWANCE = 0.8  # of the least sharpness of good views
+SURE_SHARPNESS = 0.95  # of the same: below it faint defects fade
 MAX_FIELD_SHIFT = 0.25  # px between odd and even rows: images read out at once stay below 0.1
+MOST_FORGIVEN = 1.15  # factor of the expected residual: good views stay below 1.08
 COMPRESSION_ALLOWANCE = 0.1  # above the largest of good views: as much as it differs between images of one kind
 ANY_COMPRESSION = 1000.0  # of models made before it was measured
 
@@ -46,7 +48,7 @@ ANY_COMPRESSION = 1000.0  # of models made before it was measured
 class ConditionLimits:
     """The least resolution (px per part unit) and sharpness of good views that verdicts can rest on.
 
-    max_compression: above it the score is uncertain, and must be clearly below the threshold.
+    max_compression: above it the score is uncertain, see `doubt`.
     """
 
     min_resolution: float = 0.0
@@ -97,6 +99,19 @@ class ConditionLimits:
         if found.field_shift > MAX_FIELD_SHIFT:
             text = "the image is interlaced: odd and even rows show the part in two places; use a progressive readout"
             return Reason.BLUR, text
+        return None
+
+    def doubt(self, found: Conditions, forgiven: float) -> tuple[Reason, str] | None:
+        """What makes a score uncertain: it may be a faint defect's that lost its detail, or that noise hides.
+
+        forgiven: see `Evidence`. None where the image is as good views are.
+        """
+        if found.compression > self.max_compression:
+            return Reason.BLUR, "is compressed more than the reference views: send images with less compression"
+        if found.sharpness < SURE_SHARPNESS / SHARPNESS_ALLOWANCE * self.min_sharpness:
+            return Reason.BLUR, "is less sharp than good views: look for motion, focus and dirt on the lens"
+        if forgiven > MOST_FORGIVEN:
+            return Reason.LIGHT, "differs all over the part from good views: look for noise and other light"
         return None
 
 

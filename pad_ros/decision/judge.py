@@ -71,7 +71,7 @@ def judge(
     elif problem := (
         calibration.conditions.problem(conditions, min_view_share)
         or _why_no_pass(evidence, calibration)
-        or _why_not_sure(score, conditions, calibration)
+        or _why_not_sure(score, evidence, conditions, calibration)
     ):
         verdict, (reason, text) = Verdict.HOLD, problem
     return Inspection(
@@ -94,15 +94,17 @@ def _why_no_pass(evidence: Evidence, calibration: Calibration) -> tuple[Reason, 
     return None
 
 
-def _why_not_sure(score: float, conditions: Conditions, calibration: Calibration) -> tuple[Reason, str] | None:
-    """Compression raises the scores of good parts and lowers those of faint defects."""
-    if conditions.compression > calibration.conditions.max_compression and score > calibration.surely_below:
-        return Reason.BLUR, (
-            f"score {score:.2f} is too near the threshold {calibration.threshold:.2f} for an image that is compressed "
-            f"more than the reference views: above {calibration.surely_below:.2f} it may be a defect that lost its "
-            "detail; send images with less compression"
-        )
-    return None
+def _why_not_sure(
+    score: float, evidence: Evidence, conditions: Conditions, calibration: Calibration
+) -> tuple[Reason, str] | None:
+    """Noise, blur and compression lower the scores of faint defects: the image passes clearly below the threshold."""
+    if score <= calibration.surely_below or not (doubt := calibration.conditions.doubt(conditions, evidence.forgiven)):
+        return None
+    reason, text = doubt
+    return reason, (
+        f"score {score:.2f} is too near the threshold {calibration.threshold:.2f}, it may be a faint defect above "
+        f"{calibration.surely_below:.2f}: the image {text}"
+    )
 
 
 def _enlarged(defect: DefectRegion, query: PreparedQuery, shape: tuple[int, ...]) -> DefectRegion:

@@ -152,7 +152,7 @@ def test_a_rendering_that_is_not_finite_is_hold(rendering, picture, part, value)
 
 def test_a_score_that_is_no_number_is_hold(rendering, monkeypatch):
     nothing = np.full(rendering.alpha.shape, np.nan, np.float32)
-    monkeypatch.setattr("pad_ros.comparison.calibrated.excess", lambda *arguments: (nothing, 0.0))
+    monkeypatch.setattr("pad_ros.comparison.calibrated.excess", lambda *arguments: (nothing, 0.0, 1.0))
     result = judge(rendering.rgb8, rendering)
     assert (result.verdict, result.reason) == (Verdict.HOLD, Reason.INTERNAL_ERROR)
     assert result.reason_text and result.defects == ()
