@@ -85,6 +85,9 @@ def _parser(each: bool) -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("demo_out"), metavar="DIR")
     demo.add_argument("--part", default="bracket")
     demo.add_argument("--budget", type=_positive, default=200.0, metavar="SECONDS", help="limit on the training time")
+    demo.add_argument(
+        "--seed", type=_seed, default=0, help="of the queries' poses, the defects, the units and the training"
+    )
     demo.add_argument("--no-ros", action="store_true", help="inspect in this process instead of in ROS 2 nodes")
     _add_weights(
         command("weights", commands.weights, "network weights: what there is, under which licence; fetch them")

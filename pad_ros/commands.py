@@ -198,7 +198,7 @@ def bench(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     from .demo.run import run_demo
 
-    return run_demo(arguments.out, arguments.part, arguments.budget, ros=not arguments.no_ros)
+    return run_demo(arguments.out, arguments.part, arguments.budget, arguments.seed, ros=not arguments.no_ros)
 
 
 def weights(arguments: argparse.Namespace) -> int:

@@ -61,7 +61,7 @@ Report = Callable[[Path, Shown, GalleryEntry, images.Image | None], None]
 Station = AbstractContextManager["InspectionRecorder | None"]
 
 
-def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
+def run_demo(out: Path, part: str, budget: float, seed: int, ros: bool) -> int:
     """Everything below `out`: dataset/, model/, overlays/, units/, model_calibrated/, index.html, results.json, and a
     station with the results: history.sqlite, pictures/.
 
@@ -72,10 +72,11 @@ def run_demo(out: Path, part: str, budget: float, ros: bool) -> int:
     began = time.monotonic()
     _clear(out)
     dataset, model_folder = out / "dataset", out / "model"
-    queries = _make_images(dataset, part)
-    model = train(read_views(dataset), load_method("pad"), name=part, budget=budget, false_reject_rate=RATE)
+    queries = _make_images(dataset, part, seed)
+    views = read_views(dataset)
+    model = train(views, load_method("pad"), name=part, budget=budget, false_reject_rate=RATE, seed=seed)
     model = model.save(model_folder)
-    if (calibrated := _calibrate(model, part, out)) is not None:
+    if (calibrated := _calibrate(model, part, out, seed)) is not None:
         model_folder = out / "model_calibrated"
         calibrated.save(model_folder)
     camera = Camera.from_fov(SIZE, SIZE, CAMERA_ANGLE_X)
@@ -115,10 +116,12 @@ def _station(out: Path, model: ReferenceModel, folder: Path) -> Station:
     return InspectionRecorder(Place(out), "demo", model, folder, PictureRule(every=1))
 
 
-def _calibrate(model: ReferenceModel, part: str, out: Path) -> ReferenceModel | None:
+def _calibrate(model: ReferenceModel, part: str, out: Path, seed: int) -> ReferenceModel | None:
     """The model after it has seen good units that differ from the trained one; None where it cannot learn from them."""
     varied = Conditions(lowest=LOWEST, variation=Variation())
-    make_good_units(out / "units", part, units=UNITS, images_per_unit=1, views=VIEWS, size=SIZE, conditions=varied)
+    make_good_units(
+        out / "units", part, units=UNITS, images_per_unit=1, views=VIEWS, size=SIZE, seed=seed, conditions=varied
+    )
     try:
         learned = calibrate_on_line(model, read_good_images(out / "units"))
     except InputError as error:  # a model from a short training may find too few of them
@@ -155,16 +158,16 @@ def _clear(out: Path) -> None:
     (out / MARKER).touch()
 
 
-def _make_images(dataset: Path, part: str) -> list[tuple[str, Path]]:
+def _make_images(dataset: Path, part: str, seed: int) -> list[tuple[str, Path]]:
     """Writes the data set and three queries that must be held; returns (label, path) in the order of showing."""
     with Progress(f"rendering images of a {part}", VIEWS + sum(QUERIES.values())) as bar:
         make_dataset(
-            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, conditions=Conditions(lowest=LOWEST),
+            dataset, part, views=VIEWS, size=SIZE, queries=QUERIES, seed=seed, conditions=Conditions(lowest=LOWEST),
             progress=lambda done, _: bar.update(done - bar.done),
         )  # fmt: skip
     queries = [(label, dataset / "test" / label / f"{i}.png") for label, count in QUERIES.items() for i in range(count)]
     special = dataset.parent / "special"
-    make_foreign(special / "foreign.png", part, size=SIZE)
+    make_foreign(special / "foreign.png", part, size=SIZE, seed=seed)
     make_black(special / "black.png", size=SIZE)
     whole = queries[0][1].read_bytes()
     (special / "truncated.png").write_bytes(whole[: len(whole) // 2])

@@ -56,12 +56,14 @@ def test_the_queries_show_what_they_should(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "VIEWS", 4)
     monkeypatch.setattr(demo, "SIZE", 64)
     monkeypatch.setattr(demo, "QUERIES", {"good": 1})
-    queries = dict(demo._make_images(tmp_path / "dataset", "bracket"))
+    queries = dict(demo._make_images(tmp_path / "dataset", "bracket", 0))
     assert list(queries) == ["good", "foreign", "black", "truncated"]
     assert not images.load(queries["black"]).any()
     with pytest.raises(images.ImageError):
         images.load(queries["truncated"])
     assert images.load(queries["foreign"]).shape == images.load(queries["good"]).shape == (64, 64, 3)
+    other = dict(demo._make_images(tmp_path / "other" / "dataset", "bracket", 1))
+    assert (images.load(other["good"]) != images.load(queries["good"])).any()
 
 
 def test_a_verdict_is_compared_with_what_the_image_shows(tmp_path, capsys):
