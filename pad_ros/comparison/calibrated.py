@@ -131,8 +131,10 @@ class CalibratedComparison:
         lights = np.concatenate([state.lights, light], axis=1) if state.light_channels else light
         return replace(state, lights=lights[:, -2 * MOST_LIGHTS :])
 
-    def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
-        return learned(state, observations, level)
+    def learn(
+        self, state: ComparisonState, observations: Sequence[Observation], level: float, points: Floats
+    ) -> ComparisonState:
+        return learned(state, observations, level, points)
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), _known(state))

@@ -2,7 +2,8 @@
 from the reference, and where on the surface good units differ from each other.
 
 A defect is rare, normal variation is not: what good units show at a point is forgiven at that point and close to it,
-and nowhere else.
+and nowhere else. Where most of a region differs, in each unit at other points, as a casting's texture does, the region
+is expected to.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from ..rendering.renderer import Renderer
+from ..rendering.result import ReferenceRendering
 from .expectation import Expectation, on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, fit_factors
 from .measurement import Measurement
@@ -27,18 +30,20 @@ RIDGE = 10_000.0  # pixels' worth of belief that the model's factors are right: 
 VARIATION_SIGMA = 1.5  # px: what varies at a point may vary beside it
 MIN_SEEN = 1.0  # px of a Gaussian in an image, or the image says nothing about it
 MAX_VARIATION = 30.0
+REGION = 64  # Gaussians
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
     """What one image of a good unit shows.
 
-    pixels: of each channel, `point` being what the state expects; shown, expected: float32 [N], residual (colour)
-    around each Gaussian and what the state expects there, NaN where the image does not show it; off_part: [C], residual
-    that the image's background stays below.
+    pixels: of each channel, `point` being what the state expects; nearest: int [n], the Gaussian at each of them;
+    shown, expected: float32 [N], residual (colour) around each Gaussian and what the state expects there, NaN where the
+    image does not show it; off_part: [C], residual that the image's background stays below.
     """
 
     pixels: tuple[PixelSample, ...]
+    nearest: NDArray[np.int64]
     shown: Floats
     expected: Floats
     off_part: tuple[float, ...]
@@ -62,29 +67,38 @@ def observe(
         PixelSample(expected[c][chosen], points[c][1][chosen], residual[..., c].ravel()[pixels[chosen]])
         for c in range(state.channels)
     )
+    nearest = _nearest(renderer.gaussians.means, reference, pixels[chosen])
     maps = np.zeros((2, *part.shape), np.float32)
     maps[0][part], maps[1][part] = residual[..., 0][part], expected[0]
     around = np.stack([cv2.GaussianBlur(values, (0, 0), VARIATION_SIGMA) for values in maps], axis=2)
     window = renderer.window(reference.camera, reference.pose)
     if window is None:
         nothing = np.full(len(renderer.gaussians), np.nan, np.float32)
-        return Observation(drawn, nothing, nothing, off_part)
+        return Observation(drawn, nearest, nothing, nothing, off_part)
     sums = spread(renderer, reference.camera, reference.pose, window, around[window.slices])
     seen = sums[:, 2] >= MIN_SEEN
     shown, usual = (np.where(seen, sums[:, i] / np.maximum(sums[:, 2], 1e-9), np.nan) for i in range(2))
-    return Observation(drawn, shown.astype(np.float32), usual.astype(np.float32), off_part)
+    return Observation(drawn, nearest, shown.astype(np.float32), usual.astype(np.float32), off_part)
 
 
-def learned(state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
+def learned(
+    state: ComparisonState, observations: Sequence[Observation], level: float, points: Floats
+) -> ComparisonState:
     """The state as the observed images show it; unchanged without any. level: evidence that good views usually reach.
 
-    The factors of what is expected are corrected; where a unit would still show more than the usual evidence, the
+    points: [N, 3], of the Gaussians. The variation is raised where a region differs more than most of the part, the
+    factors of what is expected are corrected, and where a unit would still show more than the usual evidence, the
     variation is raised until it shows no more than that.
     """
     if not observations or not state.channels:
         return state
+    regions = regional_variation(observations, points)
+
+    def varying(seen: Observation, c: int) -> PixelSample:
+        return replace(seen.pixels[c], point=seen.pixels[c].point * regions[seen.nearest])
+
     corrections = np.stack(
-        [fit_factors([seen.pixels[c] for seen in observations], state.knots[c], RIDGE) for c in range(state.channels)]
+        [fit_factors([varying(seen, c) for seen in observations], state.knots[c], RIDGE) for c in range(state.channels)]
     )
     correction = Expectation(state.knots, corrections)
     half_deviation = 0.5 * state.deviation[0]
@@ -92,11 +106,36 @@ def learned(state: ComparisonState, observations: Sequence[Observation], level: 
     for seen in observations:
         pixels = seen.pixels[0]
         factor = float(np.mean(correction.predict(0, np.ones_like(pixels.point), pixels.covariates)))
-        needed = (seen.shown - half_deviation * level) / (np.maximum(seen.expected, 1e-6) * factor * (1 + level))
+        expected = np.maximum(seen.expected * regions, 1e-6) * factor
+        needed = (seen.shown - half_deviation * level) / (expected * (1 + level))
         most = np.fmax(most, needed)
     known = state.variation if len(state.variation) else np.float32(1)
     off_part = np.maximum(state.off_part, np.max([seen.off_part for seen in observations], axis=0))
     return replace(
         state, factors=state.factors + corrections, off_part=tuple(map(float, off_part)),
-        variation=np.minimum(known * most, MAX_VARIATION).astype(np.float32),
+        variation=np.minimum(known * regions * most, MAX_VARIATION).astype(np.float32),
     )  # fmt: skip
+
+
+def regional_variation(observations: Sequence[Observation], points: Floats) -> Floats:
+    """Factor [N], 1 or more, by which the REGION Gaussians around each of `points` [N, 3] differ more in the observed
+    images than those around half of all do, in units of what is expected there."""
+    shown, expected = (
+        np.nansum([getattr(seen, name) for seen in observations], axis=0) for name in ("shown", "expected")
+    )
+    seen = np.flatnonzero(expected > 0)
+    out = np.ones(len(points), np.float32)
+    if len(seen) < REGION:
+        return out
+    near = seen[cKDTree(points[seen]).query(points[seen], REGION)[1]]
+    ratio = shown[near].sum(axis=1) / expected[near].sum(axis=1)
+    out[seen] = np.maximum(ratio / np.median(ratio), 1)
+    return out
+
+
+def _nearest(points: Floats, reference: ReferenceRendering, pixels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Index of the point [N, 3] that is nearest to the surface at each pixel (flat) of a rendering."""
+    rows, columns = np.divmod(pixels, reference.camera.width)
+    rays = reference.camera.rays(np.stack([columns, rows], axis=1) + 0.5)
+    surface = reference.pose.inverse().transform(reference.depth.ravel()[pixels][:, None] * rays)
+    return np.asarray(cKDTree(points).query(surface)[1], np.int64)

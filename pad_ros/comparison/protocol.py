@@ -65,5 +65,10 @@ class Comparison(Protocol):
     def with_light(self, state: ComparisonState, sums: Floats) -> ComparisonState:
         """The state that also knows the light which these sums show; as it was where the comparison learns none."""
 
-    def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
-        """The state corrected by observed images of good units; level: evidence that good views usually reach."""
+    def learn(
+        self, state: ComparisonState, observations: Sequence[Observation], level: float, points: Floats
+    ) -> ComparisonState:
+        """The state corrected by observed images of good units.
+
+        level: evidence that good views usually reach; points: [N, 3], of the Gaussians.
+        """

@@ -55,7 +55,7 @@ class RecipeComparison:
 
     def observe(self, sample: Sample, state: ComparisonState, renderer: Renderer, seed: int) -> Observation:
         nothing = np.full(len(renderer.gaussians), np.nan, np.float32)
-        return Observation((), nothing, nothing, ())
+        return Observation((), np.zeros(0, np.int64), nothing, nothing, ())
 
     def light_sums(self, sample: Sample, renderer: Renderer) -> Floats:
         return np.zeros((len(renderer.gaussians), 0), np.float32)
@@ -63,7 +63,9 @@ class RecipeComparison:
     def with_light(self, state: ComparisonState, sums: Floats) -> ComparisonState:
         return state
 
-    def learn(self, state: ComparisonState, observations: Sequence[Observation], level: float) -> ComparisonState:
+    def learn(
+        self, state: ComparisonState, observations: Sequence[Observation], level: float, points: Floats
+    ) -> ComparisonState:
         return state
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:

@@ -178,14 +178,14 @@ def _without_far(seen: Sequence[SeenImage], threshold: float) -> tuple[list[Seen
 def _calibrated(
     inspector: Inspector, images: GoodImages, seen: Sequence[SeenImage], units: Sequence[str], rate: float, seed: int
 ) -> Calibration:
-    before, comparison = inspector.model.calibration, inspector.comparison
+    before, comparison, points = inspector.model.calibration, inspector.comparison, inspector.model.gaussians.means
     assert before is not None
     folds = {unit: i % min(FOLDS, len(units)) for i, unit in enumerate(units)}
     lit = learn_light(inspector, images, seen, folds, seed)
     states = []
     for fold, known in enumerate(lit.by_fold):
         others = [image.observation for image in lit.seen if folds[image.unit] != fold]
-        states.append(replace(comparison.learn(known, others, before.scale), max_evidence=math.inf))
+        states.append(replace(comparison.learn(known, others, before.scale, points), max_evidence=math.inf))
     inspectors = [with_state(inspector, state) for state in states]
     peaks: dict[str, list[float]] = {unit: [] for unit in units}
     expected = []
@@ -197,7 +197,8 @@ def _calibrated(
     scores: NDArray[np.float32] = np.array([max(found) / scale for found in peaks.values()], np.float32)
     losses = [image.localization.loss for image in seen if math.isfinite(image.localization.loss)]
     calibration = replace(
-        before, state=comparison.learn(lit.state, [image.observation for image in lit.seen], before.scale), scale=scale,
+        before, state=comparison.learn(lit.state, [image.observation for image in lit.seen], before.scale, points),
+        scale=scale,
         max_loss=max(before.max_loss, LOSS_ALLOWANCE * max(losses, default=0.0)),
         max_expected=max(before.max_expected, EXPECTED_ALLOWANCE * max(expected)),
         conditions=before.conditions.widened([image.conditions for image in seen]),

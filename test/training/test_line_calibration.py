@@ -96,7 +96,7 @@ def test_what_good_units_differ_in_is_forgiven_there_and_nowhere_else(model):
     assert np.median(after) < 0.6 * np.median(before)
     corner = np.all(GAUSSIANS.means > (0.2, 0.1, 0.0), axis=1)
     variation = found.model.calibration.state.variation
-    assert variation[corner].mean() > 2 and np.median(variation[~corner]) == 1
+    assert variation[corner].mean() > 2 and np.median(variation[~corner]) == pytest.approx(1, abs=0.01)
     stained = picture(1)
     stained[60:70, 60:70] = (255, 0, 255)
     inspection = Inspector(found.model, "cpu").inspect(stained)
