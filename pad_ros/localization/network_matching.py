@@ -75,7 +75,7 @@ def _implementation() -> Any:
         except ImportError:
             continue
     raise MissingDependencyError(
-        "localization.matcher=lightglue needs the Python package kornia (Apache-2.0): pip install kornia"
+        "localization.matcher=lightglue needs the Python package kornia (Apache-2.0): pip install 'pad_ros[lightglue]'"
     )
 
 

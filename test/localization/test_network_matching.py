@@ -114,6 +114,6 @@ def test_lightglue_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(network_matching.importlib, "import_module", missing)
-    with pytest.raises(MissingDependencyError, match="pip install kornia") as caught:
+    with pytest.raises(MissingDependencyError, match=r"pip install 'pad_ros\[lightglue\]'") as caught:
         LightGlue(Network("lightglue-aliked", "safetensors", save({"a": torch.zeros(1)}), "", "", ""))
     assert caught.value.exit_status == 3
