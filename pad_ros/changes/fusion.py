@@ -7,6 +7,7 @@ steps for each photograph with the cue C. Voxels are a visual hull of cues: what
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ SURFACE = 0.012  # of the distance to a surface: nearer than this behind it is o
 LEAST_VIEWS = 3  # that must see a point
 AGREEING = 0.75  # of the photographs that see a point must show a change there
 SHOWN = 0.5  # cue from which a photograph shows a change
-SPECK = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+SPECK = 0.018  # of an image's size (square root of its area): holes and edges of signs are no wider
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +113,15 @@ def shows(cue: Floats) -> NDArray[np.bool_]:
 
     Without the holes that an object in the colour of the ground has, and without edges that a rendering blurs.
     """
-    closed = cv2.morphologyEx((cue >= SHOWN).astype(np.uint8), cv2.MORPH_CLOSE, SPECK)
+    closed = cv2.morphologyEx((cue >= SHOWN).astype(np.uint8), cv2.MORPH_CLOSE, speck(cue))
     filled = binary_fill_holes(closed).astype(np.uint8)
-    return np.asarray(cv2.morphologyEx(filled, cv2.MORPH_OPEN, SPECK) > 0)
+    return np.asarray(cv2.morphologyEx(filled, cv2.MORPH_OPEN, speck(cue)) > 0)
+
+
+def speck(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """The structuring element of a speck in an image [H, W]: 5 px across in one of 320 x 240."""
+    side = 2 * round(0.5 * (SPECK * math.sqrt(image.size) - 1)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def in_image(

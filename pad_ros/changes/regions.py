@@ -14,7 +14,7 @@ from ..imaging.lab import lab
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from .cues import cue_of
-from .fusion import AGREEING, SHOWN, SPECK, Floats, Hull, Points, in_image, shows, votes
+from .fusion import AGREEING, SHOWN, Floats, Hull, Points, in_image, shows, speck, votes
 from .known_scene import KnownScene, Seen
 
 Mask = NDArray[np.bool_]
@@ -116,7 +116,7 @@ def _shown(rendering: ReferenceRendering, cue: Floats, centres: Points, size: fl
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         near = cv2.dilate(near, disc)
     shown = shows(cue).astype(np.uint8) & near
-    return np.asarray(cv2.morphologyEx(shown, cv2.MORPH_OPEN, SPECK) > 0)
+    return np.asarray(cv2.morphologyEx(shown, cv2.MORPH_OPEN, speck(shown)) > 0)
 
 
 def _kind(

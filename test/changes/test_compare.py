@@ -7,7 +7,7 @@ import pytest
 from splat_table import BEFORE, GREEN, RED, Block, known_scene, photographs, poses, truth
 
 from pad_ros.changes.compare import Photo, changes_of, compare
-from pad_ros.changes.fusion import carve, fuse_gaussians
+from pad_ros.changes.fusion import carve, fuse_gaussians, shows
 from pad_ros.changes.report import write_changes
 from pad_ros.errors import InputError
 from pad_ros.evaluation.change_masks import change_figures
@@ -62,6 +62,18 @@ def test_one_photograph_that_disagrees_changes_nothing(known):
     cues[0][30:60, 40:80] = 1
     signs = [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
     assert not carve(signs, np.full(3, -1.5), np.full(3, 1.5)).filled.any()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_specks_go_and_stripes_close_at_any_size(scale):
+    cue = np.zeros((240 * scale, 320 * scale), np.float32)
+    cue[100 * scale : 140 * scale, 100 * scale : 140 * scale] = 1
+    for x in range(103, 138, 6):  # stripes that look like what was there before
+        cue[100 * scale : 140 * scale, x * scale : (x + 3) * scale] = 0
+    cue[30 * scale : 33 * scale, 30 * scale : 33 * scale] = 1
+    found = shows(cue)
+    assert found[105 * scale : 135 * scale, 105 * scale : 135 * scale].all()
+    assert not found[: 60 * scale].any()
 
 
 def test_gaussians_are_fused_as_all_photographs_say(known):
