@@ -78,7 +78,10 @@ def main() -> None:
             ("appeared", known, balls), ("vanished", known_ball, gone), ("repainted", known, painted),
             ("unchanged", known, nothing),
         ):  # fmt: skip
-            after = [AfterPhoto(f"{k}.png", image, p.camera) for k, ((image, _), p) in enumerate(zip(edited, held))]
+            after = [
+                AfterPhoto(f"{k}.png", image, p.camera)
+                for k, ((image, _), p) in enumerate(zip(edited, held, strict=True))
+            ]
             found = compare(scene, after)
             rows.append([name, what, *_figures(found, [mask for _, mask in edited])])
             print(*rows[-1], flush=True)
@@ -146,7 +149,7 @@ def _with_ball(known: KnownScene, place: Place, photo: Photo) -> tuple[Image, Ma
     seen = ((root > 0) & (hit > 0)).reshape(depth.shape)
     seen &= (depth <= 0) | (hit.reshape(depth.shape) < depth * (1 + SEEN_WITHIN))
     normals = (centre + hit[:, None] * rays - middle) / radius
-    up = -np.mean([photo.pose.rotation[1]], axis=0)
+    up = -photo.pose.rotation[1]
     light = 0.45 + 0.55 * np.clip(normals @ (place.outwards + 0.7 * up) / 1.22, 0, 1)
     stripe = (np.floor(6 * (normals @ np.array([0.3, 0.5, 0.81])) + 20) % 2).astype(int)
     colour = (np.array(BALL_COLOURS, np.float64)[stripe] * light[:, None]).reshape(*depth.shape, 3)

@@ -39,7 +39,7 @@ RESOLUTION_ALLOWANCE = 0.8  # of the least resolution of the reference views
 SHARPNESS_ALLOWANCE = 0.8  # of the least sharpness of good views
 SURE_SHARPNESS = 0.95  # of the same: below it faint defects fade
 MAX_FIELD_SHIFT = 0.25  # px between odd and even rows: images read out at once stay below 0.1
-MOST_FORGIVEN = 1.15  # factor of the expected residual: good views stay below 1.08
+MOST_FORGIVEN = 1.15  # factor of the expected residual: good images of two parts stayed below 1.08
 COMPRESSION_ALLOWANCE = 0.1  # above the largest of good views: as much as it differs between images of one kind
 ANY_COMPRESSION = 1000.0  # of models made before it was measured
 
