@@ -89,12 +89,14 @@ def changes_of(known: KnownScene, seen: Sequence[Seen], left_out: Sequence[tuple
         cues = [cue_of(s.image, s.rendering) for s in seen]
         signs = [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
         hull = carve(signs, *_bounds(known))
-        if not hull.filled.any():
+        all_cues = [cue_of(s.image, s.rendering, light_weight=1.0) for s in seen]
+        shaded = carve([(s.rendering, cue) for s, cue in zip(seen, all_cues, strict=True)], *_bounds(known))
+        if not (hull.filled.any() or shaded.filled.any()):
             masks: tuple[NDArray[np.bool_], ...] = tuple(np.zeros(cue.shape, bool) for cue in cues)
             changes: tuple[Change, ...] = ()
         else:
             fused = fuse_gaussians(known.gaussians, signs, known.device)
-            changes, masks = find_changes(known, seen, cues, hull, fused)
+            changes, masks = find_changes(known, seen, cues, hull, fused, (all_cues, shaded))
     return SceneChanges(changes, tuple(map(Shown, seen, cues, masks)), tuple(left_out))
 
 

@@ -24,7 +24,7 @@ DARKER, BRIGHTER = 0.45, 1.5  # what shadows and lamps do to the brightness; obj
 USUAL = 2.0  # times what is usual at a place is no sign of a change
 LEAST = (0.05, 0.035)  # L*a*b* / 100: no sign either, as it is and after light
 CERTAIN = (0.16, 0.11)  # above these it is a certain sign
-LIGHT_WEIGHT = 0.4  # of what light may explain
+LIGHT_WEIGHT = 0.4  # of what light or shadow may explain
 
 
 def residual_of(image: Image, rendering: ReferenceRendering) -> Floats:
@@ -46,12 +46,15 @@ def normal_residual(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Fl
     return residual_statistics(renderer, samples).mean
 
 
-def cue_of(image: Image, rendering: ReferenceRendering) -> Floats:
-    """[H, W] in 0..1: how surely a photograph shows a change; features of the rendering: the usual residuals."""
+def cue_of(image: Image, rendering: ReferenceRendering, light_weight: float = LIGHT_WEIGHT) -> Floats:
+    """[H, W] in 0..1: how surely a photograph shows a change; features of the rendering: the usual residuals.
+
+    light_weight: of what light or shadow may explain.
+    """
     found = residual_of(image, rendering)
     signs = []
     for channel, (least, certain) in enumerate(zip(LEAST, CERTAIN, strict=True)):
         forgiven = np.maximum(USUAL * rendering.features[..., channel], least)
         signs.append(np.clip((found[..., channel] - forgiven) / (certain - least), 0, 1))
-    cue = np.maximum(LIGHT_WEIGHT * signs[0], signs[1])
+    cue = np.maximum(light_weight * signs[0], signs[1])
     return np.asarray(np.where(rendering.alpha > 0.5, cue, 0), np.float32)

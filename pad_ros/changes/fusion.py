@@ -78,11 +78,18 @@ def _rendered(g: GaussianTensors, values: torch.Tensor, camera: Camera, pose: Po
 
 
 def carve(cues: Sequence[tuple[ReferenceRendering, Floats]], low: Points, high: Points) -> Hull:
-    """The voxels between two corners where most of the photographs that can see them show a change."""
+    """The voxels between two corners where most of the photographs that can see them show a change.
+
+    By their centres, and by the surfaces that were in them: those of a small object may lie beside all centres.
+    """
     size = float((high - low).max()) / VOXELS
     shape = np.maximum(np.ceil((high - low) / size).astype(int), 1)
     centres = low + (np.stack(np.unravel_index(np.arange(int(shape.prod())), shape), axis=1) + 0.5) * size
-    return Hull(agreed(centres, cues).reshape(shape), low, size)
+    filled = agreed(centres, cues).reshape(shape)
+    surfaces = np.concatenate([surface(rendering, shows(cue) & (rendering.alpha > 0.5)) for rendering, cue in cues])
+    at = np.floor((surfaces[agreed(surfaces, cues)] - low) / size).astype(int)
+    filled[tuple(at[np.all((at >= 0) & (at < shape), axis=1)].T)] = True
+    return Hull(filled, low, size)
 
 
 def agreed(points: Points, cues: Sequence[tuple[ReferenceRendering, Floats]]) -> NDArray[np.bool_]:
@@ -106,6 +113,13 @@ def votes(
         seen[index[visible]] += 1
         shown[index[visible]] += shows(cue)[y, x][visible]
     return seen, shown
+
+
+def surface(rendering: ReferenceRendering, mask: NDArray[np.bool_]) -> Points:
+    """The points [P, 3] of the scene that a rendering shows at the pixels of a mask, in the order of np.nonzero."""
+    y, x = np.nonzero(mask)
+    rays = rendering.camera.rays(np.stack([x, y], axis=1).astype(np.float64) + 0.5)
+    return rendering.pose.inverse().transform(rays * rendering.depth[y, x][:, None])
 
 
 def shows(cue: Floats) -> NDArray[np.bool_]:

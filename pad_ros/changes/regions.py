@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, find_objects, label
+from scipy.ndimage import binary_dilation, label
 
 from ..imaging.lab import lab
 from ..rendering.renderer import Renderer
 from ..rendering.result import ReferenceRendering
 from .cues import cue_of
-from .fusion import AGREEING, SHOWN, Floats, Hull, Points, in_image, shows, speck, votes
+from .fusion import AGREEING, SHOWN, Floats, Hull, Points, agreed, in_image, shows, speck, surface, votes
 from .known_scene import KnownScene, Seen
 
 Mask = NDArray[np.bool_]
@@ -65,44 +65,123 @@ class _Group:
 
 
 def find_changes(
-    known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], hull: Hull, fused: Floats
+    known: KnownScene,
+    seen: Sequence[Seen],
+    cues: Sequence[Floats],
+    hull: Hull,
+    fused: Floats,
+    shaded: tuple[Sequence[Floats], Hull],
 ) -> tuple[tuple[Change, ...], tuple[Mask, ...]]:
-    """The changes, largest first, and for each photograph the mask [H, W] of all of them."""
+    """The changes, largest first, and for each photograph the mask [H, W] of all of them.
+
+    shaded: cues and voxels of what may be light or shadow as well. These lie on surfaces; of what stands in front of
+    them it counts, too: a dark object on a grey ground.
+    """
+    found: list[_Group] = []
+    for part in _parts(hull):
+        group = _group(known, seen, cues, part, fused)
+        found += [] if group is None else [group]
+    standing: list[_Group] = []
+    for part in _parts(shaded[1]):
+        group = _standing(seen, shaded[0], part)
+        standing += [] if group is None else [group]
+    kept = _with_own_pixels(found, [])
+    kept = _with_own_pixels(standing, kept)
+    masks = tuple(np.any(shown, axis=0) for shown in zip(*(group.masks for group in kept), strict=True))
+    return _with_moves(kept), masks or tuple(np.zeros(cue.shape, bool) for cue in cues)
+
+
+def _parts(hull: Hull) -> Iterator[Hull]:
+    """The voxels that hang together, the largest first."""
     labels, count = label(hull.filled, NEIGHBOURS)
-    boxes = find_objects(labels)
-    groups = []
-    for number in range(1, count + 1):
-        voxels = np.zeros_like(hull.filled)
-        voxels[boxes[number - 1]] = labels[boxes[number - 1]] == number
-        if np.count_nonzero(voxels) >= MIN_VOXELS:
-            group = _group(known, seen, cues, replace(hull, filled=voxels), fused)
-            if group is not None:
-                groups.append(group)
-    groups.sort(key=lambda group: -np.count_nonzero(group.voxels))
-    kept, masks = [], tuple(np.zeros(cue.shape, bool) for cue in cues)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    for i in np.argsort(-sizes, kind="stable"):
+        if sizes[i] >= MIN_VOXELS:
+            yield replace(hull, filled=labels == i + 1)
+
+
+def _with_own_pixels(groups: Sequence[_Group], kept: Sequence[_Group]) -> list[_Group]:
+    """What is kept, and of the groups those that mostly show where nothing else does; such a group takes the place of
+    what shows mostly inside of it."""
+    all_kept = list(kept)
     for group in groups:
-        own = sum(np.count_nonzero(mask & ~others) for mask, others in zip(group.masks, masks, strict=True))
-        if own >= OWN * sum(map(np.count_nonzero, group.masks)):
-            kept.append(group)
-            masks = tuple(mask | others for mask, others in zip(group.masks, masks, strict=True))
-    return _with_moves(kept), masks
+        others = [np.any([k.masks[i] for k in all_kept], axis=0) for i in range(len(group.masks))] if all_kept else []
+        if not others or _within(group.masks, others) <= 1 - OWN:
+            all_kept = [k for k in all_kept if _within(k.masks, group.masks) <= 1 - OWN] + [group]
+    return all_kept
+
+
+def _within(masks: Sequence[Mask], others: Sequence[Mask]) -> float:
+    """The share of the pixels of masks that is in the others as well."""
+    common = sum(np.count_nonzero(mask & other) for mask, other in zip(masks, others, strict=True))
+    return common / max(sum(map(np.count_nonzero, masks)), 1)
 
 
 def _group(known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part: Hull, fused: Floats) -> _Group | None:
-    centres = part.centres()
-    masks = tuple(_shown(s.rendering, cue, centres, part.size) for s, cue in zip(seen, cues, strict=True))
-    if max(float(mask.mean()) for mask in masks) < MIN_PIXELS:
+    """What these voxels show; None where that is too little."""
+    masks = _masks(seen, cues, part)
+    if masks is None:
         return None
-    signs = [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
-    changed = _changed(known, part, signs)
-    kind = _kind(known, seen, signs, masks, (changed, part.size))
-    if kind != "appeared":  # what was there shows where the others say it does, also where this photograph is unsure
+    signs = _signs(seen, cues)
+    kind = "appeared"
+    if not _stands(seen, signs, masks):
+        changed = _changed(known, part, signs)
+        kind = "vanished" if _vanished(known, seen, signs, masks, (changed, part.size)) else "repainted"
+        # What was there shows where the others say it does, also where this photograph is unsure.
         fusion = Renderer(known.gaussians, known.background, np.where(changed, fused, 0)[:, None], known.device)
         rendered = (fusion.part(s.camera, s.pose).features[..., 0] >= CHANGED for s in seen)
         masks = tuple(mask | more for mask, more in zip(masks, rendered, strict=True))
+    return _of_kind(kind, seen, part, masks)
+
+
+def _standing(seen: Sequence[Seen], cues: Sequence[Floats], part: Hull) -> _Group | None:
+    """What stands in front of the surfaces, without the shadow that it casts on them; None where nothing does.
+
+    The shadow is where all photographs see the surface changed; so is what lies below or behind the thing in all of
+    them, in the middle of it.
+    """
+    masks = _masks(seen, cues, part)
+    signs = _signs(seen, cues)
+    if masks is None or not _stands(seen, signs, masks):
+        return None
+    own = []
+    for s, mask in zip(seen, masks, strict=True):
+        views, shown = votes(surface(s.rendering, mask), signs)
+        free = np.zeros(mask.shape, np.uint8)
+        free[mask] = shown < AGREEING * views
+        own.append((mask & _hull_of(free)).astype(np.float32))
+    inside = part.filled.copy()
+    inside[part.filled] = agreed(part.centres(), _signs(seen, own))
+    part = replace(part, filled=inside)
+    found = _masks(seen, own, part) if np.count_nonzero(inside) >= MIN_VOXELS else None
+    return None if found is None else _of_kind("appeared", seen, part, found)
+
+
+def _hull_of(pixels: NDArray[np.uint8]) -> Mask:
+    """The convex hull [H, W] of pixels without specks."""
+    filled = np.zeros_like(pixels)
+    found = cv2.findNonZero(cv2.morphologyEx(pixels, cv2.MORPH_OPEN, speck(pixels)))
+    if found is not None:
+        cv2.fillConvexPoly(filled, cv2.convexHull(found), 1)
+    return np.asarray(filled > 0)
+
+
+def _of_kind(kind: str, seen: Sequence[Seen], part: Hull, masks: tuple[Mask, ...]) -> _Group:
+    centres = part.centres()
     low, high = centres.min(axis=0), centres.max(axis=0)
     pictures = [s.rendering.rgb if kind == "vanished" else s.image for s in seen]
     return _Group(part.filled, masks, kind, _colour(pictures, masks), 0.5 * (low + high), high - low + part.size)
+
+
+def _signs(seen: Sequence[Seen], cues: Sequence[Floats]) -> list[Sign]:
+    return [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
+
+
+def _masks(seen: Sequence[Seen], cues: Sequence[Floats], part: Hull) -> tuple[Mask, ...] | None:
+    """Where photographs show the change of these voxels; None where that is too little."""
+    centres = part.centres()
+    masks = tuple(_shown(s.rendering, cue, centres, part.size) for s, cue in zip(seen, cues, strict=True))
+    return None if max(float(mask.mean()) for mask in masks) < MIN_PIXELS else masks
 
 
 def _shown(rendering: ReferenceRendering, cue: Floats, centres: Points, size: float) -> Mask:
@@ -119,38 +198,33 @@ def _shown(rendering: ReferenceRendering, cue: Floats, centres: Points, size: fl
     return np.asarray(cv2.morphologyEx(shown, cv2.MORPH_OPEN, speck(shown)) > 0)
 
 
-def _kind(
-    known: KnownScene, seen: Sequence[Seen], signs: Sequence[Sign], masks: Sequence[Mask], changed: tuple[Mask, float]
-) -> str:
-    """What happened to the surfaces that were where a change shows; changed: its Gaussians, and the size of a voxel.
+def _stands(seen: Sequence[Seen], signs: Sequence[Sign], masks: Sequence[Mask]) -> bool:
+    """Whether something stands in front of the surfaces that were where a change shows.
 
-    Where something appeared, they are what is behind it: other photographs see most of them unchanged. Where something
-    vanished, photographs show what is behind it.
+    Then these are what is behind it, and other photographs see most of them unchanged.
     """
-    surfaces = np.concatenate([_surface(s.rendering, mask) for s, mask in zip(seen, masks, strict=True)])
+    surfaces = np.concatenate([surface(s.rendering, mask) for s, mask in zip(seen, masks, strict=True)])
     views, shown = votes(surfaces, signs)
     several = views >= min(2, len(signs))  # one photograph alone shows all as changed
-    if several.any() and float(np.mean(shown[several] >= AGREEING * views[several])) < WAS_THERE:
-        return "appeared"
+    return bool(several.any()) and float(np.mean(shown[several] >= AGREEING * views[several])) < WAS_THERE
+
+
+def _vanished(
+    known: KnownScene, seen: Sequence[Seen], signs: Sequence[Sign], masks: Sequence[Mask], changed: tuple[Mask, float]
+) -> bool:
+    """Whether photographs show what was behind the changed Gaussians; changed: these, and the size of a voxel."""
     kept, free, behind = ~changed[0], 0, 0
     without = Renderer(known.gaussians.take(kept), known.background, known.usual[kept], known.device)
     for s, mask in zip(seen, masks, strict=True):
         rendering = without.part(s.camera, s.pose)
         farther = mask & (rendering.alpha > 0.8) & (rendering.depth > s.rendering.depth + changed[1])
         # What the object stood on was never seen, and says nothing.
-        seen_by, changed_in = votes(_surface(rendering, farther), signs)
+        seen_by, changed_in = votes(surface(rendering, farther), signs)
         y, x = (axis[changed_in < AGREEING * seen_by] for axis in np.nonzero(farther))
         free += int(np.count_nonzero(cue_of(s.image, rendering)[y, x] < SHOWN))
         behind += len(y)
     enough = behind >= LEAST_BEHIND * sum(np.count_nonzero(mask) for mask in masks)
-    return "vanished" if enough and free >= FREE * behind else "repainted"
-
-
-def _surface(rendering: ReferenceRendering, mask: Mask) -> Points:
-    """The points [P, 3] of the scene that a rendering shows at the pixels of a mask, in the order of np.nonzero."""
-    y, x = np.nonzero(mask)
-    rays = rendering.camera.rays(np.stack([x, y], axis=1).astype(np.float64) + 0.5)
-    return rendering.pose.inverse().transform(rays * rendering.depth[y, x][:, None])
+    return enough and free >= FREE * behind
 
 
 def _changed(known: KnownScene, part: Hull, signs: Sequence[Sign]) -> Mask:

@@ -4,7 +4,8 @@
 2. Quick matching: before another ground than the trained one, a pose from few features of the small frame, refined;
    the image, or features of the part's window there, must leave no doubt about it.
 3. Coarse matching: a pose from few features of the part's window, or from those of the frame, refined likewise.
-4. Full matching: all features, guided matching, gates; then refined and checked against good views.
+4. Full matching: all features, guided matching, gates; then refined and checked against good views. A pose that does
+   not explain the image convincingly counts only if appearance leads to none that does.
 5. Surroundings: where the part's own features give no pose, also those of what it stood in when it was taught.
 6. Appearance: where features say nothing, poses of the reference photographs that look most like the query.
 
@@ -196,8 +197,12 @@ class FullMatching:
         whole = search.query
         estimate = search.estimate if whole.overview is whole else None  # its features are at pixels of the overview
         found, attempt = _verified(self, whole, self.localizer.localize(whole, estimate))
-        if found.pose is not None:
+        if found.pose is not None and not (self.verifier.decisive and found.loss > self.verifier.limits.convincing_loss):
             return found
+        if found.pose is not None:  # the features of a part that is nearly alike all around can agree on a turned pose
+            search.attempts.append(replace(attempt, outcome="not convincing: others are tried too"))
+            search.candidate = _better(search.candidate, found)
+            return None
         search.attempts.append(attempt)
         search.failure = found
         return None if found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE) else found
@@ -212,13 +217,17 @@ class BySurroundings:
     name: ClassVar[str] = "surroundings"
 
     def attempt(self, search: Search) -> Localization | None:
-        if not self.verifier.decisive:
+        if not self.verifier.decisive or search.candidate is not None:
             return None
         found, attempt = _verified(self, search.query, self.localizer.localize(search.query))
         if found.pose is not None:
             return replace(found, reason_text="localized by the surroundings")
         search.attempts.append(attempt)
         return None
+
+
+def _better(known: Localization | None, found: Localization) -> Localization:
+    return found if known is None or found.loss < known.loss else known
 
 
 def _verified(

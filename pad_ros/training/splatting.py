@@ -38,6 +38,7 @@ LR_SCALES, LR_QUATS, LR_OPACITIES, LR_SH0, LR_SH = 2e-2, 8e-3, 5e-2, 1e-2, 2e-3 
 DECAY = 5.0  # those of shape and colour end at 1/DECAY
 SH_SHRINKAGE = 45.0  # over the number of views: weight decay of the higher harmonics, which fit few views too well
 AVERAGED_FROM = 0.9  # share of the fit; the result is the mean of all steps from then on, without their jitter
+STEPS_PER_VIEW = 200  # at most: more steps fit few views closer, but nothing between them
 STEPS_PER_NOTE = 50  # on the progress
 MAX_VIEWS_PER_STEP = 4
 MAX_PIXELS_PER_STEP = 8_000_000  # of the images rendered in one call
@@ -258,18 +259,19 @@ def fit_gaussians(
     device: str = "cpu",
     seed: int = 0,
 ) -> Gaussians:
-    """The Gaussians that reproduce the views, after `seconds` or `settings.steps`.
+    """The Gaussians that reproduce the views, after `seconds` or `settings.steps` (fewer for few views).
 
     They grow from those of `start` to `settings.gaussians` once the smallest views have been learned. The schedule
-    follows whichever of the two runs out first. `views` must have poses; their masks (where known) limit what is
+    follows whichever of them runs out first. `views` must have poses; their masks (where known) limit what is
     rendered and add the silhouette term.
     """
     fit = _Fit(start, views, background, settings, device, seed)
+    steps = min(settings.steps, STEPS_PER_VIEW * len(views))
     smoothed, note = torch.tensor(float("nan")), ""
     began = time.monotonic()
     with Progress("fitting Gaussians", 1.0) as bar:
         for step in itertools.count(0, fit.batch):  # counted in views
-            share = max(step / settings.steps, (time.monotonic() - began) / seconds)
+            share = max(step / steps, (time.monotonic() - began) / seconds)
             if share >= 1:
                 break
             loss = fit.step(share)

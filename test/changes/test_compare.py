@@ -1,16 +1,19 @@
 """A scene of Gaussians before and after: what is found, of which kind, where, and what is written."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from splat_table import BEFORE, GREEN, RED, Block, known_scene, photographs, poses, truth
+from splat_table import BEFORE, CAMERA, GREEN, RED, SH_C0, Block, gaussians, known_scene, photographs, poses, truth
 
 from pad_ros.changes.compare import Photo, changes_of, compare
-from pad_ros.changes.fusion import carve, fuse_gaussians, shows
+from pad_ros.changes.fusion import carve, fuse_gaussians, shows, surface
+from pad_ros.changes.known_scene import NO_BACKGROUND
 from pad_ros.changes.report import write_changes
 from pad_ros.errors import InputError
 from pad_ros.evaluation.change_masks import change_figures
+from pad_ros.rendering.renderer import Renderer
 
 CAME, ELSEWHERE = Block(0.3, -0.7, GREEN), Block(0.3, -0.7, RED)
 CASES = {  # after, what changed, where it is now (or was, where it is gone)
@@ -47,6 +50,27 @@ def test_nothing_is_found_where_nothing_changed(known, tmp_path):
     assert json.loads((tmp_path / "changes.json").read_text())["changes"] == []
 
 
+def test_a_dark_thing_on_a_grey_table_is_no_shadow(known):
+    dark = Block(0.3, -0.7, (0.2, 0.2, 0.2))
+    seen = photographs(known, (*BEFORE, dark))
+    found = changes_of(known, seen)
+    assert [change.kind for change in found.changes] == ["appeared"]
+    assert found.changes[0].place[:2] == pytest.approx((dark.x, dark.y), abs=0.15)
+    figures = change_figures([s.mask for s in found.shown], [truth([dark], s.pose) for s in seen])
+    assert figures.miou > 0.6
+
+
+def test_a_shadow_on_the_table_is_no_thing(known):
+    shaded = gaussians(BEFORE)
+    near = np.linalg.norm(shaded.means - (0.3, -0.7, 0.0), axis=1) < 0.4
+    sh = shaded.sh.copy()
+    sh[near] = 0.55 * (sh[near] + 0.5 / SH_C0) - 0.5 / SH_C0
+    now = Renderer(replace(shaded, sh=sh), NO_BACKGROUND)
+    seen = [replace(s, image=now.part(CAMERA, s.pose).rgb8) for s in photographs(known, BEFORE)]
+    found = changes_of(known, seen)
+    assert found.changes == () and any((s.cue > 0).any() for s in found.shown)
+
+
 def test_changes_on_disk(known, tmp_path):
     found = changes_of(known, photographs(known, CASES["appeared"][0], 4))
     write_changes(found, tmp_path, "before and after")
@@ -62,6 +86,19 @@ def test_one_photograph_that_disagrees_changes_nothing(known):
     cues[0][30:60, 40:80] = 1
     signs = [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
     assert not carve(signs, np.full(3, -1.5), np.full(3, 1.5)).filled.any()
+
+
+def test_a_surface_that_changed_is_found_beside_the_centres_of_voxels(known, monkeypatch):
+    """The table in voxels of one unit: the nearest centres lie half a unit above and below it."""
+    monkeypatch.setattr("pad_ros.changes.fusion.VOXELS", 3)
+    signs = []
+    for seen in photographs(known, BEFORE):
+        solid = seen.rendering.alpha > 0.5
+        stain = np.zeros(solid.shape, np.float32)
+        stain[solid] = np.linalg.norm(surface(seen.rendering, solid) - (0.0, -0.9, 0.0), axis=1) < 0.3
+        signs.append((seen.rendering, stain))
+    filled = carve(signs, np.array([-1.5, -1.5, -1.0]), np.array([1.5, 1.5, 1.0])).filled
+    assert filled.any() and not filled[:, 1:].any() and not filled[[0, 2]].any()
 
 
 @pytest.mark.parametrize("scale", [1, 3])

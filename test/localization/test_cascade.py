@@ -289,6 +289,26 @@ def test_the_full_search_is_refined_and_gets_the_coarse_estimate(inspector, monk
     assert [a.strategy for a in found.attempts] == ["coarse matching", "full matching"]
 
 
+@pytest.mark.parametrize("loss, counts", [(0.035, False), (0.025, True)])
+def test_a_matched_pose_that_does_not_convince_gives_way_to_a_better_one(monkeypatch, loss, counts):
+    """A largest loss of .05 gives .03 that convinces."""
+    wrong, settle = put_off(POSES[0], 6.0, 0.005, np.random.default_rng(0)), PoseVerifier.settle
+    ended = Refinement(wrong, True, loss, loss, 1e-8 * np.eye(6), Renderer(PART, WHITE).part(CAMERA, wrong), wrong)
+    monkeypatch.setattr(pad_ros.inspector, "poses_in_gaps", poses_in_gaps)
+    monkeypatch.setattr(Localizer, "localize", lambda self, query, estimate=None: matched(wrong))
+    monkeypatch.setattr(
+        PoseVerifier,
+        "settle",
+        lambda self, query, pose, last=None: ended if pose is wrong else settle(self, query, pose, last),
+    )
+    found = located(make_box_inspector(), photograph(POSES[0]))
+    assert (found.pose is wrong) == counts
+    if not counts:
+        assert found.reason_text == "localized by appearance" and rotation_angle(found.pose, POSES[0]) < np.radians(0.2)
+    monkeypatch.setattr(pad_ros.inspector.ByAppearance, "attempt", lambda self, search: None)
+    assert located(make_box_inspector(), photograph(POSES[0])).pose is wrong  # where nothing else is found
+
+
 def in_its_surroundings(**settings):
     """The box as taught in a scene: half of its landmarks are of what is around it."""
     model = make_box_model(**settings)

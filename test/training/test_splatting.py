@@ -120,6 +120,16 @@ def test_time_that_is_up_ends_the_fit(views, start):
     assert len(found) > 0
 
 
+def test_few_views_are_fitted_in_fewer_steps(views, start, monkeypatch):
+    """Else they are learned by heart, and score far lower than a query would."""
+    steps = []
+    step = splatting._Fit.step
+    monkeypatch.setattr(splatting._Fit, "step", lambda fit, share: steps.append(share) or step(fit, share))
+    monkeypatch.setattr(splatting, "STEPS_PER_VIEW", 5)
+    fit_gaussians(start, views[:4], WHITE, SETTINGS, FOREVER)
+    assert len(steps) == 20 and steps[-1] == pytest.approx(0.95)
+
+
 def test_views_of_a_scene_without_silhouettes_are_fitted_too(start):
     plain = Background(None, 0.0)
     views = tuple(replace(view, mask=None) for view in photographs_of(box(600), 4))
