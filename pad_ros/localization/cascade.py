@@ -197,15 +197,16 @@ class FullMatching:
         whole = search.query
         estimate = search.estimate if whole.overview is whole else None  # its features are at pixels of the overview
         found, attempt = _verified(self, whole, self.localizer.localize(whole, estimate))
-        if found.pose is not None and not (self.verifier.decisive and found.loss > self.verifier.limits.convincing_loss):
+        if found.pose is None:
+            search.attempts.append(attempt)
+            search.failure = found
+            return None if found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE) else found
+        if not self.verifier.decisive or found.loss <= self.verifier.limits.convincing_loss:
             return found
-        if found.pose is not None:  # the features of a part that is nearly alike all around can agree on a turned pose
-            search.attempts.append(replace(attempt, outcome="not convincing: others are tried too"))
-            search.candidate = _better(search.candidate, found)
-            return None
-        search.attempts.append(attempt)
-        search.failure = found
-        return None if found.reason in (Reason.NOT_LOCALIZED, Reason.WEAK_POSE) else found
+        # Of a part that is nearly alike all around features can agree on a turned pose.
+        search.attempts.append(replace(attempt, outcome="not convincing: others are tried too"))
+        search.candidate = _better(search.candidate, found)
+        return None
 
 
 @dataclass(frozen=True, eq=False)
