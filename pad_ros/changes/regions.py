@@ -85,8 +85,8 @@ def find_changes(
     for part in _parts(shaded[1]):
         group = _standing(seen, shaded[0], part)
         standing += [] if group is None else [group]
-    kept = _with_own_pixels(found, [])
-    kept = _with_own_pixels(standing, kept)
+    kept = _with_own_pixels(standing, _with_own_pixels(found, []))
+    kept.sort(key=lambda group: -np.count_nonzero(group.voxels))
     masks = tuple(np.any(shown, axis=0) for shown in zip(*(group.masks for group in kept), strict=True))
     return _with_moves(kept), masks or tuple(np.zeros(cue.shape, bool) for cue in cues)
 
@@ -137,8 +137,8 @@ def _group(known: KnownScene, seen: Sequence[Seen], cues: Sequence[Floats], part
 def _standing(seen: Sequence[Seen], cues: Sequence[Floats], part: Hull) -> _Group | None:
     """What stands in front of the surfaces, without the shadow that it casts on them; None where nothing does.
 
-    The shadow is where all photographs see the surface changed; so is what lies below or behind the thing in all of
-    them, in the middle of it.
+    Where the shadow lies, all photographs see the surface changed. So they do below the thing, in the middle of it: the
+    convex hull of the rest closes that.
     """
     masks = _masks(seen, cues, part)
     signs = _signs(seen, cues)
