@@ -1,11 +1,12 @@
 """Maps a data set and localizes held-out queries: share localized, pose errors, time per stage.
 
     python benchmarks/localization.py [--data loader,conveyor,temple_ring,fox] [--features sift,aliked-n16,xfeat]
-                                      [--unposed] [--shared FOLDER] [--weights FOLDER]
+                                      [--unposed] [--every N] [--shared FOLDER] [--weights FOLDER]
 
 loader and conveyor: the loader's reference views against the test images of either set, whose true poses are read here
 only. temple_ring and fox: four of five photographs against every fifth. --unposed forgets the reference poses; the
-errors are then taken after fitting the new frame to the true one. Localized means within 3 degrees and 3 %.
+errors are then taken after fitting the new frame to the true one. --every N maps every N-th of the reference views.
+Localized means within 3 degrees and 3 %.
 --features names local features, each with +MATCHER and +RETRIEVAL where these are not the defaults, such as
 xfeat+lighterglue, aliked-n16+lightglue or superpoint+lightglue+netvlad; networks come from --weights, or else from the
 shared folder. A table at the end compares them.
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--data", default="loader,conveyor,temple_ring,fox")
     parser.add_argument("--features", default="sift")
     parser.add_argument("--unposed", action="store_true")
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--weights", type=Path)
     add_shared(parser)
     arguments = parser.parse_args()
@@ -72,7 +74,9 @@ def main() -> None:
         with weights_folder(arguments.weights, arguments.shared / "weights") as folder:
             networks = read_networks(needed_networks(settings), folder)
         for name in arguments.data.split(","):
-            rows.append([choice, *measure(name, *load(name, arguments.shared), arguments.unposed, settings, networks)])
+            views, queries = load(name, arguments.shared)
+            views = replace(views, views=views.views[:: arguments.every])
+            rows.append([choice, *measure(name, views, queries, arguments.unposed, settings, networks)])
     text = "Rotation, translation and times: median/p95/max."
     write_result("localization", "Localization of held-out queries", COLUMNS, rows, text)
 
