@@ -47,8 +47,7 @@ class Pictures:
         elif result.reason.name != "NONE":
             text = f"HOLD {result.reason.name.lower()}"
         make_folder(self.folder)
-        path = str(self.folder / f"{self.names.index(item.name)}.png")
-        cv2.imwrite(path, cv2.cvtColor(tile(picture, text), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(_file(self.folder, item)), cv2.cvtColor(tile(picture, text), cv2.COLOR_RGB2BGR))
 
 
 def tile(picture: Image, text: str) -> Image:
@@ -62,13 +61,24 @@ def tile(picture: Image, text: str) -> Image:
 
 
 def write_figure(path: Path, dataset: Dataset, folders: Mapping[str, Path]) -> None:
-    """A row of the images with their ground truth, and one for each of `folders` that has pictures."""
+    """A row of the images with their ground truth, and one for each of `folders` that has pictures of them."""
     rows = [_row("image", [_truth(item) for item in shown(dataset)])]
     for name, folder in folders.items():
-        files = sorted(folder.glob("*.png"), key=lambda file: int(file.stem))
-        if files:
-            rows.append(_row(name, [cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB) for file in files]))
+        files = [_file(folder, item) for item in shown(dataset)]
+        if any(file.is_file() for file in files):
+            rows.append(_row(name, [_tile_of(file) for file in files]))
     cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def _file(folder: Path, item: LabelledImage) -> Path:
+    return folder / f"{item.name.replace('/', '_')}"
+
+
+def _tile_of(file: Path) -> Image:
+    """The tile that `Pictures` kept; an empty one of an image that the method did not judge."""
+    if not file.is_file():
+        return np.full((TILE + LINE, TILE, 3), 255, np.uint8)
+    return cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
 
 
 def _truth(item: LabelledImage) -> Image:

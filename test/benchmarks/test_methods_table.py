@@ -49,6 +49,14 @@ def test_the_figure_has_a_row_for_each_method(tmp_path: Path) -> None:
     for item in dataset.images:
         image, _ = item.load()
         pictures.take(item, Inspection.hold(Reason.NOT_LOCALIZED, "", 2.0, image))
-    figure.write_figure(tmp_path / "all.jpg", dataset, {"pad": tmp_path / "pad", "none": tmp_path / "none"})
-    height, width = cv2.imread(str(tmp_path / "all.jpg")).shape[:2]
-    assert height == 2 * (figure.TILE + figure.LINE) and width == figure.LABEL + 3 * figure.TILE
+    item = dataset.images[1]  # the only one that this method judges
+    figure.Pictures(tmp_path / "slow", dataset).take(
+        item, Inspection.hold(Reason.NOT_LOCALIZED, "", 2.0, item.load()[0])
+    )
+    folders = {name: tmp_path / name for name in ("pad", "slow", "none")}
+    figure.write_figure(tmp_path / "all.jpg", dataset, folders)
+    written = cv2.imread(str(tmp_path / "all.jpg"))
+    height = figure.TILE + figure.LINE
+    assert written.shape[:2] == (3 * height, figure.LABEL + 3 * figure.TILE)
+    first, second, third = np.split(written[2 * height :, figure.LABEL :], 3, axis=1)
+    assert first.min() > 240 and third.min() > 240 and second.min() < 120
