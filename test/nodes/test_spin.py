@@ -1,5 +1,6 @@
 """The executor: callbacks in order in the spinning thread, and what may take long beside it."""
 
+import signal
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from rclpy.node import Node  # noqa: E402
 from std_msgs.msg import Bool  # noqa: E402
 
 from pad_ros.nodes.support.qos import reliable  # noqa: E402
-from pad_ros.nodes.support.spin import BlockingCallbacks, NodeExecutor  # noqa: E402
+from pad_ros.nodes.support.spin import BlockingCallbacks, NodeExecutor, run  # noqa: E402
 
 
 @pytest.fixture
@@ -50,6 +51,25 @@ def test_frames_are_taken_while_a_call_waits_aside(node):
             break
     executor.shutdown(timeout_sec=5)
     assert answer.done() and threads["fast"] is threading.current_thread() is not threads["slow"]
+
+
+def test_a_shutdown_at_the_same_moment_disturbs_no_end(monkeypatch):
+    """rclpy shuts down in a thread of its own when a signal comes, and may do so between its check and ours."""
+
+    def interrupted() -> Node:
+        raise KeyboardInterrupt
+
+    def at_the_same_moment() -> None:
+        rclpy.shutdown()
+        rclpy.shutdown()
+
+    monkeypatch.setattr(rclpy, "try_shutdown", at_the_same_moment)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert run(interrupted) == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def test_what_a_callback_raises_comes_out_of_spin_and_aside_it_is_logged(node, monkeypatch):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import rclpy
@@ -111,7 +112,8 @@ def run(*makers: Callable[[], Node]) -> int:
             if not status:
                 print(f"pad_ros: {error}", file=sys.stderr)
             status = status or error.exit_status
-    rclpy.try_shutdown()
+    with suppress(RuntimeError):  # RCLError: rclpy's own handler of the signal has shut down at this very moment
+        rclpy.try_shutdown()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Python sets others back to the default before it is done
     return status
