@@ -26,6 +26,7 @@ from ..imaging.scene import Scene
 from ..inspector import Inspector
 from ..io.good_images import GoodImage, GoodImages
 from ..model import ReferenceModel
+from ..photometry.prepared_query import PreparedQuery
 from ..progress import progress
 from ..rendering.renderer import Renderer
 from .calibration import EXPECTED_ALLOWANCE, LOSS_ALLOWANCE, SMALLEST_SCALE
@@ -128,6 +129,9 @@ def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) ->
     calibration = inspector.model.calibration
     assert calibration is not None
     query = inspector.prepare(image.image, image.camera)
+    if (name := _reference_view(inspector.model, query)) is not None:
+        why = f"it is the reference view {name}, which the model has learned: give images that it has not seen"
+        return LeftOut(image.name, image.unit, why)
     localization = inspector.localize(query)
     if not localization.localized:
         return LeftOut(image.name, image.unit, f"{localization.reason.name}: {localization.reason_text}")
@@ -156,6 +160,16 @@ def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) ->
         light,
         shown,
     )
+
+
+def _reference_view(model: ReferenceModel, query: PreparedQuery) -> str | None:
+    """The name of the reference view that the query is, pixel by pixel: it would score far below any good part."""
+    for photograph in model.photographs:
+        height, width = photograph.image.shape[:2]
+        x, y = round(query.camera.cx - photograph.camera.cx), round(query.camera.cy - photograph.camera.cy)
+        if min(x, y) >= 0 and np.array_equal(query.undistorted[y : y + height, x : x + width], photograph.image):
+            return photograph.name
+    return None
 
 
 def _without_far(seen: Sequence[SeenImage], threshold: float) -> tuple[list[SeenImage], list[LeftOut]]:

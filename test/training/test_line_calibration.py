@@ -37,7 +37,7 @@ class Images:
 
 def picture(i, gaussians=GAUSSIANS, noise=NOISE):
     shown = Renderer(gaussians, WHITE).render(CAMERA, POSES[i]).rgb8
-    return np.clip(shown + np.random.default_rng(i).normal(0, noise, shown.shape), 0, 255).astype(np.uint8)
+    return np.clip(shown + np.random.default_rng([1, i]).normal(0, noise, shown.shape), 0, 255).astype(np.uint8)
 
 
 def unit(i, image, name=None, taken=0):
@@ -171,6 +171,13 @@ def test_images_that_cannot_teach_are_left_out_with_the_reason(model):
     assert found.left_out[-1].inspection.score > 3 and len(found.units) == 8
     trusted = calibrate_on_line(model, images, trust=True)
     assert len(trusted.units) == 9 and {image.name for image in trusted.left_out} == {"cut.png", "20.png"}
+
+
+def test_reference_views_teach_nothing(model):
+    """The model has learned them: each would score far below any other good part, and the threshold would follow."""
+    views = [noisy(view, i) for i, view in enumerate(photographs_of(GAUSSIANS, 16))]
+    with pytest.raises(InputError, match="0 good units .* 0.png: it is the reference view .*, which the model"):
+        calibrate_on_line(model, Images(tuple(unit(i, view.image) for i, view in enumerate(views))))
 
 
 def test_too_few_units_and_a_model_without_threshold_are_refused(model):
