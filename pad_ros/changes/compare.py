@@ -18,7 +18,7 @@ from ..io.read_views import Poses, read_views
 from ..methods.presets import Method
 from ..model import MANIFEST, ReferenceModel
 from ..progress import progress, say
-from .cues import cue_of
+from .cues import cues_of
 from .fusion import Floats, Points, carve, fuse_gaussians
 from .known_scene import KnownScene, Seen
 from .regions import Change, find_changes
@@ -86,17 +86,18 @@ def compare(known: KnownScene, photos: Sequence[Photo]) -> SceneChanges:
 def changes_of(known: KnownScene, seen: Sequence[Seen], left_out: Sequence[tuple[str, str]] = ()) -> SceneChanges:
     """The changes that photographs which were found in the scene show."""
     with only_our_threads():
-        cues = [cue_of(s.image, s.rendering) for s in seen]
+        both = [cues_of(s.image, s.rendering) for s in seen]
+        cues, with_light = [cue for cue, _ in both], [shaded for _, shaded in both]
+        low, high = _bounds(known)
         signs = [(s.rendering, cue) for s, cue in zip(seen, cues, strict=True)]
-        hull = carve(signs, *_bounds(known))
-        all_cues = [cue_of(s.image, s.rendering, light_weight=1.0) for s in seen]
-        shaded = carve([(s.rendering, cue) for s, cue in zip(seen, all_cues, strict=True)], *_bounds(known))
+        hull = carve(signs, low, high)
+        shaded = carve([(s.rendering, cue) for s, cue in zip(seen, with_light, strict=True)], low, high)
         if not (hull.filled.any() or shaded.filled.any()):
             masks: tuple[NDArray[np.bool_], ...] = tuple(np.zeros(cue.shape, bool) for cue in cues)
             changes: tuple[Change, ...] = ()
         else:
             fused = fuse_gaussians(known.gaussians, signs, known.device)
-            changes, masks = find_changes(known, seen, cues, hull, fused, (all_cues, shaded))
+            changes, masks = find_changes(known, seen, cues, hull, fused, (with_light, shaded))
     return SceneChanges(changes, tuple(map(Shown, seen, cues, masks)), tuple(left_out))
 
 

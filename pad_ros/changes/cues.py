@@ -46,15 +46,18 @@ def normal_residual(renderer: Renderer, samples: Iterable[tuple[Camera, Pose, Fl
     return residual_statistics(renderer, samples).mean
 
 
-def cue_of(image: Image, rendering: ReferenceRendering, light_weight: float = LIGHT_WEIGHT) -> Floats:
-    """[H, W] in 0..1: how surely a photograph shows a change; features of the rendering: the usual residuals.
+def cue_of(image: Image, rendering: ReferenceRendering) -> Floats:
+    """[H, W] in 0..1: how surely a photograph shows a change; features of the rendering: the usual residuals."""
+    return cues_of(image, rendering)[0]
 
-    light_weight: of what light or shadow may explain.
-    """
+
+def cues_of(image: Image, rendering: ReferenceRendering) -> tuple[Floats, Floats]:
+    """(the cue, the same where what light or shadow may explain counts in full), each as `cue_of` gives it."""
     found = residual_of(image, rendering)
     signs = []
     for channel, (least, certain) in enumerate(zip(LEAST, CERTAIN, strict=True)):
         forgiven = np.maximum(USUAL * rendering.features[..., channel], least)
         signs.append(np.clip((found[..., channel] - forgiven) / (certain - least), 0, 1))
-    cue = np.maximum(light_weight * signs[0], signs[1])
-    return np.asarray(np.where(rendering.alpha > 0.5, cue, 0), np.float32)
+    known = rendering.alpha > 0.5
+    cue, shaded = (np.where(known, np.maximum(weight * signs[0], signs[1]), 0) for weight in (LIGHT_WEIGHT, 1.0))
+    return cue.astype(np.float32), shaded.astype(np.float32)

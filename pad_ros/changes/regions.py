@@ -77,14 +77,8 @@ def find_changes(
     shaded: cues and voxels of what may be light or shadow as well. These lie on surfaces; of what stands in front of
     them it counts, too: a dark object on a grey ground.
     """
-    found: list[_Group] = []
-    for part in _parts(hull):
-        group = _group(known, seen, cues, part, fused)
-        found += [] if group is None else [group]
-    standing: list[_Group] = []
-    for part in _parts(shaded[1]):
-        group = _standing(seen, shaded[0], part)
-        standing += [] if group is None else [group]
+    found = [group for part in _parts(hull) if (group := _group(known, seen, cues, part, fused)) is not None]
+    standing = [group for part in _parts(shaded[1]) if (group := _standing(seen, shaded[0], part)) is not None]
     kept = _with_own_pixels(standing, _with_own_pixels(found, []))
     kept.sort(key=lambda group: -np.count_nonzero(group.voxels))
     masks = tuple(np.any(shown, axis=0) for shown in zip(*(group.masks for group in kept), strict=True))

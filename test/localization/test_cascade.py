@@ -49,6 +49,16 @@ def known(pose, rendered=False):
     return Localization(pose, Reason.NONE, "", rendering=Renderer(PART, WHITE).part(CAMERA, pose) if rendered else None)
 
 
+def settled(monkeypatch, start, ended):
+    """Refining from this very pose ends so; from others it is as ever."""
+    settle = PoseVerifier.settle
+    monkeypatch.setattr(
+        PoseVerifier,
+        "settle",
+        lambda self, query, pose, last=None: ended if pose is start else settle(self, query, pose, last),
+    )
+
+
 # --- order ---
 
 
@@ -230,17 +240,13 @@ def test_a_coarse_estimate_counts_only_where_it_convinces(inspector, monkeypatch
 @pytest.mark.parametrize("inliers, loss, counts", [(9, 0.028, False), (9, 0.02, True), (30, 0.028, True)])
 def test_a_pose_that_few_features_agree_with_gives_way_to_a_better_one(monkeypatch, inliers, loss, counts):
     """A largest loss of .05 gives .03 that convinces and .0225 that needs no rival."""
-    wrong, settle = put_off(POSES[0], 6.0, 0.005, np.random.default_rng(0)), PoseVerifier.settle
+    wrong = put_off(POSES[0], 6.0, 0.005, np.random.default_rng(0))
     estimate = coarse_estimate(2.0)
     estimate = replace(estimate, found=replace(estimate.found, inliers=inliers))
     ended = Refinement(wrong, True, loss, loss, 1e-8 * np.eye(6), Renderer(PART, WHITE).part(CAMERA, wrong), wrong)
     monkeypatch.setattr(pad_ros.inspector, "poses_in_gaps", poses_in_gaps)
     monkeypatch.setattr(Localizer, "coarse_estimate", lambda self, query: estimate)
-    monkeypatch.setattr(
-        PoseVerifier,
-        "settle",
-        lambda self, query, pose, last=None: ended if pose is estimate.found.pose else settle(self, query, pose, last),
-    )
+    settled(monkeypatch, estimate.found.pose, ended)
     found = located(make_box_inspector(), photograph(POSES[0]))
     assert (found.pose is wrong) == counts
     if not counts:
@@ -292,15 +298,11 @@ def test_the_full_search_is_refined_and_gets_the_coarse_estimate(inspector, monk
 @pytest.mark.parametrize("loss, counts", [(0.035, False), (0.025, True)])
 def test_a_matched_pose_that_does_not_convince_gives_way_to_a_better_one(monkeypatch, loss, counts):
     """A largest loss of .05 gives .03 that convinces."""
-    wrong, settle = put_off(POSES[0], 6.0, 0.005, np.random.default_rng(0)), PoseVerifier.settle
+    wrong = put_off(POSES[0], 6.0, 0.005, np.random.default_rng(0))
     ended = Refinement(wrong, True, loss, loss, 1e-8 * np.eye(6), Renderer(PART, WHITE).part(CAMERA, wrong), wrong)
     monkeypatch.setattr(pad_ros.inspector, "poses_in_gaps", poses_in_gaps)
     monkeypatch.setattr(Localizer, "localize", lambda self, query, estimate=None: matched(wrong))
-    monkeypatch.setattr(
-        PoseVerifier,
-        "settle",
-        lambda self, query, pose, last=None: ended if pose is wrong else settle(self, query, pose, last),
-    )
+    settled(monkeypatch, wrong, ended)
     found = located(make_box_inspector(), photograph(POSES[0]))
     assert (found.pose is wrong) == counts
     if not counts:
