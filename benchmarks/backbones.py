@@ -3,7 +3,8 @@
     python benchmarks/backbones.py MODEL DATASET OUT [--cues 1:0.25,2:0.25] [--comparisons calibrated,recipe]
         [--networks efficientnet-lite0,mobilenet-v2] [--title NAME] [--shared FOLDER]
 
-MODEL was trained on DATASET by `pad`. Each row is calibrated anew on its Gaussians; poses are found once for all rows.
+MODEL was trained on DATASET by `pad`. The first rows need no network: colours alone, and gradients beside them. Each
+row is calibrated anew on its Gaussians; poses are found once for all rows.
 --cues: levels of the backbone and weights beside the colours, LEVEL:WEIGHT. EfficientNet-Lite0 comes from its Python
 package or from the shared data, MobileNetV2 from the shared data (see stand_in.py).
 """
@@ -24,7 +25,7 @@ from methods import Places
 from remembered import digest, remembered
 
 from pad_ros.comparison import calibrated
-from pad_ros.comparison.features import CUES, Cue, cue_of, feature_difference
+from pad_ros.comparison.features import CUES, GRADIENTS, Cue, Features, feature_difference, features_of
 from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.imaging import images
 from pad_ros.imaging.views import ReferenceViews
@@ -78,14 +79,16 @@ def compare(
         )
 
     kinds = arguments.comparisons.split(",")
+    timed = [item.load()[0] for item in dataset.images[:TIMED]]
     if "calibrated" in kinds:
-        row("colours alone", "", model, [], None)
+        row("colours alone", "", model, ["scoring.backbone=none"], None)
+        row("gradients", f"weight {GRADIENTS.weight:g}", model, [], milliseconds(model, GRADIENTS, timed))
     for network in networks:
         changed = dataclasses.replace(model, networks=(network,))
         setting = f"scoring.backbone={network.name.replace('-', '_')}"
         for cue in arguments.cues if "calibrated" in kinds else ():
             CUES[network.name] = cue
-            ms = milliseconds(model, network, [item.load()[0] for item in dataset.images[:TIMED]])
+            ms = milliseconds(model, features_of(Backbone(network)), timed)
             row(network.name, f"level {cue.level}, weight {cue.weight:g}", changed, [setting], ms)
         for kind in kinds:
             if kind != "calibrated":
@@ -103,8 +106,8 @@ def found_once() -> Iterator[None]:
 
     Cascade.localize = without_rendering
     pose = lambda cascade, query, prior=None: (digest(query.image), cascade.strategies[0].verifier.limits)  # noqa: E731
-    cue = lambda image, reference, backbone: (  # noqa: E731
-        backbone.name, cue_of(backbone).level, digest(image, reference.rgb, reference.photographs)
+    cue = lambda image, reference, features: (  # noqa: E731
+        features.name, digest(image, reference.rgb, reference.photographs)
     )  # fmt: skip
     with remembered(Cascade, "localize", pose), remembered(calibrated, "feature_difference", cue):
         yield
@@ -120,16 +123,16 @@ def cues(text: str) -> list[Cue]:
         raise argparse.ArgumentTypeError(f"expected LEVEL:WEIGHT, got {text!r}") from error
 
 
-def milliseconds(model: ReferenceModel, network: Network, queries: list[images.Image]) -> float:
+def milliseconds(model: ReferenceModel, features: Features, queries: list[images.Image]) -> float:
     """Mean time of all cores that comparing the features of a query takes, so that other work does not count."""
-    inspector, backbone = Inspector(model), Backbone(network)
+    inspector = Inspector(model)
     prepared = [inspector.prepare(query) for query in queries]
     found = [(query, inspector.localize(query)) for query in prepared]
     pairs = [(q.undistorted, inspector.render(q, at)) for q, at in found if at.pose is not None]
-    feature_difference(*pairs[0], backbone)
+    feature_difference(*pairs[0], features)
     began = time.process_time()
     for image, rendering in pairs:
-        feature_difference(image, rendering, backbone)
+        feature_difference(image, rendering, features)
     return round(1000 * (time.process_time() - began) / len(pairs), 1)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from .errors import InputError
 
 Value = TypeVar("Value")
-WITHOUT_WEIGHTS = ("none", "grabcut", "opencv")  # in place of a network
+WITHOUT_WEIGHTS = ("none", "gradients", "grabcut", "opencv")  # in place of a network
 MAX_EPS2D = 10.0  # px², of a Gaussian's own footprint in the image
 
 
@@ -115,8 +115,10 @@ class ScoringSettings:
     """How query and rendering are compared. comparison: a name of `comparison.choices`."""
 
     comparison: str = "calibrated"
-    # whose features are compared as well
-    backbone: Literal["none", "mobilenet_v2", "efficientnet_b4", "efficientnet_lite0", "sam_vit_b"] = "none"
+    # whose features are compared as well; gradients are those of the lightness, without weights
+    backbone: Literal["none", "gradients", "mobilenet_v2", "efficientnet_b4", "efficientnet_lite0", "sam_vit_b"] = (
+        "gradients"
+    )
     # finds material added around the part; grabcut is OpenCV's, without weights
     segmenter: Literal["none", "u2net", "birefnet", "birefnet_lite", "grabcut"] = "none"
     # comparison "background" only: which masks of the part are compared in, and what fills in the ground behind it

@@ -1,8 +1,9 @@
 """The calibrated comparison: residuals beyond what good views show at that point of the surface.
 
-Residual channels are the colour, and with a backbone its features. What is expected of them at each point is the mean
-residual of the reference views there, times factors for what makes good views differ more (`expectation`), learned
-from views that the Gaussians were not fitted to. What exceeds that is pooled over small regions.
+Residual channels are the colour and, as the settings name them, gradients or a backbone's features. What is expected of
+them at each point is the mean residual of the reference views there, times factors for what makes good views differ
+more (`expectation`), learned from views that the Gaussians were not fitted to. What exceeds that is pooled over small
+regions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..settings import ScoringSettings
 from .colour import residuals
 from .expectation import on_part, points_and_covariates, variation_at
 from .expectation_fit import PixelSample, choose_knots, fit_factors
-from .features import cue_of, feature_difference
+from .features import GRADIENTS, feature_difference, features_of
 from .glints import REACH, brighter, glints_allowed, glints_of
 from .good_units import Observation, learned, observe
 from .learned_light import MOST_LIGHTS, learned_light, light_sums
@@ -46,6 +47,7 @@ BULK_STEP = 4  # of the part's pixels, which are many, every so many
 BULK_QUANTILE, USUAL_BULK = 0.9, 1.3  # of residual / expected residual; 1.3 in good views
 BULK_EXPONENT = 0.4  # more would let noise and compression hide defects
 GROUND_EXPONENT, MOST_OF_GROUND = 0.85, 1.6  # another ground throws its light on all of the part, but not without limit
+GROUND_SHARE = 0.5  # of the features' weight before another ground: in its light edges of shadows come and go
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
 USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
@@ -59,7 +61,8 @@ class CalibratedComparison:
         self, settings: ScoringSettings, backbone: Backbone | None = None, segmenter: Segmenter | None = None
     ) -> None:
         self.settings = settings
-        self._backbone = backbone
+        named = GRADIENTS if settings.backbone == GRADIENTS.name else None
+        self._features = named if backbone is None else features_of(backbone)
         self._segmenter = segmenter
 
     def fit(self, samples: Iterable[Sample], renderer: Renderer) -> ComparisonState:
@@ -138,7 +141,9 @@ class CalibratedComparison:
 
     def evidence(self, query: PreparedQuery, rendering: ReferenceRendering, state: ComparisonState) -> Evidence:
         measured = self._measure(Sample(query, rendering), _known(state))
-        weights = np.array([1, cue_of(self._backbone).weight][: measured.residual.shape[2]], np.float32)
+        weights = np.ones(measured.residual.shape[2], np.float32)
+        if self._features is not None:
+            weights[1] = self._features.weight * (GROUND_SHARE if measured.other_ground else 1)
         image = query.lit_by(rendering).image
         bright = brighter(image, measured.reference) if len(state.glints) else None
         values, expected, forgiven = excess(measured, state, weights, bright)
@@ -151,11 +156,11 @@ class CalibratedComparison:
         return measure(sample.query, sample.rendering, self._residual, self._segmenter, self.settings.shift, light)
 
     def _residual(self, image: Image, rendering: ReferenceRendering) -> Floats:
-        """[H, W, C], C = 1: the colour; with a backbone C = 2."""
+        """[H, W, C], C = 1: the colour; with features C = 2."""
         colour = residuals(image, rendering, self.settings.shift)
-        if self._backbone is None:
+        if self._features is None:
             return colour
-        return np.concatenate([colour, feature_difference(image, rendering, self._backbone)[..., None]], axis=2)
+        return np.concatenate([colour, feature_difference(image, rendering, self._features)[..., None]], axis=2)
 
 
 def excess(

@@ -10,7 +10,7 @@ from ..networks.inpainters import Lama, OpenCvInpainter
 from ..networks.network import Network, find_network
 from ..networks.sam_encoder import SamEncoder
 from ..networks.segmenters import GrabCut, Segmenter
-from ..settings import ScoringSettings
+from ..settings import WITHOUT_WEIGHTS, ScoringSettings
 from .background import BackgroundComparison
 from .calibrated import CalibratedComparison
 from .protocol import Comparison
@@ -33,7 +33,7 @@ def check_comparison(settings: ScoringSettings) -> None:
         raise InputError(
             f"scoring.comparison: expected one of {', '.join(COMPARISONS)}, got {settings.comparison[:80]!r}"
         )
-    if settings.comparison in NEEDS_BACKBONE and settings.backbone == "none":
+    if settings.comparison in NEEDS_BACKBONE and settings.backbone in WITHOUT_WEIGHTS:
         raise InputError(
             f"scoring.comparison={settings.comparison} compares features: scoring.backbone must name a network"
         )
@@ -51,7 +51,7 @@ def create_comparison(settings: ScoringSettings, networks: Iterable[Network] = (
     check_comparison(settings)
     networks = tuple(networks)
     kind = SamEncoder if settings.backbone in ONE_LEVEL else Backbone
-    backbone = find_network(kind, settings.backbone, networks, device)
+    backbone = None if settings.backbone in WITHOUT_WEIGHTS else find_network(kind, settings.backbone, networks, device)
     if settings.segmenter == GrabCut.name:
         segmenter: Segmenter | GrabCut | None = GrabCut()
     else:

@@ -2,6 +2,8 @@
 
 The rendered depth says where each pixel's surface point lies; the views nearest to the pose are looked
 up there, where their own depth says that they saw the point (image-based rendering with a depth test).
+Where a photograph that passes this test contradicts the rendering, the depth is doubtful, as inside a plain bore:
+there other photographs count as well, though their depth differs more.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -24,10 +27,15 @@ from ..imaging.geometry import Camera, Pose
 
 PHOTOGRAPHS_FILE = "photographs.safetensors"
 DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth may be off and still show the point
+DOUBTFUL_TOLERANCE = 0.075  # the same where the depth is doubtful
+CONTRADICTION = 0.12  # difference (0..1) between rendering and photograph around a pixel that makes its depth doubtful
+DOUBTFUL_REACH = 3  # px around such a pixel
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+
+_MEAN = np.full((1, 3), 1 / (3 * 255), np.float32)  # of the channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +60,13 @@ def directions(photographs: Sequence[Photograph], centre: NDArray[np.float64]) -
     return offsets / np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-12)
 
 
-def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask]:
-    """The photograph's colours [H, W, 3] at the pixels of a rendering with `depth` and `alpha` [H, W], and
-    where it saw them [H, W]."""
+def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask, Mask]:
+    """The photograph's colours [H, W, 3] at the pixels of a rendering with `depth` and `alpha` [H, W], where it saw
+    them [H, W], and where it did if the depth is doubtful [H, W]."""
     colours = np.zeros((*depth.shape, 3), np.uint8)
-    seen = np.zeros(depth.shape, np.bool_)
-    tolerance = np.float32(DEPTH_TOLERANCE * np.linalg.norm(photograph.pose.translation))
+    seen, perhaps = np.zeros(depth.shape, np.bool_), np.zeros(depth.shape, np.bool_)
+    distance = np.linalg.norm(photograph.pose.translation)
+    tolerance, doubtful = (np.float32(t * distance) for t in (DEPTH_TOLERANCE, DOUBTFUL_TOLERANCE))
     transform = (photograph.pose @ pose.inverse()).matrix
     # Pixel (x, y, 1) at depth z lies at turned @ (x, y, 1) * z + moved in homogeneous pixels of the photograph.
     half = np.eye(3)
@@ -65,12 +74,22 @@ def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, p
     source = np.linalg.inv(half) @ photograph.camera.K
     turned = (source @ transform[:3, :3] @ np.linalg.inv(camera.K) @ half).astype(np.float32)
     moved = (source @ transform[:3, 3]).astype(np.float32)
-    _warp(depth, alpha, turned, moved, photograph.image, photograph.depths, tolerance, colours, seen)
-    return colours, seen
+    _warp(depth, alpha, turned, moved, photograph.image, photograph.depths, tolerance, doubtful, colours, seen, perhaps)
+    return colours, seen, perhaps
+
+
+def doubtful_depth(rgb: Pixels, photographs: Pixels, seen: Mask) -> Mask:
+    """Where [H, W] a rendering [H, W, 3] is contradicted by photographs [K, H, W, 3] that saw the point."""
+    doubtful = np.zeros(rgb.shape[:2], np.uint8)
+    for photograph, of_point in zip(photographs, seen, strict=True):
+        difference = cv2.transform(cv2.absdiff(photograph, rgb).astype(np.float32), _MEAN)
+        difference[~of_point] = 0
+        doubtful |= (cv2.blur(difference, (3, 3)) > CONTRADICTION).view(np.uint8)
+    return np.asarray(cv2.dilate(doubtful, np.ones((2 * DOUBTFUL_REACH + 1,) * 2, np.uint8)) > 0)
 
 
 @kernel
-def _warp(depth, alpha, turned, moved, image, view_depth, tolerance, colours, seen):  # type: ignore[no-untyped-def]
+def _warp(depth, alpha, turned, moved, image, view_depth, tolerance, doubtful, colours, seen, perhaps):  # type: ignore[no-untyped-def]
     height, width = view_depth.shape
     columns = depth.shape[1]
     pixels, depths = image.reshape(-1), view_depth.reshape(-1)
@@ -90,7 +109,7 @@ def _warp(depth, alpha, turned, moved, image, view_depth, tolerance, colours, se
             k = np.uint64(j * width + i)
             nearest = min(min(abs(depths[k] - q), abs(depths[k + first] - q)),
                           min(abs(depths[k + next_row] - q), abs(depths[k + next_row + first] - q)))  # fmt: skip
-            if nearest > tolerance:  # where the photograph shows no part its depth is 0
+            if nearest > doubtful:  # where the photograph shows no part its depth is 0
                 continue
             a, b = u - np.float32(i), v - np.float32(j)
             k, below = three * k, three * (k + next_row)
@@ -99,7 +118,7 @@ def _warp(depth, alpha, turned, moved, image, view_depth, tolerance, colours, se
                 top = (one - a) * np.float32(pixels[k + s]) + a * np.float32(pixels[k + s + three])
                 bottom = (one - a) * np.float32(pixels[below + s]) + a * np.float32(pixels[below + s + three])
                 colours[y, x, c] = np.uint8((one - b) * top + b * bottom + half)
-            seen[y, x] = True
+            seen[y, x], perhaps[y, x] = nearest <= tolerance, True
 
 
 @kernel

@@ -18,7 +18,7 @@ from ..imaging.rect import Rect
 from .cpu.inference import FixedGaussians
 from .cpu.rasterizer import PinholeView
 from .gaussians import Gaussians
-from .photographs import Photograph, directions, warp
+from .photographs import Photograph, directions, doubtful_depth, warp
 from .result import ReferenceRendering
 
 if TYPE_CHECKING:
@@ -148,17 +148,21 @@ class Renderer:
         chosen = self._nearest_photographs(rendering.pose, without) if self._nearest else []
         height, width = rendering.alpha.shape
         photographs = np.zeros((len(chosen), height, width, 3), np.uint8)
-        seen = np.zeros((len(chosen), height, width), np.bool_)
+        seen, perhaps = (np.zeros((len(chosen), height, width), np.bool_) for _ in range(2))
         window = rendering.window or Rect(0, 0, width, height)
         if window.area:
             inside, camera = window.slices, rendering.camera.cropped(*window.xywh)
 
             def task(i: int) -> None:
-                photographs[i][inside], seen[i][inside] = warp(
+                photographs[i][inside], seen[i][inside], perhaps[i][inside] = warp(
                     chosen[i], rendering.depth[inside], rendering.alpha[inside], camera, rendering.pose
                 )
 
             for_each(task, len(chosen))
+            shown = (slice(None), *inside)
+            seen[shown] |= perhaps[shown] & doubtful_depth(
+                rendering.cropped(inside).rgb8, photographs[shown], seen[shown]
+            )
         return replace(rendering, photographs=photographs, seen=seen)
 
     def _nearest_photographs(self, pose: Pose, without: str | None) -> list[Photograph]:

@@ -12,7 +12,7 @@ from published_networks import random_backbone
 from splat_scenes import CAMERA, WHITE, box, orbit
 
 from pad_ros.comparison.calibrated import CalibratedComparison
-from pad_ros.comparison.features import feature_difference
+from pad_ros.comparison.features import GRADIENTS, feature_difference, features_of
 from pad_ros.comparison.recipe import CosineComparison, RecipeComparison, cosine_map, recipe_map
 from pad_ros.comparison.state import ComparisonState
 from pad_ros.errors import InputError
@@ -48,8 +48,13 @@ def backbone(shared) -> Backbone:
     return Backbone(coral.stand_in(shared / "weights"))
 
 
-def test_equal_images_do_not_differ(rendering):
-    assert np.abs(feature_difference(rendering.rgb8, rendering, random_backbone())).max() < 2e-3
+@pytest.fixture(params=["gradients", "backbone"])
+def features(request):
+    return GRADIENTS if request.param == "gradients" else features_of(random_backbone())
+
+
+def test_equal_images_do_not_differ(rendering, features):
+    assert np.abs(feature_difference(rendering.rgb8, rendering, features)).max() < 2e-3
     exact = replace(rendering, rgb=rendering.rgb8.astype(np.float32) / 255)
     assert np.abs(recipe_map(rendering.rgb8, exact, random_backbone())).max() < 1e-5
     assert np.abs(cosine_map(rendering.rgb8, exact, random_backbone())).max() < 1e-5
@@ -65,29 +70,31 @@ def test_the_residual_is_largest_at_the_defect(rendering, patched, backbone, com
         assert found[..., c].min() >= 0
 
 
-def test_features_away_from_the_part_are_not_compared(rendering):
+def test_features_away_from_the_part_are_not_compared(rendering, features):
     image = rendering.rgb8
     image[:4, :4] = 0
-    assert not feature_difference(image, rendering, random_backbone())[:4, :4].any()
+    assert not feature_difference(image, rendering, features)[:4, :4].any()
 
 
-def test_a_photograph_that_explains_the_query_clears_it(rendering, patched, backbone):
+@pytest.mark.parametrize("kind", ["gradients", "backbone"])
+def test_a_photograph_that_explains_the_query_clears_it(rendering, patched, kind, request):
+    features = GRADIENTS if kind == "gradients" else features_of(request.getfixturevalue("backbone"))
     seen = np.zeros((1, 128, 128), np.bool_)
     seen[0][PATCH] = True
     explained = replace(rendering, photographs=patched[None], seen=seen)
-    assert feature_difference(patched, explained, backbone).max() < 0.01
-    assert feature_difference(patched, rendering, backbone).max() > 0.1
+    assert feature_difference(patched, explained, features).max() < 0.01
+    assert feature_difference(patched, rendering, features).max() > 0.1
     hidden = replace(explained, seen=np.zeros_like(seen))  # what a photograph did not see it cannot explain
     assert np.array_equal(
-        feature_difference(patched, hidden, backbone), feature_difference(patched, rendering, backbone)
+        feature_difference(patched, hidden, features), feature_difference(patched, rendering, features)
     )
 
 
-def test_a_rendering_without_the_part_is_compared_in_full(rendering):
+def test_a_rendering_without_the_part_is_compared_in_full(rendering, features):
     empty = replace(rendering, alpha=np.zeros_like(rendering.alpha))
     image = rendering.rgb8
     image[:4, :4] = 0
-    assert feature_difference(image, empty, random_backbone())[:4, :4].any()
+    assert feature_difference(image, empty, features)[:4, :4].any()
 
 
 class Flat:

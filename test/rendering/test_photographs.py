@@ -11,7 +11,15 @@ from safetensors.numpy import load_file, save_file
 
 from pad_ros.errors import ModelError
 from pad_ros.imaging.geometry import Camera, Pose
-from pad_ros.rendering.photographs import Photograph, directions, load_photographs, save_photographs, warp
+from pad_ros.rendering.photographs import (
+    CONTRADICTION,
+    Photograph,
+    directions,
+    doubtful_depth,
+    load_photographs,
+    save_photographs,
+    warp,
+)
 
 CAMERA = Camera(60, 50, 100.0, 100.0, 30.0, 25.0)
 DEPTH = 4.0  # of a wall that faces the camera
@@ -29,7 +37,7 @@ def rendered(depth=DEPTH):
 
 def test_from_its_own_pose_a_photograph_is_itself():
     photograph = wall()
-    colours, seen = warp(photograph, *rendered(), CAMERA, Pose.identity())
+    colours, seen, _ = warp(photograph, *rendered(), CAMERA, Pose.identity())
     assert colours.dtype == np.uint8 and seen[INSIDE].all()
     np.testing.assert_array_equal(colours[INSIDE], photograph.image[INSIDE])
 
@@ -41,7 +49,7 @@ def test_a_window_of_a_photograph_serves_its_part_of_the_image():
     window = replace(
         whole, image=whole.image[part].copy(), depth=whole.depth[part].copy(), camera=CAMERA.cropped(x0, y0, w, h)
     )
-    colours, seen = warp(window, *rendered(), CAMERA, Pose.identity())
+    colours, seen, _ = warp(window, *rendered(), CAMERA, Pose.identity())
     inner = np.s_[y0 + 1 : y0 + h - 1, x0 + 1 : x0 + w - 1]
     assert seen[inner].all() and seen.sum() <= w * h
     np.testing.assert_array_equal(colours[inner], whole.image[inner])
@@ -51,7 +59,7 @@ def test_a_moved_camera_sees_the_wall_moved():
     photograph = wall()
     pixels = 5
     moved = Pose.from_rt(np.eye(3), np.array([pixels * DEPTH / CAMERA.fx, 0, 0]))  # the wall lies 5 px further right
-    colours, seen = warp(photograph, *rendered(), CAMERA, moved)
+    colours, seen, _ = warp(photograph, *rendered(), CAMERA, moved)
     np.testing.assert_allclose(
         colours[1:-1, pixels + 1 : -1].astype(int), photograph.image[1:-1, 1 : -pixels - 1].astype(int), atol=1
     )
@@ -62,15 +70,36 @@ def test_a_moved_camera_sees_the_wall_moved():
 def test_a_point_that_another_surface_hid_from_the_photograph_is_not_seen():
     photograph = wall()
     photograph.depth[:, 30:] = 2.0  # something stood before the right half
-    _, seen = warp(photograph, *rendered(), CAMERA, Pose.identity())
+    _, seen, _ = warp(photograph, *rendered(), CAMERA, Pose.identity())
     assert seen[1:-1, 1:28].all() and not seen[:, 31:].any()
+
+
+def test_a_point_whose_depth_is_somewhat_wrong_is_seen_only_if_the_depth_is_doubtful():
+    away = Pose.from_rt(np.eye(3), np.array([0, 0, DEPTH]))  # both cameras that far before where they would be
+    photograph = replace(wall(away, 2 * DEPTH), pose=away)
+    for wrong, is_seen, is_perhaps in ((0.01, True, True), (0.1, False, True), (0.5, False, False)):
+        colours, seen, perhaps = warp(photograph, *rendered(2 * DEPTH + wrong), CAMERA, away)
+        assert (seen[INSIDE] == is_seen).all() and (perhaps[INSIDE] == is_perhaps).all()
+        assert colours[INSIDE].any() == is_perhaps
+
+
+def test_the_depth_is_doubtful_where_a_photograph_that_saw_the_point_contradicts_the_rendering():
+    rgb = np.full((20, 30, 3), 100, np.uint8)
+    photographs, seen = np.full((2, 20, 30, 3), 100, np.uint8), np.ones((2, 20, 30), np.bool_)
+    photographs[1] += np.uint8(0.9 * 255 * CONTRADICTION)  # a little other light
+    assert not doubtful_depth(rgb, photographs, seen).any()
+    photographs[0][8:12, 8:12] = 250
+    doubtful = doubtful_depth(rgb, photographs, seen)
+    assert doubtful[8:12, 8:12].all() and not doubtful[:, 18:].any()
+    seen[0][5:15, 5:15] = False
+    assert not doubtful_depth(rgb, photographs, seen).any()
 
 
 def test_beside_the_part_nothing_is_seen():
     depth, alpha = rendered()
     alpha[:, :20] = 0.1
     depth[:10] = 0
-    _, seen = warp(wall(), depth, alpha, CAMERA, Pose.identity())
+    _, seen, _ = warp(wall(), depth, alpha, CAMERA, Pose.identity())
     assert not seen[:, :20].any() and not seen[:10].any() and seen[12:-1, 21:-1].all()
     photograph = wall()
     photograph.depth[:] = 0  # the model has nothing there
@@ -81,7 +110,7 @@ def test_a_photograph_from_behind_or_from_elsewhere_shows_nothing():
     behind = Pose.look_at(np.array([0, 0, 10.0]), np.array([0, 0, 20.0]), np.array([0, 1.0, 0]))
     aside = Pose.from_rt(np.eye(3), np.array([50.0, 0, 0]))
     for pose in (behind, aside):
-        colours, seen = warp(wall(pose), *rendered(), CAMERA, Pose.identity())
+        colours, seen, _ = warp(wall(pose), *rendered(), CAMERA, Pose.identity())
         assert not seen.any() and not colours.any()
 
 

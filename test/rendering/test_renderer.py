@@ -124,6 +124,22 @@ def test_photographs_of_the_nearest_views_come_with_the_rendering(gaussians):
     assert plain.render(CAMERA, own.pose).photographs.shape[0] == 0
 
 
+def test_where_a_photograph_contradicts_the_rendering_others_count_though_their_depth_differs(gaussians):
+    plain, pose = Renderer(gaussians, WHITE), orbit(5)[0]
+    shown = plain.render(CAMERA, pose)
+    painted = shown.rgb8
+    painted[60:66, 60:66] = 255 - painted[60:66, 60:66]
+    off = Photograph("off", shown.rgb8, (1.03 * shown.depth).astype(np.float16), CAMERA, pose)
+    seen = []
+    for image in (shown.rgb8, painted):
+        first = Photograph("first", image, shown.depth.astype(np.float16), CAMERA, pose)
+        seen.append(Renderer(gaussians, WHITE, None, "cpu", [first, off], 2).render(CAMERA, pose).seen)
+    assert np.array_equal(seen[0][0], seen[1][0])
+    more = seen[1][1] & ~seen[0][1]
+    assert seen[1][1][61:65, 61:65].all() and more.sum() > 16
+    assert not more[:55].any() and not more[:, 72:].any()
+
+
 # --- device ---
 
 
