@@ -29,7 +29,8 @@ from .result import Attempt, Localization
 from .verification import PoseVerifier
 
 MIN_CONTRAST = 3.0  # grey levels: standard deviation under which an image shows nothing
-APPEARANCE_POSES = 6  # that are tried where no features give one,
+APPEARANCE_POSES = 10  # that are tried where no features give one: of thin parts seen edge-on few look alike
+RIVAL_POSES = 6  # where features give one that does not convince
 AGREEING, AGREED_ANGLE = 3, math.radians(0.5)  # so many that end at one pose, refined from different photographs,
 UNLIKE = 1.3  # while all others explain the image so many times worse, speak for it
 AGREED_SHARE = 0.8  # of the largest loss: right poses had 0.63 with 20 and 40 views, wrong ones 1.15 and more
@@ -263,7 +264,8 @@ class ByAppearance:
             return None
         convincing = verifier.limits.convincing_loss
         ends: list[Refinement] = []
-        for pose in appearance.poses(query.undistorted, query.part_mask, query.pinhole, APPEARANCE_POSES):
+        count = APPEARANCE_POSES if search.candidate is None else RIVAL_POSES
+        for pose in appearance.poses(query.undistorted, query.part_mask, query.pinhole, count):
             refined = verifier.settle(search.query, pose)
             if refined.accepted:
                 ends.append(refined)

@@ -3,12 +3,13 @@
 The rendered depth says where each pixel's surface point lies; the views nearest to the pose are looked
 up there, where their own depth says that they saw the point (image-based rendering with a depth test).
 Where a photograph that passes this test contradicts the rendering, the depth is doubtful, as inside a plain bore:
-there other photographs count as well, though their depth differs more.
+there other photographs count as well, though their depth differs more, if photographs lie close together.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth 
 DOUBTFUL_TOLERANCE = 0.075  # the same where the depth is doubtful
 CONTRADICTION = 0.12  # difference (0..1) between rendering and photograph around a pixel that makes its depth doubtful
 DOUBTFUL_REACH = 3  # px around such a pixel
+CLOSE = math.radians(22.0)  # usual angle between neighbours, some 75 views: of fewer the next shows something else
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -58,6 +60,15 @@ def directions(photographs: Sequence[Photograph], centre: NDArray[np.float64]) -
     """From where each photograph was taken, seen from `centre` [3]: unit vectors [K, 3]."""
     offsets = np.array([photograph.pose.centre - centre for photograph in photographs]).reshape(-1, 3)
     return offsets / np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-12)
+
+
+def close_together(seen_from: NDArray[np.float64]) -> bool:
+    """Whether views from these directions [K, 3] usually have a neighbour that shows nearly the same."""
+    if len(seen_from) < 2:
+        return False
+    cosines = seen_from @ seen_from.T
+    np.fill_diagonal(cosines, -1)
+    return bool(np.median(cosines.max(axis=1)) >= math.cos(CLOSE))
 
 
 def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask, Mask]:

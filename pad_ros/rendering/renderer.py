@@ -18,7 +18,7 @@ from ..imaging.rect import Rect
 from .cpu.inference import FixedGaussians
 from .cpu.rasterizer import PinholeView
 from .gaussians import Gaussians
-from .photographs import Photograph, directions, doubtful_depth, warp
+from .photographs import Photograph, close_together, directions, doubtful_depth, warp
 from .result import ReferenceRendering
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Renderer:
         self._means = g.means.astype(np.float64)
         self.centre = g.centre
         self._directions = directions(self._photographs, self.centre)
+        self._close_together = close_together(self._directions)
 
     def coarse(self, scale: float) -> Renderer:
         """A renderer of the largest Gaussians, without features and photographs, for images shrunk by `scale`.
@@ -159,10 +160,10 @@ class Renderer:
                 )
 
             for_each(task, len(chosen))
-            shown = (slice(None), *inside)
-            seen[shown] |= perhaps[shown] & doubtful_depth(
-                rendering.cropped(inside).rgb8, photographs[shown], seen[shown]
-            )
+            if self._close_together:
+                shown = (slice(None), *inside)
+                rgb = rendering.cropped(inside).rgb8
+                seen[shown] |= perhaps[shown] & doubtful_depth(rgb, photographs[shown], seen[shown])
         return replace(rendering, photographs=photographs, seen=seen)
 
     def _nearest_photographs(self, pose: Pose, without: str | None) -> list[Photograph]:

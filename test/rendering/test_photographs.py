@@ -14,6 +14,7 @@ from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.photographs import (
     CONTRADICTION,
     Photograph,
+    close_together,
     directions,
     doubtful_depth,
     load_photographs,
@@ -112,6 +113,14 @@ def test_a_photograph_from_behind_or_from_elsewhere_shows_nothing():
     for pose in (behind, aside):
         colours, seen, _ = warp(wall(pose), *rendered(), CAMERA, Pose.identity())
         assert not seen.any() and not colours.any()
+
+
+@pytest.mark.parametrize(("count", "close"), [(100, True), (80, True), (40, False), (20, False), (1, False)])
+def test_many_views_around_a_part_lie_close_together(count, close):
+    k = np.arange(count) + 0.5  # a Fibonacci lattice
+    height, angle = 1 - 2 * k / max(count, 1), k * np.pi * (1 + np.sqrt(5))
+    radius = np.sqrt(1 - height**2)
+    assert close_together(np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)) == close
 
 
 def test_directions_are_those_from_which_the_photographs_were_taken():
