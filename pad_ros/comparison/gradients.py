@@ -18,35 +18,26 @@ from ..imaging.lab import lightness
 Floats = NDArray[np.float32]
 
 CELL = 2  # px
-SIGMAS = (1.0,)  # px, of the Gaussians that the lightness is smoothed by before derivatives are taken
-PER_SIGMA = 10  # eight directions, brighter and darker
-FLAT = np.float32(0.05)  # of a further channel that is alike everywhere, so that noise has no direction
+SIGMA = 1.0  # px, of the Gaussian that the lightness is smoothed by before derivatives are taken
+CHANNELS = 11  # eight directions, brighter and darker, and a further one:
+FLAT = np.float32(0.05)  # alike everywhere, so that noise has no direction
 
 _DIAGONAL = np.float32(np.sqrt(0.5))
 
 
 def gradient_features(image: Image) -> Floats:
-    """Features float32 [11, ceil(H / 2), ceil(W / 2)] of an RGB image [H, W, 3]."""
+    """Features float32 [CHANNELS, ceil(H / CELL), ceil(W / CELL)] of an RGB image [H, W, 3]."""
     values = lightness(image)
+    near, wide = (cv2.GaussianBlur(values, (0, 0), times * SIGMA) for times in (1, 2))
     height, width = values.shape
-    rows, columns = -(-height // CELL), -(-width // CELL)
-    out = np.empty((PER_SIGMA * len(SIGMAS) + 1, rows, columns), np.float32)
+    out = np.empty((CHANNELS, -(-height // CELL), -(-width // CELL)), np.float32)
     out[-1] = FLAT
-    for i, sigma in enumerate(SIGMAS):
-        near, wide = (cv2.GaussianBlur(values, (0, 0), times * sigma) for times in (1, 2))
-        part = out[PER_SIGMA * i : PER_SIGMA * (i + 1)]
-
-        def gather(
-            first: int, last: int, near: Floats = near, wide: Floats = wide, part: Floats = part, sigma: float = sigma
-        ) -> None:
-            _gather(near, wide, np.float32(sigma), part, first, last)
-
-        in_bands(gather, rows)
+    in_bands(lambda first, last: _gather(near, wide, out, first, last), out.shape[1])
     return out
 
 
 @kernel
-def _gather(near, wide, sigma, out, first, last):  # type: ignore[no-untyped-def]
+def _gather(near, wide, out, first, last):  # type: ignore[no-untyped-def]
     """Means over the cells of rows first..last."""
     height, width = near.shape
     sums = np.empty((8, width), np.float32)  # |derivative| along four axes, derivatives along two, |step|, step
@@ -55,8 +46,8 @@ def _gather(near, wide, sigma, out, first, last):  # type: ignore[no-untyped-def
         for y in range(row * CELL, min((row + 1) * CELL, height)):
             above, below = max(y - 1, 0), min(y + 1, height - 1)
             for x in range(width):
-                across = sigma * (near[y, min(x + 1, width - 1)] - near[y, max(x - 1, 0)])
-                down = sigma * (near[below, x] - near[above, x])
+                across = near[y, min(x + 1, width - 1)] - near[y, max(x - 1, 0)]
+                down = near[below, x] - near[above, x]
                 step = near[y, x] - wide[y, x]
                 sums[0, x] += abs(across)
                 sums[1, x] += abs(_DIAGONAL * (across + down))
@@ -70,7 +61,7 @@ def _gather(near, wide, sigma, out, first, last):  # type: ignore[no-untyped-def
         for column in range(out.shape[2]):
             begin, end = column * CELL, min((column + 1) * CELL, width)
             share = np.float32(0.5) / np.float32(count * (end - begin))  # the half of (|d| + d) and (|d| - d)
-            across = down = step = size = np.float32(0)
+            across = down = step = np.float32(0)
             for x in range(begin, end):
                 across += share * sums[4, x]
                 down += share * sums[5, x]
