@@ -31,7 +31,7 @@ DEPTH_TOLERANCE = 0.0075  # of the distance to the part: how far a view's depth 
 DOUBTFUL_TOLERANCE = 0.075  # the same where the depth is doubtful
 CONTRADICTION = 0.12  # difference (0..1) between rendering and photograph around a pixel that makes its depth doubtful
 DOUBTFUL_REACH = 3  # px around such a pixel
-CLOSE = math.radians(22.0)  # usual angle between neighbours, some 75 views: of fewer the next shows something else
+NEIGHBOURS, CLOSE = 4, math.radians(25.0)  # so many views lie no farther beside a view: some 60 around the part
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -63,12 +63,11 @@ def directions(photographs: Sequence[Photograph], centre: NDArray[np.float64]) -
 
 
 def close_together(seen_from: NDArray[np.float64]) -> bool:
-    """Whether views from these directions [K, 3] usually have a neighbour that shows nearly the same."""
-    if len(seen_from) < 2:
+    """Whether views from these directions [K, 3] usually have neighbours that show nearly the same."""
+    if len(seen_from) <= NEIGHBOURS:
         return False
-    cosines = seen_from @ seen_from.T
-    np.fill_diagonal(cosines, -1)
-    return bool(np.median(cosines.max(axis=1)) >= math.cos(CLOSE))
+    cosines = np.sort(seen_from @ seen_from.T, axis=1)[:, -1 - NEIGHBOURS]  # the last is a view's own
+    return bool(np.median(cosines) >= math.cos(CLOSE))
 
 
 def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, pose: Pose) -> tuple[Pixels, Mask, Mask]:

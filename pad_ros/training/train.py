@@ -7,6 +7,10 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..comparison.features import GRADIENTS
 from ..compute.threads import only_our_threads
 from ..errors import TrainingError
 from ..imaging.background import Background, estimate_background, part_mask
@@ -17,6 +21,7 @@ from ..model import ReferenceModel
 from ..networks.network import Network, by_name
 from ..progress import say
 from ..rendering.device import resolve_device
+from ..rendering.photographs import close_together, directions
 from .between_views import with_views_between
 from .calibration import calibrate, carried_over, take_photographs
 from .exposure import levelled
@@ -110,7 +115,7 @@ def _uncalibrated(
     return ReferenceModel(
         name=name,
         method=method.name,
-        settings=method.to_dict(),
+        settings=comparing(method, directions(photographs, fit.gaussians.centre)).to_dict(),
         camera=replace(fit.views[0].camera, distortion=fit.views[0].distortion),
         background=fit.background,
         sfm_map=fit.sfm_map,
@@ -122,6 +127,14 @@ def _uncalibrated(
         networks=networks,
         nerf=fit.nerf,
     )
+
+
+def comparing(method: Method, seen_from: NDArray[np.float64]) -> Method:
+    """Colours alone where views lie far apart: what few views show of edges tells little of those of other sides."""
+    if method.scoring.backbone != GRADIENTS.name or close_together(seen_from):
+        return method
+    say("the views lie far apart: colours are compared, gradients are not")
+    return replace(method, scoring=replace(method.scoring, backbone="none"))
 
 
 def _calibrated(model: ReferenceModel, fit: Fit, false_reject_rate: float) -> ReferenceModel:

@@ -115,7 +115,7 @@ def test_a_photograph_from_behind_or_from_elsewhere_shows_nothing():
         assert not seen.any() and not colours.any()
 
 
-@pytest.mark.parametrize(("count", "close"), [(100, True), (80, True), (40, False), (20, False), (1, False)])
+@pytest.mark.parametrize(("count", "close"), [(100, True), (80, True), (40, False), (4, False)])
 def test_many_views_around_a_part_lie_close_together(count, close):
     k = np.arange(count) + 0.5  # a Fibonacci lattice
     height, angle = 1 - 2 * k / max(count, 1), k * np.pi * (1 + np.sqrt(5))

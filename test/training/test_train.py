@@ -13,7 +13,7 @@ from pad_ros.imaging.background import Background
 from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.methods.presets import load_method
 from pad_ros.training.fitting import split
-from pad_ros.training.train import MIN_VIEWS, find_background, train
+from pad_ros.training.train import MIN_VIEWS, comparing, find_background, train
 
 BLANK = np.full((128, 128, 3), 255, np.uint8)
 
@@ -36,6 +36,23 @@ def views_of(images, posed=True):
     poses = orbit(len(images))
     views = (View(f"{i}.png", image, CAMERA, poses[i] if posed else None) for i, image in enumerate(images))
     return ReferenceViews(tuple(views), "test")
+
+
+@pytest.mark.parametrize(
+    ("count", "backbone", "compared"),
+    [
+        (80, "gradients", "gradients"),
+        (20, "gradients", "none"),
+        (20, "none", "none"),
+        (20, "mobilenet_v2", "mobilenet_v2"),
+    ],
+)
+def test_of_few_views_no_gradients_are_compared(count, backbone, compared, capsys):
+    centres = np.array([pose.centre for pose in orbit(count)])
+    method = load_method("pad", [f"scoring.backbone={backbone}"])
+    found = comparing(method, centres / np.linalg.norm(centres, axis=1, keepdims=True))
+    assert found == replace(method, scoring=replace(method.scoring, backbone=compared))
+    assert ("gradients are not" in capsys.readouterr().err) == (backbone != compared)
 
 
 def test_too_few_views_are_refused():
