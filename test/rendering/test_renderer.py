@@ -11,7 +11,7 @@ from pad_ros.errors import InputError, MissingDependencyError
 from pad_ros.imaging.background import Background
 from pad_ros.imaging.geometry import Camera, Pose
 from pad_ros.rendering.device import resolve_device
-from pad_ros.rendering.photographs import Photograph
+from pad_ros.rendering.photographs import NEIGHBOURS, Photograph
 from pad_ros.rendering.rasterize import rasterization
 from pad_ros.rendering.renderer import Renderer
 from pad_ros.rendering.tensors import GaussianTensors
@@ -133,7 +133,7 @@ def test_where_a_photograph_contradicts_the_rendering_others_count_though_their_
     seen = []
     for image in (shown.rgb8, painted):
         first = Photograph("first", image, shown.depth.astype(np.float16), CAMERA, pose)
-        seen.append(Renderer(gaussians, WHITE, None, "cpu", [first, off], 2).render(CAMERA, pose).seen)
+        seen.append(Renderer(gaussians, WHITE, None, "cpu", [first, *[off] * NEIGHBOURS], 2).render(CAMERA, pose).seen)
     assert np.array_equal(seen[0][0], seen[1][0])
     more = seen[1][1] & ~seen[0][1]
     assert seen[1][1][61:65, 61:65].all() and more.sum() > 16

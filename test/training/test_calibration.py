@@ -70,7 +70,7 @@ def calibration(views):
 
 def test_calibration_fits_the_model_and_is_sound(calibration):
     calibration.check(len(GAUSSIANS))
-    assert calibration.state.features().shape == (800, 3)
+    assert calibration.state.features().shape == (800, 4)  # residuals of colour and gradients, rarity, glints
     assert len(calibration.scores) >= 8 and np.all(np.isfinite(calibration.scores)) and np.all(calibration.scores > 0)
     assert np.isfinite(calibration.threshold) and calibration.threshold > 0
     assert calibration.false_reject_rate == 0.1 and 0.1 <= calibration.promised_rate <= 1 / 9
