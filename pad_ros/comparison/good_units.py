@@ -38,8 +38,8 @@ class Observation:
     """What one image of a good unit shows.
 
     pixels: of each channel, `point` being what the state expects; nearest: int [n], the Gaussian at each of them;
-    shown, expected: float32 [N], residual (colour) around each Gaussian and what the state expects there, NaN where the
-    image does not show it; off_part: [C], residual that the image's background stays below.
+    shown, expected: float32 [C, N], residual around each Gaussian and what the state expects there, NaN where the image
+    does not show it; off_part: [C], residual that the image's background stays below.
     """
 
     pixels: tuple[PixelSample, ...]
@@ -68,23 +68,25 @@ def observe(
         for c in range(state.channels)
     )
     nearest = _nearest(renderer.gaussians.means, reference, pixels[chosen])
-    maps = np.zeros((2, *part.shape), np.float32)
-    maps[0][part], maps[1][part] = residual[..., 0][part], expected[0]
+    maps = np.zeros((2 * state.channels, *part.shape), np.float32)
+    for c in range(state.channels):
+        maps[c][part], maps[state.channels + c][part] = residual[..., c][part], expected[c]
     around = np.stack([cv2.GaussianBlur(values, (0, 0), VARIATION_SIGMA) for values in maps], axis=2)
     window = renderer.window(reference.camera, reference.pose)
     if window is None:
-        nothing = np.full(len(renderer.gaussians), np.nan, np.float32)
+        nothing = np.full((state.channels, len(renderer.gaussians)), np.nan, np.float32)
         return Observation(drawn, nearest, nothing, nothing, off_part)
     sums = spread(renderer, reference.camera, reference.pose, window, around[window.slices])
-    seen = sums[:, 2] >= MIN_SEEN
-    shown, usual = (np.where(seen, sums[:, i] / np.maximum(sums[:, 2], 1e-9), np.nan) for i in range(2))
-    return Observation(drawn, nearest, shown.astype(np.float32), usual.astype(np.float32), off_part)
+    weight = sums[:, -1]
+    means = np.where(weight >= MIN_SEEN, sums[:, :-1].T / np.maximum(weight, 1e-9), np.nan).astype(np.float32)
+    return Observation(drawn, nearest, means[: state.channels], means[state.channels :], off_part)
 
 
 def learned(
     state: ComparisonState, observations: Sequence[Observation], level: float, points: Floats
 ) -> ComparisonState:
-    """The state as the observed images show it; unchanged without any. level: evidence that good views usually reach.
+    """The state as the observed images show it; unchanged without any. level: evidence that good views usually reach,
+    here in each channel.
 
     points: [N, 3], of the Gaussians. The variation is raised where a region differs more than most of the part, the
     factors of what is expected are corrected, and where a unit would still show more than the usual evidence, the
@@ -101,14 +103,14 @@ def learned(
         [fit_factors([varying(seen, c) for seen in observations], state.knots[c], RIDGE) for c in range(state.channels)]
     )
     correction = Expectation(state.knots, corrections)
-    half_deviation = 0.5 * state.deviation[0]
     most = np.ones(len(state.rarity), np.float32)
     for seen in observations:
-        pixels = seen.pixels[0]
-        factor = float(np.mean(correction.predict(0, np.ones_like(pixels.point), pixels.covariates)))
-        expected = np.maximum(seen.expected * regions, 1e-6) * factor
-        needed = (seen.shown - half_deviation * level) / (expected * (1 + level))
-        most = np.fmax(most, needed)
+        for c in range(state.channels):
+            pixels = seen.pixels[c]
+            factor = float(np.mean(correction.predict(c, np.ones_like(pixels.point), pixels.covariates)))
+            expected = np.maximum(seen.expected[c] * regions, 1e-6) * factor
+            needed = (seen.shown[c] - 0.5 * state.deviation[c] * level) / (expected * (1 + level))
+            most = np.fmax(most, needed)
     known = state.variation if len(state.variation) else np.float32(1)
     off_part = np.maximum(state.off_part, np.max([seen.off_part for seen in observations], axis=0))
     return replace(
@@ -118,10 +120,10 @@ def learned(
 
 
 def regional_variation(observations: Sequence[Observation], points: Floats) -> Floats:
-    """Factor [N], 1 or more, by which the REGION Gaussians around each of `points` [N, 3] differ more in the observed
-    images than those around half of all do, in units of what is expected there."""
+    """Factor [N], 1 or more, by which the REGION Gaussians around each of `points` [N, 3] differ more in colour in the
+    observed images than those around half of all do, in units of what is expected there."""
     shown, expected = (
-        np.nansum([getattr(seen, name) for seen in observations], axis=0) for name in ("shown", "expected")
+        np.nansum([getattr(seen, name)[0] for seen in observations], axis=0) for name in ("shown", "expected")
     )
     seen = np.flatnonzero(expected > 0)
     out = np.ones(len(points), np.float32)

@@ -10,7 +10,7 @@ LEFT = POINTS[:, 0] < 0.4
 
 
 def observation(shown, expected=0.02):
-    values = np.asarray(shown, np.float32)
+    values = np.asarray(shown, np.float32)[None]
     expected = np.where(np.isfinite(values), np.float32(expected), np.nan).astype(np.float32)
     return Observation((), np.zeros(0, np.int64), values, expected, ())
 
