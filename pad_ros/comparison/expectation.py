@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..compute.simd import LANES, exp2, fma, load, maximum, minimum, splat, store
 from ..compute.threads import kernel
 from ..imaging.lab import lab_planes
+from ..rendering.photographs import mean_difference
 from ..rendering.result import ReferenceRendering
 
 Floats = NDArray[np.float32]
@@ -37,7 +38,6 @@ KNOTS = 7  # per covariate, see `expectation_fit`
 SMALLEST = np.float32(3e-3)  # residual, below what 8-bit images resolve
 MIN_ALPHA = 0.05  # less than this of the part in a pixel's neighbourhood is background
 
-_MEAN = np.full((1, 3), 1 / (3 * 255), np.float32)  # of the channels
 _NEIGHBOURS = np.ones((3, 3), np.uint8)  # the rendering's own uncertainty about where a point is
 
 
@@ -129,8 +129,7 @@ def _apart(rendering: ReferenceRendering, pixels: NDArray[np.intp]) -> Floats:
     shape, rgb = rendering.alpha.shape, rendering.rgb8
     least, most = np.full(shape, np.inf, np.float32), np.zeros(shape, np.float32)
     for photograph, seen in zip(rendering.photographs, rendering.seen, strict=True):
-        difference = cv2.transform(cv2.absdiff(photograph, rgb).astype(np.float32), _MEAN)
-        smoothed = cv2.blur(difference, (3, 3))
+        smoothed = cv2.blur(mean_difference(photograph, rgb), (3, 3))
         np.minimum(least, smoothed, out=least, where=seen)
         np.maximum(most, smoothed, out=most, where=seen)
     least[np.isinf(least)] = 0

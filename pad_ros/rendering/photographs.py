@@ -66,7 +66,8 @@ def close_together(seen_from: NDArray[np.float64]) -> bool:
     """Whether views from these directions [K, 3] usually have neighbours that show nearly the same."""
     if len(seen_from) <= NEIGHBOURS:
         return False
-    cosines = np.sort(seen_from @ seen_from.T, axis=1)[:, -1 - NEIGHBOURS]  # the last is a view's own
+    own_and_near = 1 + NEIGHBOURS
+    cosines = np.partition(seen_from @ seen_from.T, -own_and_near, axis=1)[:, -own_and_near]
     return bool(np.median(cosines) >= math.cos(CLOSE))
 
 
@@ -88,11 +89,16 @@ def warp(photograph: Photograph, depth: Floats, alpha: Floats, camera: Camera, p
     return colours, seen, perhaps
 
 
+def mean_difference(photograph: Pixels, rgb: Pixels) -> Floats:
+    """Mean absolute difference [H, W] (0..1) of the colours of two images [H, W, 3]."""
+    return np.asarray(cv2.transform(cv2.absdiff(photograph, rgb).astype(np.float32), _MEAN))
+
+
 def doubtful_depth(rgb: Pixels, photographs: Pixels, seen: Mask) -> Mask:
     """Where [H, W] a rendering [H, W, 3] is contradicted by photographs [K, H, W, 3] that saw the point."""
     doubtful = np.zeros(rgb.shape[:2], np.uint8)
     for photograph, of_point in zip(photographs, seen, strict=True):
-        difference = cv2.transform(cv2.absdiff(photograph, rgb).astype(np.float32), _MEAN)
+        difference = mean_difference(photograph, rgb)
         difference[~of_point] = 0
         doubtful |= (cv2.blur(difference, (3, 3)) > CONTRADICTION).view(np.uint8)
     return np.asarray(cv2.dilate(doubtful, np.ones((2 * DOUBTFUL_REACH + 1,) * 2, np.uint8)) > 0)

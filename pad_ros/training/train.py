@@ -115,7 +115,7 @@ def _uncalibrated(
     return ReferenceModel(
         name=name,
         method=method.name,
-        settings=comparing(method, directions(photographs, fit.gaussians.centre)).to_dict(),
+        settings=method_for_views(method, directions(photographs, fit.gaussians.centre)).to_dict(),
         camera=replace(fit.views[0].camera, distortion=fit.views[0].distortion),
         background=fit.background,
         sfm_map=fit.sfm_map,
@@ -129,8 +129,11 @@ def _uncalibrated(
     )
 
 
-def comparing(method: Method, seen_from: NDArray[np.float64]) -> Method:
-    """Colours alone where views lie far apart: what few views show of edges tells little of those of other sides."""
+def method_for_views(method: Method, seen_from: NDArray[np.float64]) -> Method:
+    """The method, with colours alone where gradients are compared and views (directions [K, 3]) lie far apart.
+
+    What few views show of edges tells little of how they look from other sides.
+    """
     if method.scoring.backbone != GRADIENTS.name or close_together(seen_from):
         return method
     say("the views lie far apart: colours are compared, gradients are not")

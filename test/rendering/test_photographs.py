@@ -76,8 +76,8 @@ def test_a_point_that_another_surface_hid_from_the_photograph_is_not_seen():
 
 
 def test_a_point_whose_depth_is_somewhat_wrong_is_seen_only_if_the_depth_is_doubtful():
-    away = Pose.from_rt(np.eye(3), np.array([0, 0, DEPTH]))  # both cameras that far before where they would be
-    photograph = replace(wall(away, 2 * DEPTH), pose=away)
+    away = Pose.from_rt(np.eye(3), np.array([0, 0, DEPTH]))  # tolerances grow with the distance to the part frame
+    photograph = wall(away, 2 * DEPTH)
     for wrong, is_seen, is_perhaps in ((0.01, True, True), (0.1, False, True), (0.5, False, False)):
         colours, seen, perhaps = warp(photograph, *rendered(2 * DEPTH + wrong), CAMERA, away)
         assert (seen[INSIDE] == is_seen).all() and (perhaps[INSIDE] == is_perhaps).all()
@@ -118,7 +118,7 @@ def test_a_photograph_from_behind_or_from_elsewhere_shows_nothing():
 @pytest.mark.parametrize(("count", "close"), [(100, True), (80, True), (40, False), (4, False)])
 def test_many_views_around_a_part_lie_close_together(count, close):
     k = np.arange(count) + 0.5  # a Fibonacci lattice
-    height, angle = 1 - 2 * k / max(count, 1), k * np.pi * (1 + np.sqrt(5))
+    height, angle = 1 - 2 * k / count, k * np.pi * (1 + np.sqrt(5))
     radius = np.sqrt(1 - height**2)
     assert close_together(np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)) == close
 

@@ -13,7 +13,7 @@ from pad_ros.imaging.background import Background
 from pad_ros.imaging.views import ReferenceViews, View
 from pad_ros.methods.presets import load_method
 from pad_ros.training.fitting import split
-from pad_ros.training.train import MIN_VIEWS, comparing, find_background, train
+from pad_ros.training.train import MIN_VIEWS, find_background, method_for_views, train
 
 BLANK = np.full((128, 128, 3), 255, np.uint8)
 
@@ -50,7 +50,7 @@ def views_of(images, posed=True):
 def test_of_few_views_no_gradients_are_compared(count, backbone, compared, capsys):
     centres = np.array([pose.centre for pose in orbit(count)])
     method = load_method("pad", [f"scoring.backbone={backbone}"])
-    found = comparing(method, centres / np.linalg.norm(centres, axis=1, keepdims=True))
+    found = method_for_views(method, centres / np.linalg.norm(centres, axis=1, keepdims=True))
     assert found == replace(method, scoring=replace(method.scoring, backbone=compared))
     assert ("gradients are not" in capsys.readouterr().err) == (backbone != compared)
 
