@@ -46,8 +46,6 @@ WINDOW_REACH = 5  # standard deviations that a Gaussian window is smaller than
 BULK_STEP = 4  # of the part's pixels, which are many, every so many
 BULK_QUANTILE, USUAL_BULK = 0.9, 1.3  # of residual / expected residual; 1.3 in good views
 BULK_EXPONENT = 0.4  # more would let noise and compression hide defects
-GROUND_EXPONENT, MOST_OF_GROUND = 0.85, 1.6  # another ground throws its light on all of the part, but not without limit
-GROUND_SHARE = 0.5  # of the features' weight before another ground: in its light edges of shadows come and go
 FITTED_PIXELS = 6000  # of each view, that the factors are learned from
 USUAL_LIGHT_QUANTILE = 0.95  # of the reference views: in more light than that, added light is forgiven
 OFF_PART_QUANTILE = 0.999  # of a good view's pixels off the part
@@ -143,7 +141,7 @@ class CalibratedComparison:
         measured = self._measure(Sample(query, rendering), _known(state))
         weights = np.ones(measured.residual.shape[2], np.float32)
         if self._features is not None:
-            weights[1] = self._features.weight * (GROUND_SHARE if measured.other_ground else 1)
+            weights[1] = self._features.weight
         image = query.lit_by(rendering).image
         bright = brighter(image, measured.reference) if len(state.glints) else None
         values, expected, forgiven = excess(measured, state, weights, bright)
@@ -213,7 +211,7 @@ def excess(
     in_bands(expect, len(within))
     order = [bands[first] for first in sorted(bands)]
     expected = np.concatenate([band.means[0] for band in order])
-    forgiven = _forgiven(np.concatenate([band.measured[0] for band in order]), expected, measurement.other_ground)
+    forgiven = _forgiven(np.concatenate([band.measured[0] for band in order]), expected)
     for_each(lambda i: as_part(order[i]), len(order))
     return total, float(expected.mean()) if len(expected) else 0.0, float(forgiven)
 
@@ -246,18 +244,14 @@ class _Band:
         return _Band(rows, part, measured, means, glints)
 
 
-def _forgiven(measured: Floats, expected: Floats, other_ground: bool) -> np.float32:
+def _forgiven(measured: Floats, expected: Floats) -> np.float32:
     """Factor of what is expected, where the bulk of the part differs more than that: other light, or another ground."""
     if len(measured) == 0:
         return np.float32(1)
     ratios = measured[::BULK_STEP] / expected[::BULK_STEP]
     rank = int(BULK_QUANTILE * (len(ratios) - 1))
     bulk = float(np.partition(ratios, rank)[rank])
-    times_usual = max(bulk / USUAL_BULK, 1.0)
-    forgiven = times_usual**BULK_EXPONENT
-    if other_ground:
-        forgiven = max(forgiven, min(times_usual**GROUND_EXPONENT, MOST_OF_GROUND))
-    return np.float32(forgiven)
+    return np.float32(max(bulk / USUAL_BULK, 1.0) ** BULK_EXPONENT)
 
 
 def pooled(values: Floats, scales: Sequence[float]) -> Floats:

@@ -23,6 +23,7 @@ from ..rendering.result import ReferenceRendering
 from .colour import differing, residuals, residuals_where
 from .expectation import on_part
 from .learned_light import in_nearest_light
+from .other_ground import LEAST_FORGIVEN, forgive_ground_light
 from .surroundings import BackgroundDistance, distance_from_empty, distance_from_ground
 
 Floats = NDArray[np.float32]
@@ -30,7 +31,6 @@ Mask = NDArray[np.bool_]
 Residual = Callable[[Image, ReferenceRendering], Floats]
 
 SEGMENTED_SHARE = 0.5  # of the part must a segmenter find, or what it does not find says nothing
-LEAST_FORGIVEN = 0.02  # L*a*b* / 100: a smaller residual needs no explanation
 ADDED_LIGHT_COST = 0.2  # residual per L*a*b* / 100 that added light explains
 MISSING_LIGHT_COST = 1.0  # the same for missing light: a hole, or a missing part, is darker as well
 MOVED_LIGHT_COST = 0.3  # the same for light that lies beside its place, either way, where the light is surely another:
@@ -81,8 +81,8 @@ def measure(
     light shades the part, and what a whole face shows more of it, or what of it has moved, is forgiven, at a cost.
     Of the lights that lines have shown the nearest is put on top. In front of another background the rendering is
     composed with the query's ground, in two ways: with what the query shows around the part, and with ground continued
-    behind it; with `shift` the colour that fits better counts. What lies off the part is then judged by how unlike the
-    ground it is.
+    behind it; with `shift` the colour that fits better counts, and light that the ground throws onto the part, or does
+    not, is forgiven at a cost (`other_ground`). What lies off the part is then judged by how unlike the ground it is.
     """
     lit = query.lit_by(rendering)
     learned = rendering.features[..., rendering.features.shape[2] - light.channels :]
@@ -106,6 +106,9 @@ def measure(
         found = _around_part(
             lit, in_place, lit.cut_off(on_ground(shaded, lit.behind, query.background)), residual, shift
         )
+        others = {id(other): other for other in (lit.shaded, lit.rendering) if other is not shaded}
+        references = [in_place, *(lit.cut_off(on_ground(x, lit.values, query.background)) for x in others.values())]
+        forgive_ground_light(found, lit, references, shift)
     normal, varies, ground = _judge_surroundings(found, lit, segmenter, shift or 0)
     return Measurement(found, normal, varies, in_place, ground, ground is not None, other_ground=True)
 

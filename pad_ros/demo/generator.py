@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..imaging import images
 from ..imaging.geometry import Camera, Pose
 from .defects import KINDS, Limits, Mask, defect_mask, propose
+from .grounds import Ground
 from .lamps import STUDIO, Lamps
 from .part_kit import CAMERA_ANGLE_X, Part
 from .parts import make_part
@@ -32,13 +33,15 @@ class Conditions:
 
     lowest: degrees; queries lie near reference views of at least this elevation. lamps: of the reference views, and of
     the queries where `query_lamps` is None. variation: each query shows a unit of its own; None: all show the nominal
-    part, as the reference views do. Poses depend on neither lamps nor variation, defects not on lamps.
+    part, as the reference views do. ground: what the part lies on in queries, which then must not be taken from below.
+    Poses depend on neither lamps nor variation nor ground, defects not on lamps and ground.
     """
 
     lowest: float = -90.0
     lamps: Lamps = STUDIO
     query_lamps: Lamps | None = None
     variation: Variation | None = None
+    ground: Ground | None = None
 
 
 VARIED = Conditions(variation=Variation())
@@ -77,11 +80,19 @@ class Shoot:
 
     @property
     def query_lamps(self) -> Lamps:
-        return self.conditions.query_lamps or self.conditions.lamps
+        lamps, ground = self.conditions.query_lamps or self.conditions.lamps, self.conditions.ground
+        return lamps if ground is None else replace(lamps, floor=ground.brightness)
 
     def query(self, scene: Scene, pose: Pose) -> images.Image:
         """The image of a query."""
+        if self.conditions.ground is not None:
+            scene = self.conditions.ground.under(scene)
         return render(scene, self.camera, pose, self.query_lamps).image
+
+    @property
+    def queries_as_references(self) -> bool:
+        """Whether queries are taken in the light and before the ground that limits of defects are told in."""
+        return self.query_lamps == STUDIO and self.conditions.ground is None
 
     def query_pose(self, rng: np.random.Generator) -> Pose:
         """A random pose near one of the reference views `near` that has the whole part in the image."""
@@ -232,7 +243,7 @@ def _defective(
         good, bad = render(scene, camera, pose), render(bad_scene, camera, pose)
         mask = defect_mask(variant.changed, good, scene, bad, bad_scene)
         if limits.area_fits(int(np.count_nonzero(mask))) and limits.visible(mask, good.image, bad.image):
-            return pose, bad.image if shoot.query_lamps == STUDIO else shoot.query(bad_scene, pose), mask
+            return pose, bad.image if shoot.queries_as_references else shoot.query(bad_scene, pose), mask
     raise RuntimeError(f"no {kind} on {unit.name} keeps the limits")
 
 

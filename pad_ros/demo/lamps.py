@@ -20,6 +20,7 @@ class Lamps:
     key_direction: towards the large lamp. key_gain, room_gain: colour and brightness of the lamp and of the room.
     azimuth: radians by which lamp and room are turned about the part's z axis. turntable: the part turns about z while
     camera, lamp and room keep still, so that the light keeps its azimuth to the camera instead of to the part.
+    floor: how bright the floor is that glossy faces mirror, relative to the studio.
     """
 
     key_direction: tuple[float, float, float] = (0.45, -0.55, 0.704)
@@ -27,6 +28,7 @@ class Lamps:
     room_gain: Gain = (1.0, 1.0, 1.0)
     azimuth: float = 0.0
     turntable: bool = False
+    floor: float = 1.0
 
     def for_view(self, pose: Pose) -> Lamps:
         """The lamps as they stand around the part when the camera is at `pose`; the same for all but on a turntable."""
@@ -42,9 +44,9 @@ class Lamps:
         return np.array([c * x - s * y, s * x + c * y, z])
 
     def row(self) -> Array:
-        """The numbers [11] that the shading kernel reads."""
+        """The numbers [12] that the shading kernel reads."""
         turn = np.cos(self.azimuth), np.sin(self.azimuth)
-        return np.array([*turn, *self.key_direction, *self.key_gain, *self.room_gain])
+        return np.array([*turn, *self.key_direction, *self.key_gain, *self.room_gain, self.floor])
 
 
 STUDIO = Lamps()

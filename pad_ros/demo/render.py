@@ -56,7 +56,7 @@ class Lights(NamedTuple):
     colours: Array  # [L, 3] irradiance
     frames: Array  # [L, 3, 3] rows: right, down, forward
     maps: Maps  # [L, S, S]
-    room: Array  # [11], see `Lamps.row`
+    room: Array  # [12], see `Lamps.row`
 
 
 @dataclass(frozen=True, eq=False)

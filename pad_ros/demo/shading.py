@@ -224,10 +224,10 @@ def _lit(lights: Any, k: int, position: Any, normal: Any) -> float:
 
 @numba.njit(cache=True, error_model="numpy")
 def _room(rx: float, ry: float, z: float, blur: float, room: Any) -> Any:
-    """What a mirror shows in direction (rx, ry, z): (the room: bright floor and ceiling, a darker belt, a softbox;
+    """What a mirror shows in direction (rx, ry, z): (the room: floor and bright ceiling, a darker belt, a softbox;
     the large lamp)."""
     x, y = room[0] * rx + room[1] * ry, room[0] * ry - room[1] * rx
-    up = 0.55 * _step(0.1 - blur, 0.5 + blur, z) + 0.8 * _step(0.02 - blur, 0.25 + blur, -z)
+    up = 0.55 * _step(0.1 - blur, 0.5 + blur, z) + 0.8 * room[11] * _step(0.02 - blur, 0.25 + blur, -z)
     wall = 0.12 + 0.25 * _step(0.55 - blur, 0.75 + blur, abs(x * 0.8 + y * 0.6))
     key = 5.0 * _step(0.95 - 0.6 * blur, 0.965 + 0.035 * blur, x * room[2] + y * room[3] + z * room[4])
     side = 2.5 * _step(0.93 - 0.6 * blur, 0.95 + 0.05 * blur, -x * 0.8 + y * 0.5 + z * 0.33)

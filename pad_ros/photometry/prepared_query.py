@@ -23,6 +23,7 @@ from .shading import Shading, fit_shading
 Floats = NDArray[np.float32]
 
 OVERVIEW_PIXELS = 1_000_000  # more are not needed to find the part by a few features
+LEAST_GROUND_CHANGE = 0.1  # linear light
 SHRINK_STEPS = 8  # to half the size: so that neighbouring frames of a stream have the same size
 
 
@@ -70,6 +71,18 @@ class LitQuery:
     def shaded(self) -> ReferenceRendering:
         """The rendering, and its photographs, as the query's light shades it."""
         return self.rendering if self.shading is None else self.shading.apply(self.rendering, self.background)
+
+    @cached_property
+    def ground_change(self) -> Floats | None:
+        """By how much [3] the ground is brighter than that of the reference views, in linear light, relative to the
+        channel of the largest change; None where no channel changes much, or hardly any ground is in sight."""
+        free = ~around_part(self.rendering)
+        if self.plain or free.shape != self.values.shape[:2] or not free.any():
+            return None
+        ground = np.array(cv2.mean(self.values * self.values, free.view(np.uint8))[:3])
+        change = ground - np.array(self.background.rgb01) ** 2
+        largest = float(np.abs(change).max())
+        return None if largest < LEAST_GROUND_CHANGE else np.asarray(change / largest, np.float32)
 
     @property
     def light_change(self) -> float:

@@ -182,3 +182,12 @@ def test_an_overview_has_few_pixels_and_is_the_query_itself_where_that_has():
     assert query.overview is query.overview
     small = PreparedQuery(image[:400, :400], CAMERA.resized(400, 400), WHITE)
     assert small.overview is small
+
+
+def test_how_the_ground_differs_from_the_trained_one(rendering):
+    change = PreparedQuery(cluttered(rendering), CAMERA, WHITE).lit_by(rendering).ground_change
+    assert change.min() >= -1 and change.max() < 0 and np.abs(change).max() == 1  # darker than white in all channels
+    assert PreparedQuery(rendering.rgb8, CAMERA, WHITE).lit_by(rendering).ground_change is None
+    brown = on_ground(rendering, np.full_like(rendering.rgb, (0.6, 0.4, 0.2)), WHITE).rgb8
+    change = PreparedQuery(brown, CAMERA, WHITE).lit_by(rendering).ground_change
+    assert change[2] == -1 < change[1] < change[0] < 0  # most of the blue is missing
