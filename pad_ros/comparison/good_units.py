@@ -31,6 +31,7 @@ VARIATION_SIGMA = 1.5  # px: what varies at a point may vary beside it
 MIN_SEEN = 1.0  # px of a Gaussian in an image, or the image says nothing about it
 MAX_VARIATION = 30.0
 REGION = 64  # Gaussians
+UNUSUAL = 10  # of so many images that show a point, one may show what is not forgiven there
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,8 @@ def learned(
     here in each channel.
 
     points: [N, 3], of the Gaussians. The variation is raised where a region differs more than most of the part, the
-    factors of what is expected are corrected, and where a unit would still show more than the usual evidence, the
-    variation is raised until it shows no more than that.
+    factors of what is expected are corrected, and where images would still show more than the usual evidence, the
+    variation is raised until they show no more than that, but for a few (`most_of_usual`).
     """
     if not observations or not state.channels:
         return state
@@ -104,19 +105,32 @@ def learned(
     )
     correction = Expectation(state.knots, corrections)
     most = np.ones(len(state.rarity), np.float32)
-    for seen in observations:
-        for c in range(state.channels):
+    for c in range(state.channels):
+        needed = []
+        for seen in observations:
             pixels = seen.pixels[c]
             factor = float(np.mean(correction.predict(c, np.ones_like(pixels.point), pixels.covariates)))
             expected = np.maximum(seen.expected[c] * regions, 1e-6) * factor
-            needed = (seen.shown[c] - 0.5 * state.deviation[c] * level) / (expected * (1 + level))
-            most = np.fmax(most, needed)
+            needed.append((seen.shown[c] - 0.5 * state.deviation[c] * level) / (expected * (1 + level)))
+        most = np.fmax(most, most_of_usual(np.stack(needed)))
     known = state.variation if len(state.variation) else np.float32(1)
     off_part = np.maximum(state.off_part, np.max([seen.off_part for seen in observations], axis=0))
     return replace(
         state, factors=state.factors + corrections, off_part=tuple(map(float, off_part)),
         variation=np.minimum(known * regions * most, MAX_VARIATION).astype(np.float32),
     )  # fmt: skip
+
+
+def most_of_usual(needed: Floats) -> Floats:
+    """What images [I, N] need at each point [N], but for the tenth of them that need most; NaN is none, of none 1.
+
+    The more images there are, the rarer is what the largest one shows: it would forgive defects beside it.
+    """
+    seen = np.isfinite(needed)
+    ordered = np.sort(np.where(seen, needed, -np.inf), axis=0)[::-1]
+    count = seen.sum(axis=0)
+    found = np.take_along_axis(ordered, (count // UNUSUAL)[None], axis=0)[0]
+    return np.where(count > 0, found, 1).astype(np.float32)
 
 
 def regional_variation(observations: Sequence[Observation], points: Floats) -> Floats:

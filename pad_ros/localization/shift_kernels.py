@@ -59,8 +59,9 @@ def _shifted(image, out, y, left, u, v, wide_u, wide_v, bounded):
     if channels == 0:
         return
     for i in range(u.shape[0]):  # for each channel of a pixel the same, what follows is written over
-        store(wide_u, i * channels, splat(u[i]))
-        store(wide_v, i * channels, splat(v[i]))
+        for c in range(0, channels, LANES):
+            store(wide_u, i * channels + c, splat(u[i]))
+            store(wide_v, i * channels + c, splat(v[i]))
     stride = width * channels
     above2, above = (max(y - 2, 0) - y) * stride, (max(y - 1, 0) - y) * stride
     below, below2 = (min(y + 1, height - 1) - y) * stride, (min(y + 2, height - 1) - y) * stride

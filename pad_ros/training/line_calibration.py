@@ -20,7 +20,7 @@ from ..comparison.protocol import Sample
 from ..compute.threads import only_our_threads
 from ..decision.calibration import Calibration
 from ..decision.inspection import Inspection
-from ..decision.threshold import largest_rate, units_needed
+from ..decision.threshold import choose_threshold, largest_rate, units_needed
 from ..errors import ImageError, InputError, PadError
 from ..imaging.scene import Scene
 from ..inspector import Inspector
@@ -36,7 +36,8 @@ MIN_UNITS = 5  # that must be usable
 LOOSER_LOSS = 2.0  # times the loss that a pose may have: noise of the line's camera is to be learned
 FOLDS = 10  # of units: none is scored by what it taught
 FAR_DEVIATIONS = 4.0  # median absolute deviations (of log scores) from the median: an image beyond looks defective,
-FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected
+FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected; by what others taught, if it
+# scores this many times more than the reference views' threshold lies above their median
 NORMAL_DEVIATION = 1.4826  # of a normal distribution whose median absolute deviation is 1
 NOTHING_KNOWN = Scene()
 
@@ -83,16 +84,18 @@ def calibrate_on_line(
     inspector = Inspector(replace(model, calibration=looser), device, scene)
     seen, left_out = _look_at(inspector, images, seed)
     if not trust:
-        seen, suspicious = _without_far(seen, model.calibration.threshold)
+        first = [image.score for image in seen]
+        seen, suspicious = _without_far(seen, first, max(_far_from_others(first), model.calibration.threshold))
         left_out += suspicious
-    units = tuple(dict.fromkeys(image.unit for image in seen))
-    if len(units) < MIN_UNITS:
-        reasons = f"; {left_out[0].name}: {left_out[0].why}" if left_out else ""
-        raise InputError(
-            f"{images.source}: {len(units)} good units can be used, at least {MIN_UNITS} are needed{reasons}"
-        )
     rate = model.calibration.false_reject_rate if false_reject_rate is None else false_reject_rate
-    calibration = _calibrated(Inspector(model, device, scene), images, seen, units, rate, seed)
+    inspector = Inspector(model, device, scene)
+    calibration, scores = _calibrated(inspector, images, seen, _units(images, seen, left_out), rate, seed)
+    if not trust:  # what others taught may show what was not told apart before
+        kept, suspicious = _without_far(seen, scores, _far_from_references(scores, model.calibration, rate))
+        if suspicious:
+            seen, left_out = kept, left_out + suspicious
+            calibration, _ = _calibrated(inspector, images, seen, _units(images, seen, left_out), rate, seed)
+    units = _units(images, seen, left_out)
     learns_light = not np.array_equal(calibration.state.lights, model.calibration.state.lights)
     rejected = int(np.count_nonzero(calibration.scores > calibration.threshold))
     entry = {
@@ -104,6 +107,17 @@ def calibrate_on_line(
     training = {**model.training, "line_calibrations": [*model.training.get("line_calibrations", []), entry]}
     learned = replace(model, calibration=calibration, training=training, hash="")
     return LineCalibration(learned, units, len(seen), rejected, tuple(left_out))
+
+
+def _units(images: GoodImages, seen: Sequence[SeenImage], left_out: Sequence[LeftOut]) -> tuple[str, ...]:
+    """The units that the images show; InputError for too few."""
+    units = tuple(dict.fromkeys(image.unit for image in seen))
+    if len(units) < MIN_UNITS:
+        reasons = f"; {left_out[0].name}: {left_out[0].why}" if left_out else ""
+        raise InputError(
+            f"{images.source}: {len(units)} good units can be used, at least {MIN_UNITS} are needed{reasons}"
+        )
+    return units
 
 
 def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[SeenImage], list[LeftOut]]:
@@ -172,26 +186,42 @@ def _reference_view(model: ReferenceModel, query: PreparedQuery) -> str | None:
     return None
 
 
-def _without_far(seen: Sequence[SeenImage], threshold: float) -> tuple[list[SeenImage], list[LeftOut]]:
-    """Without images that score far above the others, as defective ones do, though all are taken for good."""
-    if not seen:
-        return [], []
-    scores = np.log(np.maximum([image.score for image in seen], 1e-6))
-    usual = float(np.median(scores))
-    deviation = NORMAL_DEVIATION * float(np.median(np.abs(scores - usual)))
-    limit = max(math.exp(usual) * max(FAR_FACTOR, math.exp(FAR_DEVIATIONS * deviation)), threshold)
+def _without_far(
+    seen: Sequence[SeenImage], scores: Sequence[float], limit: float
+) -> tuple[list[SeenImage], list[LeftOut]]:
+    """Without images that score above the limit, as defective ones do, or those whose pose was found wrong, though all
+    are taken for good."""
+    usual = float(np.median(scores)) if seen else math.nan
     text = "looks defective: it scores {:.2f}, the others {:.2f} in the median; leave it away, or --trust it"
     far = [
-        LeftOut(image.name, image.unit, text.format(image.score, math.exp(usual)), image.inspection)
-        for image in seen
-        if image.score > limit
+        LeftOut(image.name, image.unit, text.format(score, usual), image.inspection)
+        for image, score in zip(seen, scores, strict=True)
+        if score > limit
     ]
-    return [image for image in seen if image.score <= limit], far
+    return [image for image, score in zip(seen, scores, strict=True) if score <= limit], far
+
+
+def _far_from_others(scores: Sequence[float]) -> float:
+    """Far above most scores, by their own spread."""
+    if not scores:
+        return math.inf
+    logs = np.log(np.maximum(scores, 1e-6))
+    usual = float(np.median(logs))
+    deviation = NORMAL_DEVIATION * float(np.median(np.abs(logs - usual)))
+    return math.exp(usual) * max(FAR_FACTOR, math.exp(FAR_DEVIATIONS * deviation))
+
+
+def _far_from_references(scores: Sequence[float], before: Calibration, rate: float) -> float:
+    """Far above most scores, by the spread of the reference views' scores: a few units hardly know their own."""
+    reference = before.reference_scores if len(before.reference_scores) else before.scores
+    largest = choose_threshold(reference, reference[:0], rate).value / max(float(np.median(reference)), 1e-6)
+    return float(np.median(scores)) * FAR_FACTOR * largest if math.isfinite(largest) else math.inf
 
 
 def _calibrated(
     inspector: Inspector, images: GoodImages, seen: Sequence[SeenImage], units: Sequence[str], rate: float, seed: int
-) -> Calibration:
+) -> tuple[Calibration, list[float]]:
+    """The calibration, and the score of each of the images by what the other units taught."""
     before, comparison, points = inspector.model.calibration, inspector.comparison, inspector.model.gaussians.means
     assert before is not None
     folds = {unit: i % min(FOLDS, len(units)) for i, unit in enumerate(units)}
@@ -201,14 +231,16 @@ def _calibrated(
         others = [image.observation for image in lit.seen if folds[image.unit] != fold]
         states.append(replace(comparison.learn(known, others, before.scale, points), max_evidence=math.inf))
     inspectors = [with_state(inspector, state) for state in states]
-    peaks: dict[str, list[float]] = {unit: [] for unit in units}
+    peaks: dict[str, float] = {}
     expected = []
     for image, sample in samples_again(images, seen, inspectors, folds, "scoring good units"):
         evidence = comparison.evidence(sample.query, sample.rendering, states[folds[image.unit]])
-        peaks[image.unit].append(float(evidence.values.max()))
+        peaks[image.name] = float(evidence.values.max())
         expected.append(evidence.expected)
-    scale = max(float(np.median([peak for found in peaks.values() for peak in found])), SMALLEST_SCALE)
-    scores: NDArray[np.float32] = np.array([max(found) / scale for found in peaks.values()], np.float32)
+    scale = max(float(np.median(list(peaks.values()))), SMALLEST_SCALE)
+    of_images = [peaks[image.name] / scale for image in seen]
+    of_units = {unit: max(s for image, s in zip(seen, of_images) if image.unit == unit) for unit in units}
+    scores: NDArray[np.float32] = np.array(list(of_units.values()), np.float32)
     losses = [image.localization.loss for image in seen if math.isfinite(image.localization.loss)]
     calibration = replace(
         before, state=comparison.learn(lit.state, [image.observation for image in lit.seen], before.scale, points),
@@ -218,7 +250,7 @@ def _calibrated(
         conditions=before.conditions.widened([image.conditions for image in seen]),
     )  # fmt: skip
     reference = before.reference_scores if len(before.reference_scores) else before.scores
-    return calibration.with_scores(scores, reference, rate)
+    return calibration.with_scores(scores, reference, rate), of_images
 
 
 def report(found: LineCalibration, before: ReferenceModel) -> list[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pad_ros.comparison.good_units import REGION, Observation, regional_variation
+from pad_ros.comparison.good_units import REGION, UNUSUAL, Observation, most_of_usual, regional_variation
 
 POINTS = np.random.default_rng(0).uniform(0, 1, (4000, 3)).astype(np.float32)
 LEFT = POINTS[:, 0] < 0.4
@@ -45,3 +45,15 @@ def test_what_no_image_shows_says_nothing():
     nothing = observation(np.full(len(POINTS), np.nan))
     np.testing.assert_array_equal(regional_variation([nothing], POINTS), 1)
     assert len(regional_variation([observation([0.1] * 5)], POINTS[:5])) == 5 < REGION
+
+
+@pytest.mark.parametrize(("images", "expected"), [(1, 0), (UNUSUAL - 1, 0), (UNUSUAL, 1), (3 * UNUSUAL, 3)])
+def test_of_many_images_the_tenth_that_needs_most_is_not_forgiven(images, expected):
+    needed = np.arange(images, dtype=np.float32)[::-1, None] + 1
+    assert most_of_usual(np.random.default_rng(0).permutation(needed))[0] == needed[expected]
+
+
+def test_images_that_do_not_show_a_point_do_not_count():
+    needed = np.full((2 * UNUSUAL, 2), np.nan, np.float32)
+    needed[:3, 0] = 1, 5, 2
+    np.testing.assert_array_equal(most_of_usual(needed), [5, 1])

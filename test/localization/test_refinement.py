@@ -94,6 +94,20 @@ def test_a_nudge_is_what_a_rendering_from_there_shows(render, shift):
     np.testing.assert_allclose(window.shifted(warp).rgb[inner], whole.rgb[y0:y1, x0:x1][inner], atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 8, 9, 11, 17])
+def test_all_features_move_alike_however_many_there_are(channels):
+    """A model that has learned several lights has more than a vector holds."""
+    part, pose = box(), orbit(6)[2]
+    feature = np.random.default_rng(0).random((len(part), 1)).astype(np.float32)
+    there = pose.retract(np.array([0, 0, 0, 0.1 * pose.translation[2] / CAMERA.fx, 0, 0]))
+    warp = there.matrix @ pose.inverse().matrix
+    one, many = (
+        shifted(Renderer(part, WHITE, np.repeat(feature, count, axis=1)).part(CAMERA, pose), warp).features
+        for count in (1, channels)
+    )
+    np.testing.assert_allclose(many, np.repeat(one, channels, axis=2), atol=1e-5)
+
+
 def test_what_does_not_lower_the_loss_is_refused(render):
     """A renderer that shows the same whatever the pose: no candidate can be better than the start."""
     truth = orbit(6)[0]

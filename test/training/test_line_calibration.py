@@ -12,6 +12,7 @@ from pad_ros.inspector import Inspector
 from pad_ros.io.good_images import GoodImage
 from pad_ros.localization.result import Localization
 from pad_ros.rendering.renderer import Renderer
+from pad_ros.training import line_calibration
 from pad_ros.training.calibration import jittered
 from pad_ros.training.line_calibration import MIN_UNITS, calibrate_on_line, report
 from pad_ros.verdicts import Reason, Verdict
@@ -171,6 +172,21 @@ def test_images_that_cannot_teach_are_left_out_with_the_reason(model):
     assert found.left_out[-1].inspection.score > 3 and len(found.units) == 8
     trusted = calibrate_on_line(model, images, trust=True)
     assert len(trusted.units) == 9 and {image.name for image in trusted.left_out} == {"cut.png", "20.png"}
+
+
+def test_what_stands_out_only_by_what_the_others_taught_is_left_out_as_well(model, monkeypatch):
+    """Where all good units differ from the reference views, the first look tells no defect from them."""
+    monkeypatch.setattr(line_calibration, "_far_from_others", lambda scores: np.inf)
+    defective = picture(9)
+    defective[55:75, 55:75] = (255, 0, 255)
+    images = Images((*[unit(i, picture(i)) for i in range(8)], unit(9, defective)))
+    found = calibrate_on_line(model, images)
+    assert [image.name for image in found.left_out] == ["9.png"] and "looks defective" in found.left_out[0].why
+    without = calibrate_on_line(model, Images(images.images[:8])).model.calibration
+    np.testing.assert_array_equal(found.model.calibration.scores, without.scores)
+    assert found.model.calibration.threshold == without.threshold
+    trusted = calibrate_on_line(model, images, trust=True)
+    assert not trusted.left_out and trusted.model.calibration.threshold > 2 * without.threshold
 
 
 def test_reference_views_teach_nothing(model):
