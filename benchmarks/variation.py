@@ -16,7 +16,7 @@ from common import add_training, chosen, option_parser, write_result
 from pad_ros.demo.defects import KINDS
 from pad_ros.demo.generator import VARIED, Conditions, make_dataset, make_good_units
 from pad_ros.demo.parts import PARTS
-from pad_ros.evaluation.dataset import read_dataset
+from pad_ros.evaluation.dataset import Dataset, read_dataset
 from pad_ros.evaluation.evaluate import run, summarise
 from pad_ros.inspector import Inspector
 from pad_ros.io.good_images import read_good_images
@@ -53,22 +53,22 @@ def main() -> None:
             method = load_method("pad", arguments.overrides)
             model = train(read_views(folder / "same"), method, name=part, budget=arguments.budget)
             model = model.save(arguments.out / "models" / part)
-        rows.append([part, "no", "-", *judged(model, folder / "same")])
-        rows.append([part, "yes", "-", *judged(model, folder / "varied")])
+        rows.append([part, "no", "-", *judged(model, read_dataset(folder / "same"))])
+        rows.append([part, "yes", "-", *judged(model, read_dataset(folder / "varied"))])
         for count in counts:
             units = folder / f"units_{count}"
             make_good_units(units, part, units=count, images_per_unit=1, views=VIEWS, seed=seed + 1, conditions=varied)
             learned = calibrate_on_line(model, read_good_images(units)).model
-            rows.append([part, "yes", f"{count} units", *judged(learned, folder / "varied")])
-            rows.append([part, "no", f"{count} units", *judged(learned, folder / "same")])
+            rows.append([part, "yes", f"{count} units", *judged(learned, read_dataset(folder / "varied"))])
+            rows.append([part, "no", f"{count} units", *judged(learned, read_dataset(folder / "same"))])
     text = f"{QUERIES['good']} good and {sum(QUERIES.values()) - QUERIES['good']} defective images; one image per unit."
     write_result("variation", "Good parts that differ", COLUMNS, rows, text)
 
 
-def judged(model: ReferenceModel, data: Path) -> list[object]:
+def judged(model: ReferenceModel, dataset: Dataset) -> list[object]:
     """The columns from the threshold on."""
     assert model.calibration is not None
-    inspector, dataset = Inspector(model), read_dataset(data)
+    inspector = Inspector(model)
     inspector.warm_up()
     found, _ = summarise(run(inspector, dataset, dataset.name))
     good, defective = found["verdicts"]["good"], found["verdicts"]["defective"]
