@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compute.simd import LANES, fma, load, splat, store
 from ..compute.threads import in_bands, kernel
 from ..rendering.result import ReferenceRendering
 from .face_light import BLUR, flat_surface
@@ -27,6 +28,7 @@ RIDGE_SHARE, RIDGE_AMOUNT = 0.003, 0.03  # linear light squared: what few colour
 LARGEST_SHARE, LARGEST_AMOUNT = 0.9, 0.3  # of the surface's own colour; linear light
 LEAST_SHARE, LEAST_AMOUNT = 0.03, 0.002  # less is none
 VOTERS = 600
+STEP = 2  # px: one vote is taken for a block of so many, along both axes
 SAME_COLOUR = 0.06  # (0..1),
 SAME_DIRECTION = 0.25  # (of unit normals),
 SAME_PLACE = 0.3  # (of the part's longer side in the image): standard deviations of how alike two places are
@@ -88,13 +90,19 @@ def of_alike(light: GroundLight, reference: ReferenceRendering, traits: Floats, 
     largest = np.array([LARGEST_SHARE, LARGEST_AMOUNT], np.float32)
     votes = np.stack([light.share.ravel()[voters], light.amount.ravel()[voters]], axis=1) / largest
     levels = np.minimum((votes * LEVELS).astype(np.int8), LEVELS - 1)
-    pixels = np.flatnonzero(wanted)
+    blocks = wanted[: height // STEP * STEP, : width // STEP * STEP]
+    blocks = blocks.reshape(height // STEP, STEP, width // STEP, STEP).any(axis=(1, 3))
+    rows, columns = np.nonzero(blocks)
+    pixels = STEP * (rows * width + columns)
     found = np.zeros((len(pixels), 2), np.float32)
     of_voters, of_pixels = (np.concatenate([colour[p], traits[p]], axis=1) for p in (voters, pixels))
+    of_voters = np.ascontiguousarray(np.pad(of_voters, ((0, -len(voters) % LANES), (0, 0)), constant_values=np.inf).T)
     in_bands(lambda first, last: _elect(of_pixels, of_voters, levels, found, first, last), len(pixels))
-    out = np.zeros((2, height * width), np.float32)
-    out[:, pixels] = (found * largest).T
-    share, amount = out.reshape(2, height, width)
+    out = np.zeros((2, height, width), np.float32)
+    for y in range(STEP):
+        for x in range(STEP):
+            out[:, STEP * rows + y, STEP * columns + x] = (found * largest).T
+    share, amount = out * wanted
     return GroundLight(share, amount, light.change)
 
 
@@ -135,23 +143,28 @@ def _undo(query, share, amount, some, change, out, first, last):  # type: ignore
 
 @kernel
 def _elect(pixels, voters, levels, out, first, last):  # type: ignore[no-untyped-def]
-    """The median [P, 2], as a share of the largest, of the levels [V, 2] of voters that are like each of the pixels."""
-    counts = np.zeros((2, LEVELS), np.float32)
-    half = np.float32(0.5)
+    """The median [P, 2], as a share of the largest, of the levels [V, 2] of voters that are like each of the pixels.
+
+    pixels [P, T]; voters [T, V and more], infinite from V on, in whole vectors.
+    """
+    counts, unlike = np.zeros((2, LEVELS), np.float32), np.empty(LANES, np.float32)
+    half, stride = np.float32(0.5), voters.shape[1]
     for i in range(first, last):
         counts[:] = 0
         total = np.float32(VOTES_FOR_NONE)
         counts[:, 0] = total
-        for j in range(len(voters)):
-            unlike = np.float32(0)
+        for j in range(0, stride, LANES):
+            squares = splat(np.float32(0))
             for k in range(pixels.shape[1]):
-                difference = voters[j, k] - pixels[i, k]
-                unlike += difference * difference
-            if unlike < MOST_UNLIKE:
-                weight = np.exp(-half * unlike)
-                counts[0, levels[j, 0]] += weight
-                counts[1, levels[j, 1]] += weight
-                total += weight
+                difference = load(voters, k * stride + j) - splat(pixels[i, k])
+                squares = fma(difference, difference, squares)
+            store(unlike, 0, squares)
+            for lane in range(LANES):
+                if unlike[lane] < MOST_UNLIKE:
+                    weight = np.exp(-half * unlike[lane])
+                    counts[0, levels[j + lane, 0]] += weight
+                    counts[1, levels[j + lane, 1]] += weight
+                    total += weight
         for c in range(2):
             level, below = 0, np.float32(0)
             while level < LEVELS - 1 and below + counts[c, level] < half * total:
