@@ -90,9 +90,8 @@ def of_alike(light: GroundLight, reference: ReferenceRendering, traits: Floats, 
     largest = np.array([LARGEST_SHARE, LARGEST_AMOUNT], np.float32)
     votes = np.stack([light.share.ravel()[voters], light.amount.ravel()[voters]], axis=1) / largest
     levels = np.minimum((votes * LEVELS).astype(np.int8), LEVELS - 1)
-    blocks = wanted[: height // STEP * STEP, : width // STEP * STEP]
-    blocks = blocks.reshape(height // STEP, STEP, width // STEP, STEP).any(axis=(1, 3))
-    rows, columns = np.nonzero(blocks)
+    blocks = wanted[: height // STEP * STEP, : width // STEP * STEP].reshape(height // STEP, STEP, width // STEP, STEP)
+    rows, columns = np.nonzero(blocks.any(axis=(1, 3)))
     pixels = STEP * (rows * width + columns)
     found = np.zeros((len(pixels), 2), np.float32)
     of_voters, of_pixels = (np.concatenate([colour[p], traits[p]], axis=1) for p in (voters, pixels))
