@@ -36,8 +36,10 @@ MIN_UNITS = 5  # that must be usable
 LOOSER_LOSS = 2.0  # times the loss that a pose may have: noise of the line's camera is to be learned
 FOLDS = 10  # of units: none is scored by what it taught
 FAR_DEVIATIONS = 4.0  # median absolute deviations (of log scores) from the median: an image beyond looks defective,
-FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected; by what others taught, if it
-# scores this many times more than the reference views' threshold lies above their median
+FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected
+FAR_BEYOND = (
+    2.0  # by what the others taught, such an image: times what the reference views' threshold is of their median
+)
 NORMAL_DEVIATION = 1.4826  # of a normal distribution whose median absolute deviation is 1
 NOTHING_KNOWN = Scene()
 
@@ -215,7 +217,7 @@ def _far_from_references(scores: Sequence[float], before: Calibration, rate: flo
     """Far above most scores, by the spread of the reference views' scores: a few units hardly know their own."""
     reference = before.reference_scores if len(before.reference_scores) else before.scores
     largest = choose_threshold(reference, reference[:0], rate).value / max(float(np.median(reference)), 1e-6)
-    return float(np.median(scores)) * FAR_FACTOR * largest if math.isfinite(largest) else math.inf
+    return float(np.median(scores)) * FAR_BEYOND * largest if math.isfinite(largest) else math.inf
 
 
 def _calibrated(

@@ -89,12 +89,17 @@ def learn_light(
 def samples_again(
     images: GoodImages, seen: Sequence[SeenImage], inspectors: Sequence[Inspector], folds: Mapping[str, int], what: str
 ) -> Iterator[tuple[SeenImage, Sample]]:
-    """The seen images once more, each as the inspector of its unit's fold sees it."""
+    """The seen images once more, each as the inspector of its unit's fold sees it.
+
+    ImageError for one that could be read before and no longer can.
+    """
     by_name = {image.name: image for image in seen}
     for image in progress(images, what, len(images)):
         found = by_name.get(image.name)
-        if found is None or isinstance(image.image, ImageError):
+        if found is None:
             continue
+        if isinstance(image.image, ImageError):
+            raise image.image
         judge = inspectors[folds[found.unit]]
         query = judge.prepare(image.image, image.camera)
         rendering = judge.render(query, found.localization)

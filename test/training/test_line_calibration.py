@@ -189,6 +189,20 @@ def test_what_stands_out_only_by_what_the_others_taught_is_left_out_as_well(mode
     assert not trusted.left_out and trusted.model.calibration.threshold > 2 * without.threshold
 
 
+def test_an_image_that_can_no_longer_be_read_ends_it_in_words(model):
+    good = tuple(unit(i, picture(i)) for i in range(6))
+
+    class Vanishing(Images):
+        def __iter__(self):
+            times.append(1)
+            lost = replace(good[0], image=ImageError("0.png: no such file"))
+            return iter(good if len(times) == 1 else (lost, *good[1:]))
+
+    times = []
+    with pytest.raises(ImageError, match="0.png: no such file"):
+        calibrate_on_line(model, Vanishing(good))
+
+
 def test_reference_views_teach_nothing(model):
     """The model has learned them: each would score far below any other good part, and the threshold would follow."""
     views = [noisy(view, i) for i, view in enumerate(photographs_of(GAUSSIANS, 16))]
