@@ -82,15 +82,14 @@ def calibrate_on_line(
     """
     if model.calibration is None or not math.isfinite(model.calibration.threshold):
         raise InputError(f"{model.name}: the model has no threshold to begin with: train it with more views")
+    inspector = Inspector(model, device, scene)
     looser = replace(model.calibration, max_loss=LOOSER_LOSS * model.calibration.max_loss)
-    inspector = Inspector(replace(model, calibration=looser), device, scene)
-    seen, left_out = _look_at(inspector, images, seed)
+    seen, left_out = _look_at(inspector, Inspector(replace(model, calibration=looser), device, scene), images, seed)
     if not trust:
         first = [image.score for image in seen]
         seen, suspicious = _without_far(seen, first, max(_far_from_others(first), model.calibration.threshold))
         left_out += suspicious
     rate = model.calibration.false_reject_rate if false_reject_rate is None else false_reject_rate
-    inspector = Inspector(model, device, scene)
     calibration, scores = _calibrated(inspector, images, seen, _units(images, seen, left_out), rate, seed)
     if not trust:  # what others taught may show what was not told apart before
         kept, suspicious = _without_far(seen, scores, _far_from_references(scores, model.calibration, rate))
@@ -122,14 +121,20 @@ def _units(images: GoodImages, seen: Sequence[SeenImage], left_out: Sequence[Lef
     return units
 
 
-def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[SeenImage], list[LeftOut]]:
-    """The images that show the part where it can be judged, and the others."""
+def _look_at(
+    inspector: Inspector, looser: Inspector, images: GoodImages, seed: int
+) -> tuple[list[SeenImage], list[LeftOut]]:
+    """The images that show the part where it can be judged, and the others.
+
+    looser: takes a pose of more loss. It is asked where `inspector` finds none: else the first pose that it finds
+    would count before the right one is looked for.
+    """
     plain = inspector.model.renderer(device=inspector.device)
     seen: list[SeenImage] = []
     left_out: list[LeftOut] = []
     for image in progress(images, "images of good units", len(images)):
         try:
-            found = _look(inspector, plain, image, seed)
+            found = _look(inspector, looser, plain, image, seed)
         except PadError as error:
             found = LeftOut(image.name, image.unit, str(error))
         if isinstance(found, SeenImage):
@@ -139,7 +144,7 @@ def _look_at(inspector: Inspector, images: GoodImages, seed: int) -> tuple[list[
     return seen, left_out
 
 
-def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) -> SeenImage | LeftOut:
+def _look(inspector: Inspector, looser: Inspector, plain: Renderer, image: GoodImage, seed: int) -> SeenImage | LeftOut:
     if isinstance(image.image, ImageError):
         raise image.image
     calibration = inspector.model.calibration
@@ -150,9 +155,11 @@ def _look(inspector: Inspector, plain: Renderer, image: GoodImage, seed: int) ->
         return LeftOut(image.name, image.unit, why)
     localization = inspector.localize(query)
     if not localization.localized:
+        localization = looser.localize(query)
+    if not localization.localized:
         return LeftOut(image.name, image.unit, f"{localization.reason.name}: {localization.reason_text}")
-    rendering = inspector.render(query, localization)
-    inspection = inspector.score(query, localization, rendering)
+    rendering = looser.render(query, localization)
+    inspection = looser.score(query, localization, rendering)
     if not math.isfinite(inspection.score) or inspection.anomaly_map is None:
         return LeftOut(image.name, image.unit, f"{inspection.reason.name}: {inspection.reason_text}", inspection)
     conditions = inspection.conditions

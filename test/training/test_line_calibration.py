@@ -189,6 +189,24 @@ def test_what_stands_out_only_by_what_the_others_taught_is_left_out_as_well(mode
     assert not trusted.left_out and trusted.model.calibration.threshold > 2 * without.threshold
 
 
+def test_a_pose_of_more_loss_is_asked_for_only_where_there_is_no_other(model, monkeypatch):
+    """The first such pose would count before the right one is looked for."""
+    found, loose = Inspector.localize, []
+
+    def localize(self, query, prior=None):
+        localization = found(self, query, prior)
+        if self.model.calibration.max_loss > model.calibration.max_loss:
+            loose.append(localization)
+        elif np.array_equal(query.image, weak):
+            return Localization(None, Reason.WEAK_POSE, "it explains the image badly")
+        return localization
+
+    weak = picture(3)
+    monkeypatch.setattr(Inspector, "localize", localize)
+    calibration = calibrate_on_line(model, Images(tuple(unit(i, picture(i)) for i in range(8))))
+    assert len(loose) == 1 and calibration.images == 8 and not calibration.left_out
+
+
 def test_an_image_that_can_no_longer_be_read_ends_it_in_words(model):
     good = tuple(unit(i, picture(i)) for i in range(6))
 
