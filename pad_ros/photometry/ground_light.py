@@ -26,6 +26,10 @@ Mask = NDArray[np.bool_]
 
 RIDGE_SHARE, RIDGE_AMOUNT = 0.003, 0.03  # linear light squared: what few colours cannot tell apart stays near none
 LARGEST_SHARE, LARGEST_AMOUNT = 0.9, 0.3  # of the surface's own colour; linear light
+MOST_OF_ALIKE = np.array(
+    [0.5, 0.15], np.float32
+)  # the same where it is voted on: a piece of a colour of its own has no
+# other voters than itself, and must not be taken for unlit where it is missing or dark
 LEAST_SHARE, LEAST_AMOUNT = 0.03, 0.002  # less is none
 VOTERS = 600
 STEP = 2  # px: one vote is taken for a block of so many, along both axes
@@ -87,8 +91,7 @@ def of_alike(light: GroundLight, reference: ReferenceRendering, traits: Floats, 
     traits = traits.reshape(-1, 5)
     voters = np.flatnonzero(flat_surface(reference))
     voters = voters[:: -(-len(voters) // VOTERS) or 1]
-    largest = np.array([LARGEST_SHARE, LARGEST_AMOUNT], np.float32)
-    votes = np.stack([light.share.ravel()[voters], light.amount.ravel()[voters]], axis=1) / largest
+    votes = np.stack([light.share.ravel()[voters], light.amount.ravel()[voters]], axis=1) / MOST_OF_ALIKE
     levels = np.minimum((votes * LEVELS).astype(np.int8), LEVELS - 1)
     blocks = wanted[: height // STEP * STEP, : width // STEP * STEP].reshape(height // STEP, STEP, width // STEP, STEP)
     rows, columns = np.nonzero(blocks.any(axis=(1, 3)))
@@ -100,7 +103,7 @@ def of_alike(light: GroundLight, reference: ReferenceRendering, traits: Floats, 
     out = np.zeros((2, height, width), np.float32)
     for y in range(STEP):
         for x in range(STEP):
-            out[:, STEP * rows + y, STEP * columns + x] = (found * largest).T
+            out[:, STEP * rows + y, STEP * columns + x] = (found * MOST_OF_ALIKE).T
     share, amount = out * wanted
     return GroundLight(share, amount, light.change)
 

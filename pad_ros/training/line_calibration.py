@@ -37,9 +37,7 @@ LOOSER_LOSS = 2.0  # times the loss that a pose may have: noise of the line's ca
 FOLDS = 10  # of units: none is scored by what it taught
 FAR_DEVIATIONS = 4.0  # median absolute deviations (of log scores) from the median: an image beyond looks defective,
 FAR_FACTOR = 2.0  # if it also scores this many times the median, and would be rejected
-FAR_BEYOND = (
-    2.0  # by what the others taught, such an image: times what the reference views' threshold is of their median
-)
+FAR_BEYOND = 2.0  # the same by what the others taught: times what the reference views' threshold is of their median
 NORMAL_DEVIATION = 1.4826  # of a normal distribution whose median absolute deviation is 1
 NOTHING_KNOWN = Scene()
 

@@ -72,3 +72,13 @@ def test_a_reference_that_was_shaded_too_dark_counts_as_it_was_taught_at_a_cost(
     shaded = plate(face=(0.35, 0.28, 0.15))
     assert kept(plate().rgb, [shaded], INNER) == 1
     assert 0.9 * COST < kept(plate().rgb, [shaded, plate()], INNER) < 1.2 * COST
+
+
+@pytest.mark.parametrize("side", [6, 16, 24])
+def test_a_dark_piece_of_a_colour_of_its_own_is_not_taken_for_unlit(side):
+    """No other place is like it, so nothing outvotes it."""
+    piece, reference = np.s_[36 : 36 + side, 36 : 36 + side], plate()
+    reference.rgb[piece] = (0.8, 0.2, 0.15)
+    query = reference.rgb.copy()
+    query[piece] *= np.sqrt(0.15)
+    assert kept(query, [reference], piece) > 0.3
