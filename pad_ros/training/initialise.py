@@ -15,6 +15,7 @@ from ..imaging.views import View
 from ..rendering.gaussians import Gaussians
 
 FLOATER_MARGIN = 6  # px
+MIN_SHOWING = 2  # views that must contain a point: of what lies beside all frames nothing is known
 HULL_VOXELS = 64  # per side of the box that the hull is looked for in
 SH_C0 = 0.28209479177387814
 
@@ -34,8 +35,8 @@ def hull_points(
 ) -> NDArray[np.float64]:
     """Up to `count` random points [N, 3] in the box that no view's silhouette excludes (the visual hull).
 
-    A point outside an image is not judged by it. One dissenting view in 50 is forgiven, because
-    silhouettes have holes where the part has the background's colour.
+    A point outside an image is not judged by it, and one outside of all but one is not taken. One dissenting view in 50
+    is forgiven, because silhouettes have holes where the part has the background's colour.
     """
     masked = [view for view in views if view.mask is not None]
     if not masked:
@@ -60,7 +61,8 @@ def hull_points(
 def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians:
     """The Gaussians whose centres lie in the visual hull, or within FLOATER_MARGIN px of it in every view.
 
-    The fit renders only the part's window, so nothing there removes what floats outside all windows.
+    The fit renders only the part's window, so nothing there removes what floats outside all windows, or beside all
+    frames: where such a Gaussian is taken for the part, no image shows all of it.
     """
     kernel = np.ones((2 * FLOATER_MARGIN + 1,) * 2, np.uint8)
     masked = [view for view in views if view.mask is not None]
@@ -69,16 +71,20 @@ def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians
 
 
 def _in_hull(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
-    """Which of the points [N, 3] no more than one view (of many, one in 50) excludes; views must have masks."""
+    """Which of the points [N, 3] views contain, and no more than one (of many, one in 50) excludes.
+
+    Views must have masks; without any all points are kept.
+    """
     kept = np.arange(len(points))
-    dissent = np.zeros(len(points), dtype=np.int32)
+    dissent, showing = np.zeros(len(points), dtype=np.int32), np.zeros(len(points), dtype=np.int32)
     for view in views:
         assert view.mask is not None
         seen, x, y = _pixels(points[kept], view)
+        showing[kept[seen]] += 1
         dissent[kept[seen]] += ~view.mask[y, x]
         kept = kept[dissent[kept] <= max(1, len(views) // 50)]
     inside = np.zeros(len(points), bool)
-    inside[kept] = True
+    inside[kept[showing[kept] >= min(MIN_SHOWING, len(views))]] = True
     return inside
 
 

@@ -79,6 +79,14 @@ def test_colours_are_what_the_views_show():
     assert np.all(np.isfinite(colours_from_views(behind_all, views)))
 
 
+def test_what_no_frame_contains_is_no_part(views):
+    far = replace(box(50), means=box(50).means + np.float32([0, 0, 30]))  # beside all frames
+    pixels = [view.camera.project(view.pose.transform(far.means.astype(np.float64))) for view in views]
+    assert not any(np.all((p >= 0) & (p < 128), axis=1).any() for p in pixels)
+    assert len(without_floaters(far, views)) == 0
+    assert len(without_floaters(box(50), views)) == 50
+
+
 @pytest.mark.parametrize("landmarks", [300, 5000])
 def test_gaussians_start_on_landmarks_and_in_the_hull(views, landmarks):
     count, rng = 800, np.random.default_rng(0)
