@@ -48,7 +48,7 @@ def with_gaussians_of(
     sfm_map = known_map(base, settings, out)
     if sfm_map is None:
         given = replace(views, views=posed)
-        sfm_map = build_map(given, base.background, method.localization, base.networks)[0]
+        sfm_map = build_map(given, base.background, method.localization, base.networks, refine=False)[0]
     model = replace(base, method=method.name, settings=settings, sfm_map=sfm_map, calibration=None)
     if method.rendering == "nerf":
         field = load_nerf(folder, method.nerf)

@@ -121,8 +121,9 @@ def _add_train(train: argparse.ArgumentParser, each: bool) -> None:
                        "(default: transforms.json, else a COLMAP model, else none)")  # fmt: skip
     train.add_argument(
         "--refine-poses",
-        action="store_true",
-        help="adjust given poses to the images, where they are wrong by some tenths of a degree",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="adjust given poses to the images (default: unless they are of renderings)",
     )
     train.add_argument("--topic", help="image topic of a bag (default: the only one)")
     train.add_argument("--part-frame", metavar="FRAME",

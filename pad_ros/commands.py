@@ -72,7 +72,7 @@ def train(arguments: argparse.Namespace) -> int:
     model = train(
         views, method, name=arguments.name or arguments.views.resolve().name, budget=arguments.budget,
         false_reject_rate=arguments.false_reject_rate, device=device, seed=arguments.seed,
-        networks=networks, refine_poses=arguments.refine_poses or views.measured is not None, part=arguments.part,
+        networks=networks, refine_poses=arguments.refine_poses, part=arguments.part,
         scale=Scale(arguments.size, arguments.marker),
     )  # fmt: skip
     print("\n".join(model_summary(model.save(arguments.out))))

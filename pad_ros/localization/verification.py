@@ -98,7 +98,8 @@ class PoseVerifier:
             last = None
         with only_our_threads():
             first = self._coarse.part(reduced_camera(camera, settings), pose) if last is None else last
-            lit = query.lit_by(first)
+            lit = query.lit_while_searching(first)
+            within_limits = lit is query.lit_by(first)
 
             most = max(HOPELESS * self.limits.max_loss, LEAST_HOPELESS)
             plain: dict[Pose, ReferenceRendering] = {}  # renderings before they are put over the ground
@@ -117,7 +118,8 @@ class PoseVerifier:
             if refined.hopeless:
                 return refined
             cut_off = min(lit.light.brightest) < 255  # the rendering, too, as the light at the first pose had it
-            if lit.plain and not cut_off and not refined.loss > self.limits.convincing_loss:
+            sure = within_limits and lit.plain and not cut_off
+            if sure and not refined.loss > self.limits.convincing_loss:
                 return refined
             # The part alone must be explained: not the ground behind it, nor how another light shades it.
             made = plain.get(refined.rendered_from) or self._renderer.part(camera, refined.rendered_from)

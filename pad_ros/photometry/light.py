@@ -31,6 +31,7 @@ LEAST_CHANGE = 0.008  # less is never undone
 MAX_CUT_OFF = 0.5  # of the pixels in a channel: from less than the rest the light cannot be determined
 LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
+WHILE_SEARCHING = 1.2  # times these limits: a pose that is a little off makes the light look stranger than it is
 CAPPED = 0.1  # colour in 0..1: a pixel that differs by more is a highlight or a defect, by however much
 SIMPLER = 0.95  # of the error of a line that all channels share: lines of their own must leave less
 SMALL_CHANGE_LEAVES = 0.8  # of the error: at most, where the change may be that of good views
@@ -83,13 +84,16 @@ class Light:
 SAME_LIGHT = Light()
 
 
-def fit_light(image: Image, rendering: ReferenceRendering) -> Light:
-    """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it is unknown or hardly differs."""
+def fit_light(image: Image, rendering: ReferenceRendering, allowance: float = 1.0) -> Light:
+    """The light of a query [H, W, 3] at the rendering's pose; SAME_LIGHT where it is unknown or hardly differs.
+
+    allowance: times the largest gain and cast.
+    """
     samples = sample_part(image, rendering)
-    return SAME_LIGHT if samples is None else light_between(samples.query, samples.reference)
+    return SAME_LIGHT if samples is None else light_between(samples.query, samples.reference, allowance)
 
 
-def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) -> Light:
+def light_between(query: NDArray[np.float64], reference: NDArray[np.float64], allowance: float = 1.0) -> Light:
     """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
     if _cut_off(query, reference) > MAX_CUT_OFF:
         return Light(known=False)
@@ -97,7 +101,8 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64]) ->
     lines = [_line(x, y) for x, y in columns]
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
     gains = [gain for gain, _ in lines]
-    possible = min(gains) >= 1 / LARGEST_GAIN and max(gains) <= LARGEST_GAIN and max(gains) <= LARGEST_CAST * min(gains)
+    most, cast = allowance * LARGEST_GAIN, allowance * LARGEST_CAST
+    possible = min(gains) >= 1 / most and max(gains) <= most and max(gains) <= cast * min(gains)
     if change <= LEAST_CHANGE or not possible:
         return Light(change=change, known=change <= SAME_CHANGE)
     # A highlight that moved changes the darkest channel most, which looks like a cast of the lamp.

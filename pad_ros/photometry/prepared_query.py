@@ -17,7 +17,7 @@ from ..imaging.images import Image
 from ..imaging.rect import Rect
 from ..rendering.result import ReferenceRendering
 from .ground import around_part, filled, is_plain_background, nearest_empty, on_ground
-from .light import Light, fit_light
+from .light import WHILE_SEARCHING, Light, fit_light
 from .shading import Shading, fit_shading
 
 Floats = NDArray[np.float32]
@@ -211,17 +211,27 @@ class PreparedQuery:
         if self._lit and self._lit[0].rendering.rgb is rendering.rgb:
             self._lit[0] = self._lit[0].with_photographs(rendering)
             return self._lit[0]
+        self._lit[:] = [self._lit_within(1.0, rendering)]
+        return self._lit[0]
+
+    def lit_while_searching(self, rendering: ReferenceRendering) -> LitQuery:
+        """The same at a pose that is yet to be found: there a light somewhat beyond the limits is undone as well."""
+        lit = self.lit_by(rendering)
+        if lit.light.known:
+            return lit
+        wider = self._lit_within(WHILE_SEARCHING, rendering)
+        return wider if wider.light.known else lit
+
+    def _lit_within(self, allowance: float, rendering: ReferenceRendering) -> LitQuery:
         image = self.undistorted
         size = (rendering.camera.width, rendering.camera.height)
         shrunk = image
         if size != (image.shape[1], image.shape[0]):
             shrunk = _resized(image, size)
-        light = fit_light(shrunk, rendering)
+        light = fit_light(shrunk, rendering, allowance)
         mask = background_mask(light.undo(shrunk), self.background.darkened(light.brightest))
         plain = is_plain_background(mask, rendering)
-        lit = LitQuery(light.undo(image), light, plain, mask, rendering, self.background, self.empty_cell)
-        self._lit[:] = [lit]
-        return lit
+        return LitQuery(light.undo(image), light, plain, mask, rendering, self.background, self.empty_cell)
 
 
 def _resized(image: Image, size: tuple[int, int]) -> Image:

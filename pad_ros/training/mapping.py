@@ -44,14 +44,14 @@ def build_map(
     localization: LocalizationSettings | None = None,
     networks: Iterable[Network] = (),
     device: str = "cpu",
-    refine: bool = False,
+    refine: bool | None = None,
 ) -> tuple[SfmMap, ReferenceViews]:
     """The SfM map and the posed views that the rest of training uses.
 
     localization: which features, matcher and retrieval to use; networks: those that it names, run on `device`. refine:
-    adjust given poses to the images. Blurred views and those that could not be placed
-    are left out, with a line that names them; guessed cameras get a focal length and a distortion. TrainingError where
-    too few views or landmarks are left.
+    adjust given poses to the images; None: unless they are those of renderings. Blurred views and those that could not
+    be placed are left out, with a line that names them; guessed cameras get a focal length and a distortion.
+    TrainingError where too few views or landmarks are left.
     """
     if len(views) < MIN_VIEWS:
         raise TrainingError(f"{views.source}: {len(views)} views, a map needs at least {MIN_VIEWS}")
@@ -60,7 +60,7 @@ def build_map(
     features = tools.extract(used)
     if used.posed:
         pairs = pairs_by_pose([view.pose for view in used.views if view.pose], NEIGHBOURS)
-        if refine:
+        if refine or (refine is None and not used.exact):
             wide = tools.match(used, features, pairs, INEXACT * MAX_EPIPOLAR_ERROR, match_posed)
             used = _refined(used, features, wide, INEXACT)
             matches = agreeing(used, features, wide, MAX_EPIPOLAR_ERROR)

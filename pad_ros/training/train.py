@@ -48,7 +48,7 @@ def train(
     device: str = "auto",
     seed: int = 0,
     networks: tuple[Network, ...] = (),
-    refine_poses: bool = False,
+    refine_poses: bool | None = None,
     part: Region | str = FOUND,
     scale: Scale = NO_SCALE,
 ) -> ReferenceModel:  # parameters: one for each option of the command

@@ -29,20 +29,20 @@ def errors(poses: tuple[Pose, ...]) -> float:
 def test_measured_poses_are_refined_and_exact_ones_are_not(capsys):
     views = measured(0.3)
     before = errors(tuple(view.pose for view in views.views))
-    refined, used = build_map(views, GROUND, refine=True)
+    refined, used = build_map(views, GROUND)
     assert errors(refined.poses) < before
     assert used.views[0].pose is refined.poses[0]
     said = capsys.readouterr().err
     assert "poses refined: reprojection error" in said
-    kept, _ = build_map(views, GROUND)
-    assert errors(kept.poses) == pytest.approx(before)
+    for kept, _ in (build_map(views, GROUND, refine=False), build_map(replace(views, exact=True), GROUND)):
+        assert errors(kept.poses) == pytest.approx(before)
     assert len(refined.points) > len(kept.points)
 
 
 @pytest.mark.slow
 def test_poses_that_refinement_does_not_improve_are_kept(capsys):
     views = measured(0.0)
-    refined, _ = build_map(views, GROUND, refine=True)
+    refined, _ = build_map(views, GROUND)
     assert errors(refined.poses) == 0
     assert "poses refined" not in capsys.readouterr().err
 

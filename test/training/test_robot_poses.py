@@ -32,7 +32,7 @@ def off_surface(points):
 def test_a_noisy_robot_gives_a_map_in_metres(tmp_path, pictures, capsys):
     """2 mm and .3 degrees of noise: positions within 1 mm or .5 % after refinement."""
     bag = robot_bag(tmp_path / "bag", pictures, robot_transforms(TRUE))
-    sfm_map, _ = build_map(read_views(bag, part_frame=FIXTURE), GROUND, refine=True)
+    sfm_map, _ = build_map(read_views(bag, part_frame=FIXTURE), GROUND)
     assert np.median(np.abs(off_surface(sfm_map.points))) < 0.001
     assert abs(np.median(off_surface(sfm_map.points))) < 0.005 * 2 * UNIT * HALF
     apart = [np.linalg.norm(a.centre - b.centre) for a, b in zip(sfm_map.poses, TRUE, strict=True)]
@@ -47,7 +47,7 @@ def test_a_bad_hand_eye_calibration_is_found_and_named(tmp_path, pictures, capsy
     turn = Pose.identity().retract(np.array([np.radians(1.2), 0, 0, 0, 0, 0])).rotation
     off = Pose.from_rt(turn, -turn @ np.array([0.006, -0.004, 0.0]))
     bag = robot_bag(tmp_path / "bag", pictures, robot_transforms(TRUE, off))
-    sfm_map, _ = build_map(read_views(bag, part_frame=FIXTURE), GROUND, refine=True)
+    sfm_map, _ = build_map(read_views(bag, part_frame=FIXTURE), GROUND)
     said = capsys.readouterr().err
     assert "warning: the hand-eye calibration (tool0 -> camera_optical_frame) is wrong by 1." in said
     assert "calibrate the robot's camera anew" in said
