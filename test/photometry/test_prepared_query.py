@@ -97,6 +97,18 @@ def test_light_and_ground_are_kept_for_the_same_rendering(monkeypatch, renderer,
     assert other is not lit and len(fits) == 2
 
 
+@pytest.mark.parametrize(("gain", "undone"), [(0.75, True), (0.6, True), (0.3, False)])
+def test_a_light_beyond_the_limits_is_undone_while_a_pose_is_searched(rendering, gain, undone):
+    query = PreparedQuery(cluttered(rendering, gain), CAMERA, WHITE)
+    lit, searching = query.lit_by(rendering), query.lit_while_searching(rendering)
+    assert searching.light.known == undone
+    assert lit.light.known == (gain == 0.75)  # for the verdict the limits hold
+    assert (searching is lit) == (lit.light.known or not undone)
+    if undone:
+        assert searching.light.gain == pytest.approx((gain,) * 3, abs=0.05)
+    assert query.lit_by(rendering) is lit
+
+
 def test_an_overexposed_ground_is_still_the_ground_of_the_reference_views(rendering):
     """White cannot become brighter, so undoing the light makes it grey."""
     image = (1.2 * 255 * rendering.rgb).clip(0, 255).astype(np.uint8)
