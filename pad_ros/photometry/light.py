@@ -29,8 +29,9 @@ DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
 SAME_CHANGE = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
 LEAST_CHANGE = 0.008  # less is never undone
 MAX_CUT_OFF = 0.5  # of the pixels in a channel: from less than the rest the light cannot be determined
-LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
+LARGEST_GAIN = 1.5  # of the part's mean colour: beyond, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
+STEEPEST = 2.0  # line: a dark colour may have one above LARGEST_GAIN
 WHILE_SEARCHING = 1.2  # times these limits: a pose that is a little off makes the light look stranger than it is
 CAPPED = 0.1  # colour in 0..1: a pixel that differs by more is a highlight or a defect, by however much
 SIMPLER = 0.95  # of the error of a line that all channels share: lines of their own must leave less
@@ -100,10 +101,7 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64], al
     columns = zip(*(np.ascontiguousarray(values.T) for values in (reference, query)), strict=True)
     lines = [_line(x, y) for x, y in columns]
     change = max(float(np.abs((g - 1) * reference[:, c] + o).mean()) for c, (g, o) in enumerate(lines))
-    gains = [gain for gain, _ in lines]
-    most, cast = allowance * LARGEST_GAIN, allowance * LARGEST_CAST
-    possible = min(gains) >= 1 / most and max(gains) <= most and max(gains) <= cast * min(gains)
-    if change <= LEAST_CHANGE or not possible:
+    if change <= LEAST_CHANGE or not _possible(lines, reference.mean(axis=0), allowance):
         return Light(change=change, known=change <= SAME_CHANGE)
     # A highlight that moved changes the darkest channel most, which looks like a cast of the lamp.
     shared = _line(*(np.ascontiguousarray(values.T).ravel() for values in (reference, query)))
@@ -115,6 +113,18 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64], al
             simplest, least = candidate, error
     (a, x), (b, y), (c, z) = simplest
     return Light((a, b, c), (x, y, z), change)
+
+
+def _possible(lines: Sequence[tuple[float, float]], colour: NDArray[np.float64], allowance: float) -> bool:
+    """Whether such a light is possible on a part of that mean colour [3]; allowance: as in `fit_light`.
+
+    Of a dark colour a black level that is a little off changes the gain much: so little is left out of it.
+    """
+    slopes = [slope for slope, _ in lines]
+    gains = [(slope * x + offset + DARKEST) / (x + DARKEST) for (slope, offset), x in zip(lines, colour, strict=True)]
+    most, cast = allowance * LARGEST_GAIN, allowance * LARGEST_CAST
+    within = min(gains) >= 1 / most and max(gains) <= most and max(gains) <= cast * min(gains)
+    return bool(within and min(slopes) >= 1 / most and max(slopes) <= STEEPEST)
 
 
 def _unexplained(

@@ -32,12 +32,13 @@ FEW_VIEWS = 45  # of fewer none is spared: after calibration the Gaussians are f
 
 @dataclass(frozen=True)
 class Job:
-    """What a fit may take, and how it is done."""
+    """What a fit may take, and how it is done. share: of the steps that one takes at most."""
 
     method: Method
     seconds: float
     device: str
     seed: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
     settings = replace(job.method.splatting, first_until=0.0, coarse_until=PART_COARSE_UNTIL)
     left = max(job.seconds - (time.monotonic() - began), (1 - SCENE_SHARE) * job.seconds / 2)
     alone = _alone(used)
-    gaussians = fit_gaussians(scene.take(inside), alone, BEHIND_PART, settings, left, job.device, job.seed)
+    gaussians = fit_gaussians(scene.take(inside), alone, BEHIND_PART, settings, left, job.device, job.seed, job.share)
     # Some have moved out of the region meanwhile: below the plane they would paint what it looked like there.
     gaussians = without_floaters(gaussians.take(region.contains(gaussians.means.astype(np.float64))), alone)
     quality = rendering_quality(gaussians, _alone(kept), BEHIND_PART, job.device)
@@ -121,7 +122,9 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
 def fit_to_all(fit: Fit, job: Job) -> Gaussians:
     """The Gaussians of a fit, fitted further to all views, those that were held out included."""
     settings = replace(job.method.splatting, first_until=0.0, coarse_until=0.0)
-    gaussians = fit_gaussians(fit.gaussians, fit.targets, fit.background, settings, job.seconds, job.device, job.seed)
+    gaussians = fit_gaussians(
+        fit.gaussians, fit.targets, fit.background, settings, job.seconds, job.device, job.seed, job.share
+    )
     return without_floaters(gaussians, fit.targets)
 
 
@@ -138,4 +141,4 @@ def _fit_views(views: tuple[View, ...], background: Background, sfm_map: SfmMap,
     rng = np.random.default_rng(job.seed)
     start = initial_gaussians(views, sfm_map.points, sfm_map.colours, s.starting, s.sh_degree, rng)
     seconds = job.seconds - (time.monotonic() - began)
-    return fit_gaussians(start, views, background, s, seconds, job.device, job.seed)
+    return fit_gaussians(start, views, background, s, seconds, job.device, job.seed, job.share)

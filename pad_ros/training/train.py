@@ -35,7 +35,7 @@ MIN_VIEWS = 8
 RESERVE = 1.5  # seconds per megapixel of the views that calibration is expected to take on two cores
 MIN_PSNR = 17.0  # dB on the part's pixels of held-out views
 MIN_FIT_SHARE = 0.4  # of the budget, whatever mapping took
-FIRST_FIT = 0.7  # of the time, of few views: to those that are not held out
+FIRST_FIT = 0.7  # of the time and the steps, of few views: to those that are not held out
 
 
 def train(
@@ -77,7 +77,8 @@ def train(
         reserved = RESERVE * sum(view.camera.width * view.camera.height for view in masked) / 1e6
         fit_seconds = max(budget - mapping_seconds - reserved, MIN_FIT_SHARE * budget)
         few = len(masked) < FEW_VIEWS and method.rendering == "splats"
-        job = Job(method, (FIRST_FIT if few else 1.0) * fit_seconds, device, seed)
+        share = FIRST_FIT if few else 1.0
+        job = Job(method, share * fit_seconds, device, seed, share)
         fit = fit_all(masked, background, sfm_map, job) if region is None else fit_part(masked, region, sfm_map, job)
     quality = fit.quality
     say(f"held-out views: {quality.psnr:.1f} dB ({quality.psnr_part:.1f} dB on the part), SSIM {quality.ssim:.3f}")
@@ -93,7 +94,7 @@ def train(
     }  # fmt: skip
     model = _calibrated(_uncalibrated(fit, method, figures, name, networks), fit, false_reject_rate)
     if few and model.calibration is not None:
-        model = _fitted_to_all(model, fit, replace(job, seconds=fit_seconds - job.seconds))
+        model = _fitted_to_all(model, fit, replace(job, seconds=fit_seconds - job.seconds, share=1 - share))
     seconds = round(time.monotonic() - began, 1)
     return replace(model, training={**model.training, "seconds": seconds})
 

@@ -89,6 +89,14 @@ def test_a_part_of_another_colour_is_not_another_white_balance(rendering, gain):
     assert (fit_light(lit(rendering, gain), rendering)).same
 
 
+def test_a_few_grey_levels_of_a_dark_channel_are_no_other_colour():
+    """18 grey levels became 29: a black level or stray light does that."""
+    reference, gain = np.random.default_rng(0).uniform(0.6, 1.4, (2000, 1)) * (0.25, 0.17, 0.07), (1.16, 1.3, 1.6)
+    light = light_between(reference * gain, reference)
+    assert light.known and light.gain == pytest.approx(gain, abs=0.02)
+    assert not light_between(3 * reference * gain, 3 * reference).known
+
+
 def test_a_highlight_is_no_cast_of_the_lamp():
     """White light on a third of the part lifts the darkest channel most; its grey third shows no other light."""
     rng = np.random.default_rng(0)
