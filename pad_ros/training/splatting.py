@@ -31,6 +31,8 @@ from .train_views import TrainView, most_seen, of_size, render_together
 SSIM_WEIGHT = 0.2  # against the mean absolute difference
 SILHOUETTE_WEIGHT = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
 OPACITY_WEIGHT = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
+# Of few views more, up to MOST_FADING times, for (FADING_VIEWS / views) squared: they do not rule out soft material in gaps.
+FADING_VIEWS, MOST_FADING = 45.0, 5.0
 DEAD_OPACITY = 0.01
 VIEW_MARGIN = 8  # px around the part's box that are rendered too, so that floaters there are seen
 FIRST_PIXELS, COARSE_PIXELS = 20_000, 100_000  # larger windows are shrunk to about so many, first and then
@@ -187,6 +189,7 @@ class _Fit:
         ]  # fmt: skip
         radius = float(np.quantile(np.linalg.norm(start.means - start.means.mean(axis=0), axis=1), 0.95))
         self.batch = _views_per_step(self.train, device)
+        self.opacity_weight = OPACITY_WEIGHT * float(np.clip((FADING_VIEWS / len(views)) ** 2, 1, MOST_FADING))
         self.parameters = _Parameters(start, s, radius, device, self.batch, len(views))
         self.fitted_before = bool(start.sh[:, 1:].any())
         self.background = torch.tensor([background.rgb01], device=device)
@@ -214,7 +217,7 @@ class _Fit:
         means, logits = self.parameters.means, self.parameters.logits
         assert means.grad is not None and logits.grad is not None
         opacities = torch.sigmoid(logits.detach())
-        logits.grad += OPACITY_WEIGHT / len(opacities) * opacities * (1 - opacities)
+        logits.grad += self.opacity_weight / len(opacities) * opacities * (1 - opacities)
         if self.moving or self.growing:
             self.pull += torch.linalg.norm(means.grad, dim=1)
         self.parameters.step(share)
