@@ -31,8 +31,8 @@ from .train_views import TrainView, most_seen, of_size, render_together
 SSIM_WEIGHT = 0.2  # against the mean absolute difference
 SILHOUETTE_WEIGHT = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
 OPACITY_WEIGHT = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
-# Of few views more, up to MOST_FADING times, for (FADING_VIEWS / views) squared: they do not rule out soft material in gaps.
-FADING_VIEWS, MOST_FADING = 45.0, 5.0
+# Of few views (FADING_VIEWS / views) squared times that, up to MOST_FADING: they leave soft material in gaps.
+FADING_VIEWS, MOST_FADING = 35.0, 5.0
 DEAD_OPACITY = 0.01
 VIEW_MARGIN = 8  # px around the part's box that are rendered too, so that floaters there are seen
 FIRST_PIXELS, COARSE_PIXELS = 20_000, 100_000  # larger windows are shrunk to about so many, first and then
