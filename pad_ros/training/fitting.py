@@ -17,11 +17,12 @@ from ..progress import say
 from ..rendering.gaussians import Gaussians
 from ..rendering.nerf import Nerf
 from ..rendering.nerf_renderer import NerfRenderer
+from ..settings import SplattingSettings
 from .initialise import initial_gaussians, without_floaters
 from .nerf_fit import fit_nerf, nerf_quality, surface_gaussians
 from .region import Region
 from .scene_part import BEHIND_PART, PartView, inside_region, map_of, part_views
-from .splatting import RenderingQuality, fit_gaussians, rendering_quality
+from .splatting import RenderingQuality, fit_gaussians, most_steps, rendering_quality
 
 HOLD_OUT_EVERY = 8
 SCENE_SHARE = 0.4  # of the time: the whole scene, on small views alone, before the part
@@ -109,7 +110,8 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
     settings = replace(job.method.splatting, first_until=0.0, coarse_until=PART_COARSE_UNTIL)
     left = max(job.seconds - (time.monotonic() - began), (1 - SCENE_SHARE) * job.seconds / 2)
     alone = _alone(used)
-    gaussians = fit_gaussians(scene.take(inside), alone, BEHIND_PART, settings, left, job.device, job.seed, job.share)
+    settings = _share_of_steps(settings, alone, job)
+    gaussians = fit_gaussians(scene.take(inside), alone, BEHIND_PART, settings, left, job.device, job.seed)
     # Some have moved out of the region meanwhile: below the plane they would paint what it looked like there.
     gaussians = without_floaters(gaussians.take(region.contains(gaussians.means.astype(np.float64))), alone)
     quality = rendering_quality(gaussians, _alone(kept), BEHIND_PART, job.device)
@@ -122,9 +124,8 @@ def fit_part(views: tuple[View, ...], region: Region, sfm_map: SfmMap, job: Job)
 def fit_to_all(fit: Fit, job: Job) -> Gaussians:
     """The Gaussians of a fit, fitted further to all views, those that were held out included."""
     settings = replace(job.method.splatting, first_until=0.0, coarse_until=0.0)
-    gaussians = fit_gaussians(
-        fit.gaussians, fit.targets, fit.background, settings, job.seconds, job.device, job.seed, job.share
-    )
+    settings = _share_of_steps(settings, fit.targets, job)
+    gaussians = fit_gaussians(fit.gaussians, fit.targets, fit.background, settings, job.seconds, job.device, job.seed)
     return without_floaters(gaussians, fit.targets)
 
 
@@ -141,4 +142,8 @@ def _fit_views(views: tuple[View, ...], background: Background, sfm_map: SfmMap,
     rng = np.random.default_rng(job.seed)
     start = initial_gaussians(views, sfm_map.points, sfm_map.colours, s.starting, s.sh_degree, rng)
     seconds = job.seconds - (time.monotonic() - began)
-    return fit_gaussians(start, views, background, s, seconds, job.device, job.seed, job.share)
+    return fit_gaussians(start, views, background, _share_of_steps(s, views, job), seconds, job.device, job.seed)
+
+
+def _share_of_steps(settings: SplattingSettings, views: tuple[View, ...], job: Job) -> SplattingSettings:
+    return replace(settings, steps=max(round(job.share * most_steps(settings, views)), 1))

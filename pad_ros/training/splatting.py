@@ -253,6 +253,11 @@ class _Fit:
         return chosen
 
 
+def most_steps(settings: SplattingSettings, views: Sequence[View]) -> int:
+    """That a fit to the views takes."""
+    return min(settings.steps, STEPS_PER_VIEW * len(views))
+
+
 def fit_gaussians(
     start: Gaussians,
     views: tuple[View, ...],
@@ -261,16 +266,15 @@ def fit_gaussians(
     seconds: float,
     device: str = "cpu",
     seed: int = 0,
-    step_share: float = 1.0,
 ) -> Gaussians:
-    """The Gaussians that reproduce the views, after `seconds` or that share of `settings.steps` (fewer for few views).
+    """The Gaussians that reproduce the views, after `seconds` or `settings.steps` (fewer for few views).
 
     They grow from those of `start` to `settings.gaussians` once the smallest views have been learned. The schedule
     follows whichever of them runs out first. `views` must have poses; their masks (where known) limit what is
     rendered and add the silhouette term.
     """
     fit = _Fit(start, views, background, settings, device, seed)
-    steps = max(round(step_share * min(settings.steps, STEPS_PER_VIEW * len(views))), 1)
+    steps = most_steps(settings, views)
     smoothed, note = torch.tensor(float("nan")), ""
     began = time.monotonic()
     with Progress("fitting Gaussians", 1.0) as bar:

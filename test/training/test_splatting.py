@@ -130,14 +130,6 @@ def test_few_views_are_fitted_in_fewer_steps(views, start, monkeypatch):
     assert len(steps) == 20 and steps[-1] == pytest.approx(0.95)
 
 
-def test_a_share_of_the_steps_is_taken(views, start, monkeypatch):
-    steps = []
-    step = splatting._Fit.step
-    monkeypatch.setattr(splatting._Fit, "step", lambda fit, share: steps.append(share) or step(fit, share))
-    fit_gaussians(start, views[:4], WHITE, replace(SETTINGS, steps=20), FOREVER, step_share=0.3)
-    assert len(steps) == 6 and steps[-1] == pytest.approx(5 / 6)
-
-
 def test_of_few_views_gaussians_fade_faster(views, start, monkeypatch):
     faded = fit_gaussians(start, views[:8], WHITE, replace(SETTINGS, steps=60), FOREVER)
     monkeypatch.setattr(splatting, "FADING_VIEWS", 0.0)
