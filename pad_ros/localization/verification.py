@@ -99,7 +99,7 @@ class PoseVerifier:
         with only_our_threads():
             first = self._coarse.part(reduced_camera(camera, settings), pose) if last is None else last
             lit = query.lit_while_searching(first)
-            within_limits = lit is query.lit_by(first)
+            within_limits = lit is query.lit_by(first)  # else the loss is worked out anew, in a light within them
 
             most = max(HOPELESS * self.limits.max_loss, LEAST_HOPELESS)
             plain: dict[Pose, ReferenceRendering] = {}  # renderings before they are put over the ground

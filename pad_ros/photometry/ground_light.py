@@ -26,10 +26,9 @@ Mask = NDArray[np.bool_]
 
 RIDGE_SHARE, RIDGE_AMOUNT = 0.003, 0.03  # linear light squared: what few colours cannot tell apart stays near none
 LARGEST_SHARE, LARGEST_AMOUNT = 0.9, 0.3  # of the surface's own colour; linear light
-MOST_OF_ALIKE = np.array(
-    [0.5, 0.15], np.float32
-)  # the same where it is voted on: a piece of a colour of its own has no
-# other voters than itself, and must not be taken for unlit where it is missing or dark
+# The same where it is voted on: a piece of a colour of its own has no other voters than itself, and must not be taken
+# for unlit where it is missing or dark.
+MOST_OF_ALIKE = np.array([0.5, 0.15], np.float32)
 LEAST_SHARE, LEAST_AMOUNT = 0.03, 0.002  # less is none
 VOTERS = 600
 STEP = 2  # px: one vote is taken for a block of so many, along both axes

@@ -29,9 +29,8 @@ DARKEST, BRIGHTEST = 0.02, 0.98  # what the camera cuts off says nothing
 SAME_CHANGE = 0.03  # of full scale, mean over the part: views in the light of the reference views stay below
 LEAST_CHANGE = 0.008  # less is never undone
 MAX_CUT_OFF = 0.5  # of the pixels in a channel: from less than the rest the light cannot be determined
-LARGEST_GAIN = 1.5  # of the part's mean colour: beyond, or its inverse, it is not the same part under another light
+LARGEST_GAIN = 1.5  # beyond this, or its inverse, it is not the same part under another light
 LARGEST_CAST = 1.4  # between the gains of two channels: more is a part of another colour, not another white balance
-STEEPEST = 2.0  # line: a dark colour may have one above LARGEST_GAIN
 WHILE_SEARCHING = 1.2  # times these limits: a pose that is a little off makes the light look stranger than it is
 CAPPED = 0.1  # colour in 0..1: a pixel that differs by more is a highlight or a defect, by however much
 SIMPLER = 0.95  # of the error of a line that all channels share: lines of their own must leave less
@@ -95,7 +94,10 @@ def fit_light(image: Image, rendering: ReferenceRendering, allowance: float = 1.
 
 
 def light_between(query: NDArray[np.float64], reference: NDArray[np.float64], allowance: float = 1.0) -> Light:
-    """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`."""
+    """The light of pixels [P, 3] (0..1) that show, most of them, the same material as those of `reference`.
+
+    allowance: as in `fit_light`.
+    """
     if _cut_off(query, reference) > MAX_CUT_OFF:
         return Light(known=False)
     columns = zip(*(np.ascontiguousarray(values.T) for values in (reference, query)), strict=True)
@@ -116,15 +118,13 @@ def light_between(query: NDArray[np.float64], reference: NDArray[np.float64], al
 
 
 def _possible(lines: Sequence[tuple[float, float]], colour: NDArray[np.float64], allowance: float) -> bool:
-    """Whether such a light is possible on a part of that mean colour [3]; allowance: as in `fit_light`.
+    """Whether a lamp or the camera can do so to a part of that mean colour [3]; allowance: as in `fit_light`.
 
-    Of a dark colour a black level that is a little off changes the gain much: so little is left out of it.
+    In a dark channel a few grey levels of stray light are a large gain: gains are those of the colour plus DARKEST.
     """
-    slopes = [slope for slope, _ in lines]
-    gains = [(slope * x + offset + DARKEST) / (x + DARKEST) for (slope, offset), x in zip(lines, colour, strict=True)]
+    gains = [(gain * x + DARKEST) / (x + DARKEST) for (gain, _), x in zip(lines, colour, strict=True)]
     most, cast = allowance * LARGEST_GAIN, allowance * LARGEST_CAST
-    within = min(gains) >= 1 / most and max(gains) <= most and max(gains) <= cast * min(gains)
-    return bool(within and min(slopes) >= 1 / most and max(slopes) <= STEEPEST)
+    return bool(min(gains) >= 1 / most and max(gains) <= most and max(gains) <= cast * min(gains))
 
 
 def _unexplained(

@@ -33,7 +33,7 @@ FEW_VIEWS = 45  # of fewer none is spared: after calibration the Gaussians are f
 
 @dataclass(frozen=True)
 class Job:
-    """What a fit may take, and how it is done. share: of the steps that one takes at most."""
+    """What a fit may take, and how it is done. share: of the most steps that it takes (`most_steps`)."""
 
     method: Method
     seconds: float

@@ -35,8 +35,8 @@ def hull_points(
 ) -> NDArray[np.float64]:
     """Up to `count` random points [N, 3] in the box that no view's silhouette excludes (the visual hull).
 
-    A point outside an image is not judged by it, and one outside of all but one is not taken. One dissenting view in 50
-    is forgiven, because silhouettes have holes where the part has the background's colour.
+    A point outside an image is not judged by it, but two images or more must contain it. One dissenting view in 50 is
+    forgiven, because silhouettes have holes where the part has the background's colour.
     """
     masked = [view for view in views if view.mask is not None]
     if not masked:
@@ -71,7 +71,7 @@ def without_floaters(gaussians: Gaussians, views: tuple[View, ...]) -> Gaussians
 
 
 def _in_hull(points: NDArray[np.float64], views: list[View]) -> NDArray[np.bool_]:
-    """Which of the points [N, 3] views contain, and no more than one (of many, one in 50) excludes.
+    """Which of the points [N, 3] two views or more contain, and no more than one (of many, one in 50) excludes.
 
     Views must have masks; without any all points are kept.
     """

@@ -31,7 +31,8 @@ from .train_views import TrainView, most_seen, of_size, render_together
 SSIM_WEIGHT = 0.2  # against the mean absolute difference
 SILHOUETTE_WEIGHT = 0.1  # of |alpha - silhouette|, where a plain background gives silhouettes
 OPACITY_WEIGHT = 0.01  # of the mean opacity: hidden Gaussians fade and are moved to where they are needed
-# Of few views (FADING_VIEWS / views) squared times that, up to MOST_FADING: they leave soft material in gaps.
+# With few views (FADING_VIEWS / views) squared times that weight, up to MOST_FADING times: little rules out material
+# in the gaps between things.
 FADING_VIEWS, MOST_FADING = 35.0, 5.0
 DEAD_OPACITY = 0.01
 VIEW_MARGIN = 8  # px around the part's box that are rendered too, so that floaters there are seen
@@ -254,7 +255,7 @@ class _Fit:
 
 
 def most_steps(settings: SplattingSettings, views: Sequence[View]) -> int:
-    """That a fit to the views takes."""
+    """The most steps that a fit to these views takes: fewer for few views."""
     return min(settings.steps, STEPS_PER_VIEW * len(views))
 
 

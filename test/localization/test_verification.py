@@ -161,6 +161,17 @@ def test_another_light_is_explained_and_a_wrong_pose_is_not():
     assert wrong.loss > limits.max_loss
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_light_a_little_beyond_the_limits_does_not_mislead(seed):
+    """Where it was not undone, the pose was refined to one 2 degrees off."""
+    big = CAMERA.resized(256, 256)
+    ground = np.random.default_rng(0).uniform(0.3, 0.5, (256, 256, 3)).astype(np.float32)
+    rgb = 0.62 * on_ground(RENDERER.part(big, POSES[0]), ground, WHITE).rgb
+    dark = PreparedQuery((255 * rgb + 0.5).astype(np.uint8), big, WHITE)
+    refined = verifier().refine(dark, put_off(POSES[0], 1.0, 0.006, np.random.default_rng(seed)))
+    assert refined.accepted and rotation_angle(refined.pose, POSES[0]) < np.radians(0.15)
+
+
 def settled(monkeypatch, *answers):
     """(what `settle` gives, poses it refined from) where refining NEAR, and then what that gave, has these outcomes."""
     begun, left = [], list(answers)
